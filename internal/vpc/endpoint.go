@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vpc
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Kinds of the endpoint family.
+const (
+	KindEndpoint  Kind = "vpc-endpoint"
+	KindService   Kind = "vpc-endpoint-service"
+	KindCatalogue Kind = "catalogue-service"
+)
+
+// EndpointType is AWS's endpoint type.
+type EndpointType string
+
+// Endpoint types that exist here; the others are refused by name.
+const (
+	InterfaceEndpoint EndpointType = "Interface"
+	GatewayEndpoint   EndpointType = "Gateway"
+)
+
+// EndpointState is an endpoint's state as it appears on the wire.
+type EndpointState string
+
+// Endpoint states.
+const (
+	EndpointPendingAcceptance EndpointState = "pendingAcceptance"
+	EndpointPending           EndpointState = "pending"
+	EndpointAvailable         EndpointState = "available"
+	EndpointDeleting          EndpointState = "deleting"
+	EndpointRejected          EndpointState = "rejected"
+	EndpointFailed            EndpointState = "failed"
+	EndpointExpired           EndpointState = "expired"
+)
+
+// EndpointNode is an interface endpoint's network interface in one subnet.
+type EndpointNode struct {
+	Subnet    SubnetID    `json:"subnet"`
+	Zone      string      `json:"zone"`
+	Interface InterfaceID `json:"interface"`
+	Addr      netip.Addr  `json:"addr"`
+}
+
+// Endpoint is a VPC endpoint.
+type Endpoint struct {
+	ID    EndpointID   `json:"id"`
+	Owner AccountID    `json:"owner"`
+	VPC   VPCID        `json:"vpc"`
+	Type  EndpointType `json:"type"`
+	// ServiceName is com.amazonaws.<region>.<name> for a catalogue service,
+	// com.amazonaws.vpce.<region>.<service id> for a customer's.
+	ServiceName string `json:"serviceName"`
+	// Service is the customer's service, "" for a catalogue service.
+	Service ServiceID     `json:"service,omitempty"`
+	State   EndpointState `json:"state"`
+	// Named is set once the hosts carry the endpoint's packets: from then on
+	// its DNS names exist, and when the hosts carry those too the state
+	// becomes available. So "available" always means that the name resolves
+	// and the first packet passes.
+	Named bool `json:"named,omitempty"`
+	// Link is the VNI of the private wire to the service; 0 for gateway endpoints.
+	Link   VNI            `json:"link,omitempty"`
+	Nodes  []EndpointNode `json:"nodes,omitempty"`
+	Groups []GroupID      `json:"groups,omitempty"`
+	// RouteTables carry the route of a gateway endpoint.
+	RouteTables []RouteTableID `json:"routeTables,omitempty"`
+	// Policy is the document as it was given, "" for the default one.
+	Policy     string `json:"policy,omitempty"`
+	PrivateDNS bool   `json:"privateDns,omitempty"`
+	// DNSLabel is the endpoint's id, a dash and 8 letters or digits: the first
+	// label of its names, stable for its life.
+	DNSLabel string `json:"dnsLabel"`
+	// Connection is the vpce-con- id the provider sees; "" for catalogue services.
+	Connection     string    `json:"connection,omitempty"`
+	Created        time.Time `json:"created"`
+	FailureReason  string    `json:"failureReason,omitempty"`
+	Tags           Tags      `json:"tags,omitempty"`
+	ConnectionTags Tags      `json:"connectionTags,omitempty"` // the provider's, never shown to the consumer
+}
+
+// Carries reports whether packets pass in this state: from the moment the
+// provider agreed until it no longer does. A pending endpoint already carries
+// packets, since it must before it may be called available.
+func (s EndpointState) Carries() bool {
+	return s == EndpointPending || s == EndpointAvailable
+}
+
+// IndexServiceName finds endpoints by ServiceName; IndexService by Service.
+const (
+	IndexServiceName = "service-name"
+	IndexService     = "service"
+)
+
+func (*Endpoint) Kind() Kind    { return KindEndpoint }
+func (e *Endpoint) Key() string { return string(e.ID) }
+func (e *Endpoint) Index(add func(index, value string)) {
+	add(IndexOwner, string(e.Owner))
+	add(IndexVPC, string(e.VPC))
+	add(IndexServiceName, e.ServiceName)
+	add("state", string(e.State))
+	if e.Service != "" {
+		add(IndexService, string(e.Service))
+	}
+	for _, t := range e.RouteTables {
+		add("route-table", string(t))
+	}
+	for _, g := range e.Groups {
+		add(IndexGroup, string(g))
+	}
+}
+func (e *Endpoint) Refs(add func(Kind, string)) {
+	add(KindVPC, string(e.VPC))
+	for _, n := range e.Nodes {
+		add(KindSubnet, string(n.Subnet))
+	}
+	for _, g := range e.Groups {
+		add(KindGroup, string(g))
+	}
+	// A service cannot go while it is asked for or used. A rejected endpoint
+	// outlives it.
+	if e.Service != "" && (e.State == EndpointPendingAcceptance || e.State.Carries()) {
+		add(KindService, string(e.Service))
+	}
+}
+func (e *Endpoint) Claims(add func(string)) {
+	if e.Link != 0 {
+		add(VNIClaim(e.Link))
+	}
+}
+
+// Permission lets a principal find and connect to a service.
+type Permission struct {
+	ID        string `json:"id"`        // vpce-svc-perm-...
+	Principal string `json:"principal"` // ARN or *
+	Type      string `json:"type"`      // All, Account, User, Role, ...
+	Tags      Tags   `json:"tags,omitempty"`
+}
+
+// DNSVerification is the state of a service's private DNS name.
+type DNSVerification struct {
+	Name  string `json:"name"`  // _xxxxxxxxxxxxxxxxxxxx
+	Value string `json:"value"` // vpce:....
+	State string `json:"state"` // pendingVerification, verified, failed
+	// Granted is set when State was verified once: endpoints that have the
+	// name keep it when a later check fails.
+	Granted bool `json:"granted,omitempty"`
+}
+
+// EndpointService is a customer's own service behind network load balancers.
+type EndpointService struct {
+	ID                 ServiceID        `json:"id"`
+	Owner              AccountID        `json:"owner"`
+	Name               string           `json:"name"` // com.amazonaws.vpce.<region>.<id>
+	Balancers          []ARN            `json:"balancers"`
+	AcceptanceRequired bool             `json:"acceptanceRequired"`
+	PrivateDNSName     string           `json:"privateDnsName,omitempty"`
+	Verification       *DNSVerification `json:"verification,omitempty"`
+	Permissions        []Permission     `json:"permissions,omitempty"`
+	// Zones are the zone names of the balancers when the service was made or
+	// last modified.
+	Zones   []string  `json:"zones"`
+	Created time.Time `json:"created"`
+	Tags    Tags      `json:"tags,omitempty"`
+}
+
+func (*EndpointService) Kind() Kind    { return KindService }
+func (s *EndpointService) Key() string { return string(s.ID) }
+func (s *EndpointService) Index(add func(index, value string)) {
+	add(IndexOwner, string(s.Owner))
+	add(IndexName, s.Name)
+	for _, b := range s.Balancers {
+		add(IndexBalancer, string(b))
+	}
+}
+func (s *EndpointService) Refs(add func(Kind, string)) {
+	for _, b := range s.Balancers {
+		add(KindBalancer, string(b))
+	}
+}
+func (s *EndpointService) Claims(add func(string)) {
+	for _, b := range s.Balancers {
+		add("service-of/" + string(b))
+	}
+}
+
+// CatalogueService is a service the operator offers, such as S3. It is
+// Postern's stand-in for the services AWS runs itself.
+type CatalogueService struct {
+	// Name is the short name, "s3".
+	Name        string         `json:"name"`
+	ServiceName string         `json:"serviceName"` // com.amazonaws.<region>.s3
+	ID          ServiceID      `json:"id"`          // vpce-svc-... shown by DescribeVpcEndpointServices
+	Types       []EndpointType `json:"types"`
+	PrefixList  PrefixListID   `json:"prefixList,omitempty"`
+	Prefixes    []netip.Prefix `json:"prefixes,omitempty"` // the service's public addresses
+	// Addresses answer for PublicNames; they are inside Prefixes.
+	Addresses []netip.Addr `json:"addresses,omitempty"`
+	// PublicNames are the names clients use; a leading "*." covers one or more labels.
+	PublicNames []string `json:"publicNames,omitempty"`
+	// Protocol selects how the edge reads requests and policies: "s3".
+	Protocol string `json:"protocol"`
+	// Backend is the URL requests go to; "" means the backend this server starts itself.
+	Backend         string `json:"backend,omitempty"`
+	PolicySupported bool   `json:"policySupported"`
+}
+
+func (*CatalogueService) Kind() Kind    { return KindCatalogue }
+func (s *CatalogueService) Key() string { return s.Name }
+func (s *CatalogueService) Index(add func(index, value string)) {
+	add(IndexName, s.ServiceName)
+	if s.PrefixList != "" {
+		add("prefix-list", string(s.PrefixList))
+	}
+}
+func (s *CatalogueService) Refs(add func(Kind, string)) {}
+func (s *CatalogueService) Claims(add func(string))     { add("service-name/" + s.ServiceName) }
+
+func init() {
+	register[Endpoint]()
+	register[EndpointService]()
+	register[CatalogueService]()
+}

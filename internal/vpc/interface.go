@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vpc
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Kinds of what lives on addresses.
+const (
+	KindInterface Kind = "network-interface"
+	KindInstance  Kind = "instance"
+)
+
+// InterfaceType is AWS's interfaceType.
+type InterfaceType string
+
+// Interface types that exist here.
+const (
+	TypeInterface InterfaceType = "interface"
+	TypeEndpoint  InterfaceType = "vpc_endpoint"
+	TypeBalancer  InterfaceType = "network_load_balancer"
+)
+
+// NetworkInterface (ENI) is an address in a subnet with its security groups.
+type NetworkInterface struct {
+	ID              InterfaceID   `json:"id"`
+	Owner           AccountID     `json:"owner"`
+	VPC             VPCID         `json:"vpc"`
+	Subnet          SubnetID      `json:"subnet"`
+	Zone            string        `json:"zone"`
+	Type            InterfaceType `json:"type"`
+	Addr            netip.Addr    `json:"addr"`
+	MAC             string        `json:"mac"` // 02:xx:xx:xx:xx:xx
+	Groups          []GroupID     `json:"groups,omitempty"`
+	SourceDestCheck bool          `json:"sourceDestCheck"`
+	Description     string        `json:"description,omitempty"`
+	// RequesterManaged interfaces belong to an endpoint or a load balancer;
+	// their owner may only tag them.
+	RequesterManaged bool        `json:"requesterManaged,omitempty"`
+	RequesterID      string      `json:"requesterId,omitempty"`
+	Attachment       *Attachment `json:"attachment,omitempty"`
+	// Endpoint or Balancer names the object a requester-managed interface
+	// belongs to.
+	Endpoint EndpointID `json:"endpoint,omitempty"`
+	Balancer ARN        `json:"balancer,omitempty"`
+	Created  time.Time  `json:"created"`
+	Tags     Tags       `json:"tags,omitempty"`
+}
+
+// Attachment puts an interface behind an instance or, by `postern attach`,
+// behind something that already exists on a host.
+type Attachment struct {
+	ID                  string     `json:"id"` // eni-attach-...
+	Instance            InstanceID `json:"instance,omitempty"`
+	DeviceIndex         int        `json:"deviceIndex"`
+	DeleteOnTermination bool       `json:"deleteOnTermination"`
+	Time                time.Time  `json:"time"`
+	// Host runs the workload.
+	Host HostID `json:"host"`
+	// External is set when the workload is not an instance of ours.
+	External *ExternalWorkload `json:"external,omitempty"`
+}
+
+// ExternalWorkload is an existing namespace, container or tap on a host.
+// Exactly one of the three is set.
+type ExternalWorkload struct {
+	Netns  string `json:"netns,omitempty"`  // path of a network namespace
+	PID    int    `json:"pid,omitempty"`    // a process whose network namespace is meant
+	Ifname string `json:"ifname,omitempty"` // a host-side device (veth or tap) that exists
+}
+
+// Indexes of interfaces.
+const (
+	IndexInstance = "instance" // InstanceID
+	IndexHost     = "host"     // HostID
+	IndexEndpoint = "endpoint" // EndpointID
+	IndexBalancer = "balancer" // ARN of a load balancer
+	IndexAddr     = "addr"     // "subnet-.../10.0.0.5"
+)
+
+func (*NetworkInterface) Kind() Kind    { return KindInterface }
+func (n *NetworkInterface) Key() string { return string(n.ID) }
+func (n *NetworkInterface) Index(add func(index, value string)) {
+	add(IndexOwner, string(n.Owner))
+	add(IndexVPC, string(n.VPC))
+	add(IndexSubnet, string(n.Subnet))
+	add(IndexAddr, string(n.VPC)+"/"+n.Addr.String())
+	for _, g := range n.Groups {
+		add(IndexGroup, string(g))
+	}
+	if n.Endpoint != "" {
+		add(IndexEndpoint, string(n.Endpoint))
+	}
+	if n.Balancer != "" {
+		add(IndexBalancer, string(n.Balancer))
+	}
+	if a := n.Attachment; a != nil {
+		add("attachment", a.ID)
+		if a.Instance != "" {
+			add(IndexInstance, string(a.Instance))
+		}
+		if a.Host != "" {
+			add(IndexHost, string(a.Host))
+		}
+	}
+}
+
+func (n *NetworkInterface) Refs(add func(Kind, string)) {
+	add(KindVPC, string(n.VPC))
+	add(KindSubnet, string(n.Subnet))
+	for _, g := range n.Groups {
+		add(KindGroup, string(g))
+	}
+}
+
+func (n *NetworkInterface) Claims(add func(string)) {
+	add(AddrClaim(n.Subnet, n.Addr))
+	add("mac/" + n.MAC)
+}
+
+// AddrClaim is the claim that makes an address of a subnet one interface's own.
+func AddrClaim(s SubnetID, a netip.Addr) string { return "addr/" + string(s) + "/" + a.String() }
+
+// InstanceState is an instance's state name.
+type InstanceState string
+
+// Instance states; Code gives AWS's number.
+const (
+	InstancePending      InstanceState = "pending"
+	InstanceRunning      InstanceState = "running"
+	InstanceShuttingDown InstanceState = "shutting-down"
+	InstanceTerminated   InstanceState = "terminated"
+)
+
+// Code is the numeric state code of the EC2 API.
+func (s InstanceState) Code() int {
+	switch s {
+	case InstanceRunning:
+		return 16
+	case InstanceShuttingDown:
+		return 32
+	case InstanceTerminated:
+		return 48
+	}
+	return 0
+}
+
+// Instance is a workload Postern made: a network namespace with an interface.
+type Instance struct {
+	ID           InstanceID    `json:"id"`
+	Owner        AccountID     `json:"owner"`
+	Reservation  string        `json:"reservation"` // r-...
+	VPC          VPCID         `json:"vpc"`
+	Subnet       SubnetID      `json:"subnet"`
+	Zone         string        `json:"zone"`
+	Host         HostID        `json:"host"`              // "" with no datapath
+	ImageID      string        `json:"imageId"`           // stored only
+	InstanceType string        `json:"instanceType"`      // stored only
+	KeyName      string        `json:"keyName,omitempty"` // stored only
+	State        InstanceState `json:"state"`
+	Launched     time.Time     `json:"launched"`
+	Terminated   time.Time     `json:"terminated,omitzero"`
+	// Primary is the interface with device index 0; it stays named after
+	// termination although the interface is gone.
+	Primary InterfaceID `json:"primary"`
+	Addr    netip.Addr  `json:"addr"`
+	Tags    Tags        `json:"tags,omitempty"`
+}
+
+func (*Instance) Kind() Kind    { return KindInstance }
+func (i *Instance) Key() string { return string(i.ID) }
+func (i *Instance) Index(add func(index, value string)) {
+	add(IndexOwner, string(i.Owner))
+	add(IndexVPC, string(i.VPC))
+	add(IndexSubnet, string(i.Subnet))
+	if i.Host != "" {
+		add(IndexHost, string(i.Host))
+	}
+	add("state", string(i.State))
+}
+func (i *Instance) Refs(add func(Kind, string)) {
+	if i.State != InstanceTerminated {
+		add(KindSubnet, string(i.Subnet))
+	}
+}
+func (i *Instance) Claims(add func(string)) {}
+
+func init() {
+	register[NetworkInterface]()
+	register[Instance]()
+}

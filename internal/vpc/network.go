@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vpc
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// Kinds of network objects.
+const (
+	KindVPC        Kind = "vpc"
+	KindSubnet     Kind = "subnet"
+	KindRouteTable Kind = "route-table"
+)
+
+// Indexes shared by many kinds.
+const (
+	IndexOwner  = "owner"  // AccountID
+	IndexVPC    = "vpc"    // VPCID
+	IndexSubnet = "subnet" // SubnetID
+)
+
+// VPC is one isolated address space of an account.
+type VPC struct {
+	ID    VPCID     `json:"id"`
+	Owner AccountID `json:"owner"`
+	VNI   VNI       `json:"vni"`
+	// CIDRs are the IPv4 blocks; the first is the primary one.
+	CIDRs []CIDRAssociation `json:"cidrs"`
+	// The attributes of ModifyVpcAttribute.
+	EnableDNSSupport   bool `json:"enableDnsSupport"`
+	EnableDNSHostnames bool `json:"enableDnsHostnames"`
+	UsageMetrics       bool `json:"usageMetrics"` // stored only
+	Tags               Tags `json:"tags,omitempty"`
+}
+
+// CIDRAssociation is one block of a VPC.
+type CIDRAssociation struct {
+	ID   string       `json:"id"` // vpc-cidr-assoc-...
+	CIDR netip.Prefix `json:"cidr"`
+}
+
+func (*VPC) Kind() Kind    { return KindVPC }
+func (v *VPC) Key() string { return string(v.ID) }
+func (v *VPC) Index(add func(index, value string)) {
+	add(IndexOwner, string(v.Owner))
+}
+func (v *VPC) Refs(add func(Kind, string)) {}
+func (v *VPC) Claims(add func(string))     { add(VNIClaim(v.VNI)) }
+
+// Contains reports whether a is inside one of the VPC's blocks.
+func (v *VPC) Contains(a netip.Addr) bool {
+	for _, c := range v.CIDRs {
+		if c.CIDR.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// ResolverAddr is the address of the VPC resolver: the primary block's base plus two.
+func (v *VPC) ResolverAddr() netip.Addr {
+	return v.CIDRs[0].CIDR.Addr().Next().Next()
+}
+
+// Subnet is a block of a VPC in one zone.
+type Subnet struct {
+	ID    SubnetID     `json:"id"`
+	Owner AccountID    `json:"owner"`
+	VPC   VPCID        `json:"vpc"`
+	CIDR  netip.Prefix `json:"cidr"`
+	Zone  string       `json:"zone"` // zone name: us-east-1a
+	// MapPublicIPOnLaunch is stored only: there is no internet gateway.
+	MapPublicIPOnLaunch bool `json:"mapPublicIp"`
+	Tags                Tags `json:"tags,omitempty"`
+}
+
+func (*Subnet) Kind() Kind    { return KindSubnet }
+func (s *Subnet) Key() string { return string(s.ID) }
+func (s *Subnet) Index(add func(index, value string)) {
+	add(IndexOwner, string(s.Owner))
+	add(IndexVPC, string(s.VPC))
+}
+func (s *Subnet) Refs(add func(Kind, string)) { add(KindVPC, string(s.VPC)) }
+func (s *Subnet) Claims(add func(string))     {}
+
+// RouterAddr is the subnet's router: base plus one.
+func (s *Subnet) RouterAddr() netip.Addr { return s.CIDR.Addr().Next() }
+
+// TargetKind says what a route points at.
+type TargetKind string
+
+// Route targets that exist here.
+const (
+	TargetLocal    TargetKind = "local"    // the VPC itself
+	TargetEndpoint TargetKind = "endpoint" // a gateway endpoint; Route.Target is its EndpointID
+	TargetENI      TargetKind = "eni"      // a network interface; Route.Target is its InterfaceID
+)
+
+// Route is one row of a route table. Exactly one destination is set.
+type Route struct {
+	CIDR       netip.Prefix `json:"cidr,omitzero"`
+	PrefixList PrefixListID `json:"prefixList,omitempty"`
+	TargetKind TargetKind   `json:"targetKind"`
+	Target     string       `json:"target,omitempty"`
+	// Origin is CreateRouteTable for local routes, else CreateRoute.
+	Origin string `json:"origin"`
+}
+
+// RouteTable holds the routes of the subnets associated with it. The routes
+// of gateway endpoints are rows here, written by the endpoint's life cycle.
+type RouteTable struct {
+	ID    RouteTableID `json:"id"`
+	Owner AccountID    `json:"owner"`
+	VPC   VPCID        `json:"vpc"`
+	// Main is the association that makes this the VPC's main table, or "".
+	Main         string             `json:"main,omitempty"` // rtbassoc-...
+	Associations []RouteAssociation `json:"associations,omitempty"`
+	Routes       []Route            `json:"routes"`
+	Tags         Tags               `json:"tags,omitempty"`
+}
+
+// RouteAssociation ties a subnet to a table.
+type RouteAssociation struct {
+	ID     string   `json:"id"` // rtbassoc-...
+	Subnet SubnetID `json:"subnet"`
+}
+
+// IndexAssociation finds a route table or network ACL by an association's id.
+const IndexAssociation = "association"
+
+func (*RouteTable) Kind() Kind    { return KindRouteTable }
+func (t *RouteTable) Key() string { return string(t.ID) }
+func (t *RouteTable) Index(add func(index, value string)) {
+	add(IndexOwner, string(t.Owner))
+	add(IndexVPC, string(t.VPC))
+	if t.Main != "" {
+		add(IndexAssociation, t.Main)
+		add("main-of", string(t.VPC))
+	}
+	for _, a := range t.Associations {
+		add(IndexAssociation, a.ID)
+		add(IndexSubnet, string(a.Subnet))
+	}
+}
+
+// Refs of a route table are its VPC and the gateway endpoints and interfaces
+// it routes to do not count: those remove their routes when they go.
+func (t *RouteTable) Refs(add func(Kind, string)) { add(KindVPC, string(t.VPC)) }
+func (t *RouteTable) Claims(add func(string)) {
+	if t.Main != "" {
+		add("main-route-table/" + string(t.VPC))
+	}
+	for _, a := range t.Associations {
+		add("route-table-of/" + string(a.Subnet))
+	}
+}
+
+// RouteTableOf is the table a subnet uses: its explicit association, else the
+// VPC's main table.
+func RouteTableOf(v View, s *Subnet) (*RouteTable, bool) {
+	if t, ok := First[RouteTable](v, IndexSubnet, s.ID); ok {
+		return t, true
+	}
+	return First[RouteTable](v, "main-of", s.VPC)
+}
+
+// VNIClaim is the claim that makes a VNI one object's own.
+func VNIClaim(n VNI) string {
+	const digits = "0123456789abcdef"
+	var b [6]byte
+	for i := range b {
+		b[5-i] = digits[n&15]
+		n >>= 4
+	}
+	return "vni/" + string(b[:])
+}
+
+// CanonicalName is a DNS name in lower case without a final dot.
+func CanonicalName(name string) string {
+	return strings.ToLower(strings.TrimSuffix(name, "."))
+}
+
+func init() {
+	register[VPC]()
+	register[Subnet]()
+	register[RouteTable]()
+}
