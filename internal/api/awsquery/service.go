@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package awsquery
+
+// Dialect is one of the two form protocols.
+type Dialect uint8
+
+// The dialects.
+const (
+	// EC2 is the EC2 Query protocol: flat lists, item elements.
+	EC2 Dialect = iota + 1
+	// Query is the AWS Query protocol: member lists, entry maps.
+	Query
+)
+
+// String returns ec2 or query.
+func (d Dialect) String() string {
+	switch d {
+	case EC2:
+		return "ec2"
+	case Query:
+		return "query"
+	}
+	return "unknown dialect"
+}
+
+// element is the name of a list's children in answers.
+func (d Dialect) element() string {
+	if d == Query {
+		return "member"
+	}
+	return "item"
+}
+
+// Service is what the protocol needs to know of one AWS service.
+type Service struct {
+	// Name is the service's name in a credential scope.
+	Name string
+	// Version is the value of the Version parameter.
+	Version string
+	// Namespace is the XML namespace of answers.
+	Namespace string
+	Dialect   Dialect
+}
+
+// The services whose names and namespaces are known here.
+var (
+	ServiceEC2   = Service{Name: "ec2", Version: "2016-11-15", Namespace: "http://ec2.amazonaws.com/doc/2016-11-15/", Dialect: EC2}
+	ServiceELBv2 = Service{Name: "elasticloadbalancing", Version: "2015-12-01", Namespace: "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/", Dialect: Query}
+	ServiceSTS   = Service{Name: "sts", Version: "2011-06-15", Namespace: "https://sts.amazonaws.com/doc/2011-06-15/", Dialect: Query}
+	ServiceSNS   = Service{Name: "sns", Version: "2010-03-31", Namespace: "http://sns.amazonaws.com/doc/2010-03-31/", Dialect: Query}
+)

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package awsquery
+
+import (
+	"encoding/xml"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Void is the output of an EC2 operation that answers only <return>true</return>.
+type Void struct {
+	Return bool `xml:"return"`
+}
+
+// WriteEC2 sends the successful answer of an EC2 operation: root <opResponse> in EC2's
+// namespace, requestId first, then out's elements. out is a struct or a pointer to
+// one; nil is Void{true}. When out cannot be encoded, which is a mistake in its type,
+// nothing has been written and the caller should answer InternalError.
+func WriteEC2(w http.ResponseWriter, requestID, op string, out any) error {
+	if out == nil {
+		out = Void{Return: true}
+	}
+	if !isElementName(op) {
+		return fmt.Errorf("operation name %q cannot be an element name", clip(op))
+	}
+	enc := encoder{dialect: EC2}
+	root := op + "Response"
+	enc.root(root, ServiceEC2.Namespace)
+	enc.leaf("requestId", requestID)
+	if err := enc.members(out); err != nil {
+		return fmt.Errorf("encode %s: %w", root, err)
+	}
+	enc.close(root)
+	return enc.send(w, requestID, http.StatusOK)
+}
+
+// WriteQuery sends the successful answer of an AWS Query operation: <opResponse> in
+// the service's namespace with <opResult> and <ResponseMetadata>. A nil out is an
+// empty result. Errors are as for WriteEC2.
+func WriteQuery(w http.ResponseWriter, s Service, requestID, op string, out any) error {
+	if !isElementName(op) {
+		return fmt.Errorf("operation name %q cannot be an element name", clip(op))
+	}
+	enc := encoder{dialect: Query}
+	root, result := op+"Response", op+"Result"
+	enc.root(root, s.Namespace)
+	enc.open(result)
+	if err := enc.members(out); err != nil {
+		return fmt.Errorf("encode %s: %w", root, err)
+	}
+	enc.close(result)
+	enc.open("ResponseMetadata")
+	enc.leaf("RequestId", requestID)
+	enc.close("ResponseMetadata")
+	enc.close(root)
+	return enc.send(w, requestID, http.StatusOK)
+}
+
+// WriteEC2Error sends an EC2 error. The code has no Client. or Server. prefix. EC2
+// spells RequestID so and uses no namespace.
+func WriteEC2Error(w http.ResponseWriter, requestID string, status int, code, message string) error {
+	enc := encoder{dialect: EC2}
+	enc.buf.WriteString(xmlHeader)
+	enc.open("Response")
+	enc.open("Errors")
+	enc.open("Error")
+	enc.leaf("Code", code)
+	enc.leaf("Message", message)
+	enc.close("Error")
+	enc.close("Errors")
+	enc.leaf("RequestID", requestID)
+	enc.close("Response")
+	return enc.send(w, requestID, status)
+}
+
+// WriteQueryError sends an AWS Query error; its type is Receiver for a 5xx status and
+// Sender for others.
+func WriteQueryError(w http.ResponseWriter, s Service, requestID string, status int, code, message string) error {
+	enc := encoder{dialect: Query}
+	fault := "Sender"
+	if status >= http.StatusInternalServerError {
+		fault = "Receiver"
+	}
+	enc.root("ErrorResponse", s.Namespace)
+	enc.open("Error")
+	enc.leaf("Type", fault)
+	enc.leaf("Code", code)
+	enc.leaf("Message", message)
+	enc.close("Error")
+	enc.leaf("RequestId", requestID)
+	enc.close("ErrorResponse")
+	return enc.send(w, requestID, status)
+}
+
+const xmlHeader = `<?xml version="1.0" encoding="UTF-8"?>`
+
+func (enc *encoder) root(name, namespace string) {
+	enc.buf.WriteString(xmlHeader + "<" + name + ` xmlns="`)
+	_ = xml.EscapeText(&enc.buf, []byte(namespace))
+	enc.buf.WriteString(`">`)
+}
+
+// send writes headers and body. A Date that the caller has set stays; SDKs correct their
+// clocks by it. The error is that of the connection.
+func (enc *encoder) send(w http.ResponseWriter, requestID string, status int) error {
+	h := w.Header()
+	h.Set("x-amzn-RequestId", requestID)
+	h.Set("Content-Type", "text/xml;charset=UTF-8")
+	h.Set("Content-Length", strconv.Itoa(enc.buf.Len()))
+	if h.Get("Date") == "" {
+		h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	}
+	w.WriteHeader(status)
+	if _, err := w.Write(enc.buf.Bytes()); err != nil {
+		return fmt.Errorf("send answer: %w", err)
+	}
+	return nil
+}
