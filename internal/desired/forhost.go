@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package desired
+
+import (
+	"net/netip"
+	"slices"
+	"sort"
+	"strings"
+
+	"postern.dev/postern/internal/vpc"
+)
+
+// builder gathers one Host from one view.
+type builder struct {
+	v    vpc.View
+	host vpc.HostID
+	h    Host
+}
+
+// ForHost computes what host should hold at the view's revision.
+func ForHost(v vpc.View, host vpc.HostID) Host {
+	b := &builder{v: v, host: host, h: Empty()}
+	b.h.Revision = v.Revision()
+	spaces := map[vpc.VPCID]bool{}
+	for n := range vpc.By[vpc.NetworkInterface](v, vpc.IndexHost, host) {
+		if w, ok := b.workload(n); ok {
+			b.h.Workloads[n.ID] = w
+			spaces[n.VPC] = true
+		}
+	}
+	for id := range spaces {
+		b.space(id)
+	}
+	for s := range vpc.All[vpc.CatalogueService](v) {
+		b.h.Services[s.Name] = Service{
+			Name: s.Name, ServiceName: s.ServiceName, Protocol: s.Protocol, Prefixes: s.Prefixes,
+			PublicNames: s.PublicNames, Backend: s.Backend, Types: s.Types,
+		}
+	}
+	b.probes()
+	return b.h
+}
+
+// Empty is a Host that holds nothing.
+func Empty() Host {
+	return Host{
+		VPCs:        map[vpc.VNI]VPC{},
+		Subnets:     map[vpc.SubnetID]Subnet{},
+		RouteTables: map[vpc.RouteTableID]RouteTable{},
+		ACLs:        map[vpc.ACLID]ACL{},
+		Interfaces:  map[vpc.InterfaceID]Interface{},
+		RuleSets:    map[string]RuleSet{},
+		Balancers:   map[string]Balancer{},
+		Endpoints:   map[vpc.EndpointID]Endpoint{},
+		Services:    map[string]Service{},
+		Workloads:   map[vpc.InterfaceID]Workload{},
+		Probes:      map[string]Probe{},
+		Keys:        map[string]vpc.AccountID{},
+	}
+}
+
+// workload is what sits behind an interface on this host, if anything does now.
+func (b *builder) workload(n *vpc.NetworkInterface) (Workload, bool) {
+	a := n.Attachment
+	if a == nil {
+		return Workload{}, false
+	}
+	if a.Instance != "" {
+		i, ok := vpc.Get[vpc.Instance](b.v, a.Instance)
+		if !ok || i.State == vpc.InstanceShuttingDown || i.State == vpc.InstanceTerminated {
+			return Workload{}, false
+		}
+	}
+	s, ok := vpc.Get[vpc.Subnet](b.v, n.Subnet)
+	v, ok2 := vpc.Get[vpc.VPC](b.v, n.VPC)
+	if !ok || !ok2 {
+		return Workload{}, false
+	}
+	return Workload{
+		Interface: n.ID, Addr: n.Addr, MAC: n.MAC, Subnet: s.CIDR, Router: s.RouterAddr(),
+		Resolver: v.ResolverAddr(), Instance: a.Instance, External: a.External,
+	}, true
+}
+
+// space adds a VPC and everything in it.
+func (b *builder) space(id vpc.VPCID) {
+	v, ok := vpc.Get[vpc.VPC](b.v, id)
+	if !ok {
+		return
+	}
+	for s := range vpc.By[vpc.Subnet](b.v, vpc.IndexVPC, id) {
+		b.subnet(v, s)
+	}
+	for n := range vpc.By[vpc.NetworkInterface](b.v, vpc.IndexVPC, id) {
+		b.netInterface(v, n)
+	}
+	for e := range vpc.By[vpc.Endpoint](b.v, vpc.IndexVPC, id) {
+		b.endpoint(v, e)
+	}
+	for lb := range vpc.By[vpc.LoadBalancer](b.v, vpc.IndexVPC, id) {
+		b.balancer(lb)
+	}
+	if a, ok := vpc.Get[vpc.Account](b.v, v.Owner); ok {
+		for _, k := range a.Keys {
+			b.h.Keys[k.ID] = a.ID
+		}
+	}
+	b.h.VPCs[v.VNI] = b.names(v)
+}
+
+func (b *builder) subnet(v *vpc.VPC, s *vpc.Subnet) {
+	t, ok := vpc.RouteTableOf(b.v, s)
+	if !ok {
+		return
+	}
+	out := Subnet{ID: s.ID, VNI: v.VNI, CIDR: s.CIDR, Router: s.RouterAddr(), RouteTable: t.ID}
+	if a, ok := vpc.First[vpc.NetworkACL](b.v, vpc.IndexSubnet, s.ID); ok {
+		out.ACL = a.ID
+		if _, done := b.h.ACLs[a.ID]; !done {
+			b.h.ACLs[a.ID] = acl(a)
+		}
+	}
+	b.h.Subnets[s.ID] = out
+	if _, done := b.h.RouteTables[t.ID]; !done {
+		b.h.RouteTables[t.ID] = b.routeTable(t)
+	}
+}
+
+func acl(a *vpc.NetworkACL) ACL {
+	entries := slices.Clone(a.Entries)
+	sort.Slice(entries, func(i, j int) bool { return entries[i].Number < entries[j].Number })
+	var out ACL
+	for _, e := range entries {
+		r := ACLRule{Allow: e.Allow, Protocol: e.Protocol, CIDR: e.CIDR, From: e.From, To: e.To}
+		if e.Egress {
+			out.Out = append(out.Out, r)
+		} else {
+			out.In = append(out.In, r)
+		}
+	}
+	return out
+}
+
+// routeTable expands prefix lists and settles equal prefixes: a route with a
+// CIDR of its own beats one from a prefix list.
+func (b *builder) routeTable(t *vpc.RouteTable) RouteTable {
+	routes := map[netip.Prefix]Route{}
+	for _, r := range t.Routes {
+		if r.PrefixList == "" {
+			continue
+		}
+		for _, p := range PrefixList(b.v, r.PrefixList) {
+			routes[p] = b.route(p, r)
+		}
+	}
+	for _, r := range t.Routes {
+		if r.PrefixList == "" && r.CIDR.IsValid() {
+			routes[r.CIDR] = b.route(r.CIDR, r)
+		}
+	}
+	out := RouteTable{}
+	for _, r := range routes {
+		out.Routes = append(out.Routes, r)
+	}
+	sort.Slice(out.Routes, func(i, j int) bool { return comparePrefix(out.Routes[i].Prefix, out.Routes[j].Prefix) < 0 })
+	return out
+}
+
+func (b *builder) route(p netip.Prefix, r vpc.Route) Route {
+	switch r.TargetKind {
+	case vpc.TargetLocal:
+		return Route{Prefix: p, Kind: RouteLocal}
+	case vpc.TargetEndpoint:
+		if e, ok := vpc.Get[vpc.Endpoint](b.v, r.Target); ok && e.State.Carries() {
+			return Route{Prefix: p, Kind: RouteEndpoint, Endpoint: e.ID}
+		}
+	case vpc.TargetENI:
+		if n, ok := vpc.Get[vpc.NetworkInterface](b.v, r.Target); ok && n.Attachment != nil {
+			return Route{Prefix: p, Kind: RouteInterface, Interface: n.ID}
+		}
+	}
+	return Route{Prefix: p, Kind: RouteBlackhole}
+}
+
+// PrefixList is the current prefixes of a list; nil if it does not exist.
+func PrefixList(v vpc.View, id vpc.PrefixListID) []netip.Prefix {
+	if s, ok := vpc.First[vpc.CatalogueService](v, "prefix-list", id); ok {
+		return s.Prefixes
+	}
+	return nil
+}
+
+func (b *builder) netInterface(v *vpc.VPC, n *vpc.NetworkInterface) {
+	out := Interface{
+		ID: n.ID, VNI: v.VNI, Subnet: n.Subnet, Addr: n.Addr, MAC: n.MAC,
+		SourceCheck: n.SourceDestCheck, RuleSet: b.ruleSet(v, n.Groups),
+	}
+	switch n.Type {
+	case vpc.TypeEndpoint:
+		out.Kind, out.Endpoint = KindEndpoint, n.Endpoint
+		if e, ok := vpc.Get[vpc.Endpoint](b.v, n.Endpoint); ok && e.Service != "" {
+			if lb, ok := b.balancerFor(e, n.Zone); ok {
+				out.Balancer = NodeName(lb.ARN, n.Zone)
+				b.balancer(lb)
+			}
+		}
+	case vpc.TypeBalancer:
+		out.Kind, out.Balancer = KindBalancer, NodeName(n.Balancer, n.Zone)
+	default:
+		out.Kind = KindWorkload
+		if n.Attachment == nil {
+			return // nobody is there
+		}
+		out.Host = n.Attachment.Host
+	}
+	b.h.Interfaces[n.ID] = out
+}
+
+// balancerFor is the load balancer that an endpoint's interface in a zone
+// leads to: one of the service's with a node in that zone, the same one for
+// the life of the endpoint unless it goes away.
+func (b *builder) balancerFor(e *vpc.Endpoint, zone string) (*vpc.LoadBalancer, bool) {
+	s, ok := vpc.Get[vpc.EndpointService](b.v, e.Service)
+	if !ok {
+		return nil, false
+	}
+	var best *vpc.LoadBalancer
+	var score uint64
+	for _, arn := range s.Balancers {
+		lb, ok := vpc.Get[vpc.LoadBalancer](b.v, arn)
+		if !ok || !slices.ContainsFunc(lb.Nodes, func(n vpc.BalancerNode) bool { return n.Zone == zone }) {
+			continue
+		}
+		// Rendezvous hashing: adding a balancer moves only what it wins.
+		if n := vpc.Num(string(e.ID) + "/" + zone + "/" + string(arn)); best == nil || n > score {
+			best, score = lb, n
+		}
+	}
+	return best, best != nil
+}
+
+func (b *builder) endpoint(v *vpc.VPC, e *vpc.Endpoint) {
+	if !e.State.Carries() {
+		return
+	}
+	out := Endpoint{ID: e.ID, Owner: e.Owner, VPC: e.VPC, VNI: v.VNI, Type: e.Type, Link: e.Link}
+	if e.Service == "" {
+		s, ok := vpc.First[vpc.CatalogueService](b.v, vpc.IndexName, e.ServiceName)
+		if !ok {
+			return
+		}
+		out.Service, out.Policy = s.Name, e.Policy
+	}
+	b.h.Endpoints[e.ID] = out
+}
+
+// ruleSet compiles the union of groups and answers its name, "" for no groups.
+func (b *builder) ruleSet(v *vpc.VPC, groups []vpc.GroupID) string {
+	if len(groups) == 0 {
+		return ""
+	}
+	ids := slices.Clone(groups)
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	name := strings.Join(func() (s []string) {
+		for _, id := range ids {
+			s = append(s, string(id))
+		}
+		return
+	}(), ",")
+	if _, done := b.h.RuleSets[name]; done {
+		return name
+	}
+	var set RuleSet
+	for _, id := range ids {
+		g, ok := vpc.Get[vpc.SecurityGroup](b.v, id)
+		if !ok {
+			continue
+		}
+		for _, r := range g.Rules {
+			rule := Rule{Protocol: r.Protocol, From: r.From, To: r.To, Peers: b.peers(v, r)}
+			if len(rule.Peers) == 0 {
+				continue
+			}
+			if r.Egress {
+				set.Egress = append(set.Egress, rule)
+			} else {
+				set.Ingress = append(set.Ingress, rule)
+			}
+		}
+	}
+	b.h.RuleSets[name] = set
+	return name
+}
+
+// peers are the prefixes a rule's peer stands for now. A group stands for the
+// private addresses of the interfaces that carry it.
+func (b *builder) peers(v *vpc.VPC, r vpc.GroupRule) []netip.Prefix {
+	switch {
+	case r.Group != "":
+		var out []netip.Prefix
+		for n := range vpc.By[vpc.NetworkInterface](b.v, vpc.IndexGroup, r.Group) {
+			if n.VPC == v.ID {
+				out = append(out, netip.PrefixFrom(n.Addr, n.Addr.BitLen()))
+			}
+		}
+		slices.SortFunc(out, comparePrefix)
+		return out
+	case r.PrefixList != "":
+		return PrefixList(b.v, r.PrefixList)
+	case r.CIDR.IsValid() && r.CIDR.Addr().Is4():
+		return []netip.Prefix{r.CIDR}
+	}
+	return nil
+}
+
+func comparePrefix(a, c netip.Prefix) int {
+	if n := a.Addr().Compare(c.Addr()); n != 0 {
+		return n
+	}
+	return a.Bits() - c.Bits()
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package desired
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"postern.dev/postern/internal/vpc"
+)
+
+// recordTTL is the life of every name we answer, in seconds; AWS's endpoint
+// and balancer names have 60.
+const recordTTL = 60
+
+// names is a VPC with what its resolver answers.
+func (b *builder) names(v *vpc.VPC) VPC {
+	out := VPC{ID: v.ID, Owner: v.Owner, VNI: v.VNI, Resolver: v.ResolverAddr(), DNS: v.EnableDNSSupport}
+	for _, c := range v.CIDRs {
+		out.CIDRs = append(out.CIDRs, c.CIDR)
+	}
+	if !v.EnableDNSSupport {
+		return out
+	}
+	region, _ := vpc.Get[vpc.Region](b.v, vpc.RegionKey)
+	if region == nil {
+		return out
+	}
+	add := func(r Record) {
+		r.Name = vpc.CanonicalName(r.Name)
+		r.TTL = recordTTL
+		out.Records = append(out.Records, r)
+	}
+	for s := range vpc.All[vpc.CatalogueService](b.v) {
+		for _, n := range s.PublicNames {
+			add(Record{Name: n, Addrs: s.Addresses})
+		}
+	}
+	internal := "ec2.internal"
+	if region.Name != "us-east-1" {
+		internal = region.Name + ".compute.internal"
+	}
+	for n := range vpc.By[vpc.NetworkInterface](b.v, vpc.IndexVPC, v.ID) {
+		name := "ip-" + strings.ReplaceAll(n.Addr.String(), ".", "-") + "." + internal
+		add(Record{Name: name, Addrs: []netip.Addr{n.Addr}})
+		add(Record{Name: reverseName(n.Addr), PTR: name})
+	}
+	for lb := range vpc.By[vpc.LoadBalancer](b.v, vpc.IndexVPC, v.ID) {
+		name := lb.Name + "-" + lb.Suffix + ".elb." + region.Name + ".amazonaws.com"
+		var all []netip.Addr
+		for _, n := range lb.Nodes {
+			all = append(all, n.Addr)
+			add(Record{Name: n.Zone + "." + name, Addrs: []netip.Addr{n.Addr}})
+		}
+		add(Record{Name: name, Addrs: all})
+	}
+	for e := range vpc.By[vpc.Endpoint](b.v, vpc.IndexVPC, v.ID) {
+		if e.State.Carries() && e.Named && e.Type == vpc.InterfaceEndpoint {
+			b.endpointNames(&out, add, v, e)
+		}
+	}
+	slices.SortFunc(out.Records, func(a, c Record) int { return strings.Compare(a.Name, c.Name) })
+	slices.Sort(out.PrivateZones)
+	return out
+}
+
+// endpointNames adds an interface endpoint's regional, zonal and private names.
+func (b *builder) endpointNames(out *VPC, add func(Record), v *vpc.VPC, e *vpc.Endpoint) {
+	for _, n := range vpc.EndpointNamesIn(b.v, e) {
+		r := Record{Name: n.Name, CNAME: n.CNAME}
+		for _, node := range n.Nodes {
+			r.Addrs = append(r.Addrs, node.Addr)
+		}
+		if len(r.Addrs) == 0 && r.CNAME == "" || len(e.Nodes) == 0 {
+			continue
+		}
+		if n.Zone == "" {
+			add(r)
+			continue
+		}
+		if !v.EnableDNSHostnames {
+			continue // private zones need both attributes
+		}
+		// A catalogue service's public name leads to the endpoint from now on.
+		out.Records = slices.DeleteFunc(out.Records, func(o Record) bool { return o.Name == n.Name })
+		add(r)
+		if !slices.Contains(out.PrivateZones, n.Zone) {
+			out.PrivateZones = append(out.PrivateZones, n.Zone)
+		}
+	}
+}
+
+// reverseName is the in-addr.arpa name of an IPv4 address.
+func reverseName(a netip.Addr) string {
+	p := strings.Split(a.String(), ".")
+	slices.Reverse(p)
+	return strings.Join(p, ".") + ".in-addr.arpa"
+}

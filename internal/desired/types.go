@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package desired computes, from a view of the domain, what one host should
+// hold: devices, addresses, rules, routes, endpoints, targets, names and
+// probes. It is pure: the same view gives the same value, and applying it
+// twice changes nothing.
+//
+// A Host is a set of tables: maps from a name to a plain value. Values never
+// refer to a revision, so an unrelated write changes no entry and Diff of two
+// Hosts is small. A Host holds only what the host's own workloads need: VPCs
+// with a workload here, the services they are linked to, and nothing of any
+// other tenant.
+package desired
+
+import (
+	"net/netip"
+
+	"postern.dev/postern/internal/vpc"
+)
+
+// Host is everything one host should hold.
+type Host struct {
+	Revision vpc.Revision `json:"revision"`
+	// VPCs by VNI are the spaces with something on this host.
+	VPCs map[vpc.VNI]VPC `json:"vpcs"`
+	// Subnets of those VPCs, by id.
+	Subnets map[vpc.SubnetID]Subnet `json:"subnets"`
+	// RouteTables used by those subnets.
+	RouteTables map[vpc.RouteTableID]RouteTable `json:"routeTables"`
+	// ACLs used by those subnets.
+	ACLs map[vpc.ACLID]ACL `json:"acls"`
+	// Interfaces are the addresses of those VPCs: workloads here and on other
+	// hosts, endpoint interfaces and balancer nodes.
+	Interfaces map[vpc.InterfaceID]Interface `json:"interfaces"`
+	// RuleSets are the unions of groups that interfaces carry, by name.
+	RuleSets map[string]RuleSet `json:"ruleSets"`
+	// Balancers are load balancer nodes reachable from here, by NodeName.
+	Balancers map[string]Balancer `json:"balancers"`
+	// Endpoints that carry packets, by id. An endpoint that is absent carries none.
+	Endpoints map[vpc.EndpointID]Endpoint `json:"endpoints"`
+	// Services of the catalogue, by short name.
+	Services map[string]Service `json:"services"`
+	// Workloads on this host, by the interface they are behind.
+	Workloads map[vpc.InterfaceID]Workload `json:"workloads"`
+	// Probes this host's prober runs, by ProbeName.
+	Probes map[string]Probe `json:"probes"`
+	// Keys are the access keys of the accounts with workloads here, for the
+	// edge to name a signer; without their secrets.
+	Keys map[string]vpc.AccountID `json:"keys"`
+}
+
+// VPC is one isolated space and what its resolver answers.
+type VPC struct {
+	ID       vpc.VPCID      `json:"id"`
+	Owner    vpc.AccountID  `json:"owner"`
+	VNI      vpc.VNI        `json:"vni"`
+	CIDRs    []netip.Prefix `json:"cidrs"`
+	Resolver netip.Addr     `json:"resolver"` // base plus two
+	// DNS is enableDnsSupport: without it the resolver does not answer.
+	DNS bool `json:"dns"`
+	// PrivateZones are names this VPC answers itself, and all names below
+	// them: a missing name there is NXDOMAIN, never forwarded.
+	PrivateZones []string `json:"privateZones,omitempty"`
+	// Records are the names of this VPC's endpoints, balancers and instances
+	// and the public names of the catalogue. Canonical names.
+	Records []Record `json:"records,omitempty"`
+}
+
+// Record is one DNS answer. Name may start with "*." to stand for all names
+// below; an exact name wins. Exactly one of Addrs, CNAME and PTR is set.
+type Record struct {
+	Name  string       `json:"name"`
+	Addrs []netip.Addr `json:"addrs,omitempty"`
+	CNAME string       `json:"cname,omitempty"`
+	PTR   string       `json:"ptr,omitempty"`
+	TTL   uint32       `json:"ttl"`
+}
+
+// Subnet is what the datapath needs of a subnet.
+type Subnet struct {
+	ID         vpc.SubnetID     `json:"id"`
+	VNI        vpc.VNI          `json:"vni"`
+	CIDR       netip.Prefix     `json:"cidr"`
+	Router     netip.Addr       `json:"router"` // base plus one
+	RouteTable vpc.RouteTableID `json:"routeTable"`
+	ACL        vpc.ACLID        `json:"acl"`
+}
+
+// RouteKind says what happens to a packet that takes a route.
+type RouteKind string
+
+// Kinds of routes.
+const (
+	RouteLocal     RouteKind = "local"     // deliver inside the VPC
+	RouteEndpoint  RouteKind = "endpoint"  // to the gateway endpoint Route.Endpoint
+	RouteInterface RouteKind = "interface" // to the interface Route.Interface
+	RouteBlackhole RouteKind = "blackhole" // drop
+)
+
+// Route is one prefix of a table; prefix lists are expanded and precedence
+// between equal prefixes is already decided.
+type Route struct {
+	Prefix    netip.Prefix    `json:"prefix"`
+	Kind      RouteKind       `json:"kind"`
+	Endpoint  vpc.EndpointID  `json:"endpoint,omitempty"`
+	Interface vpc.InterfaceID `json:"interface,omitempty"`
+}
+
+// RouteTable is a subnet's routes, longest prefix wins.
+type RouteTable struct {
+	Routes []Route `json:"routes"`
+}
+
+// InterfaceKind says what is at an address.
+type InterfaceKind string
+
+// Kinds of interfaces.
+const (
+	KindWorkload InterfaceKind = "workload"
+	KindEndpoint InterfaceKind = "endpoint"
+	KindBalancer InterfaceKind = "balancer"
+)
+
+// Interface is an address of a VPC.
+type Interface struct {
+	ID     vpc.InterfaceID `json:"id"`
+	VNI    vpc.VNI         `json:"vni"`
+	Subnet vpc.SubnetID    `json:"subnet"`
+	Addr   netip.Addr      `json:"addr"`
+	MAC    string          `json:"mac"`
+	Kind   InterfaceKind   `json:"kind"`
+	// RuleSet names the interface's groups in Host.RuleSets; "" means that no
+	// groups apply (a balancer node without groups) and everything passes.
+	RuleSet     string `json:"ruleSet,omitempty"`
+	SourceCheck bool   `json:"sourceCheck"`
+	// Host runs the workload; "" for endpoints and balancer nodes, which are
+	// on every host.
+	Host vpc.HostID `json:"host,omitempty"`
+	// Endpoint and Balancer: for an endpoint interface, the endpoint and the
+	// provider's node it leads to (a key of Host.Balancers, "" for a
+	// catalogue service); for a balancer node, its own key.
+	Endpoint vpc.EndpointID `json:"endpoint,omitempty"`
+	Balancer string         `json:"balancer,omitempty"`
+}
+
+// Rule allows packets of one protocol to or from its peers.
+type Rule struct {
+	Protocol int `json:"protocol"` // IANA number or vpc.AllProtocols
+	// From and To are ports for TCP and UDP; type and code for ICMP, -1 for
+	// all; ignored for other protocols.
+	From int `json:"from"`
+	To   int `json:"to"`
+	// Peers are sorted prefixes; group references are expanded to the
+	// members' addresses.
+	Peers []netip.Prefix `json:"peers"`
+}
+
+// RuleSet is the union of the groups on an interface.
+type RuleSet struct {
+	Ingress []Rule `json:"ingress,omitempty"`
+	Egress  []Rule `json:"egress,omitempty"`
+}
+
+// ACLRule is one row of a network ACL; rows are in order, the first match
+// decides, no match denies.
+type ACLRule struct {
+	Allow    bool         `json:"allow"`
+	Protocol int          `json:"protocol"`
+	CIDR     netip.Prefix `json:"cidr"` // source for In, destination for Out
+	From     int          `json:"from"` // as in Rule; ports are destination ports
+	To       int          `json:"to"`
+}
+
+// ACL is a subnet's network ACL.
+type ACL struct {
+	In  []ACLRule `json:"in,omitempty"`
+	Out []ACLRule `json:"out,omitempty"`
+}
+
+// Endpoint is an endpoint that carries packets.
+type Endpoint struct {
+	ID    vpc.EndpointID   `json:"id"`
+	Owner vpc.AccountID    `json:"owner"`
+	VPC   vpc.VPCID        `json:"vpc"`
+	VNI   vpc.VNI          `json:"vni"`
+	Type  vpc.EndpointType `json:"type"`
+	Link  vpc.VNI          `json:"link,omitempty"`
+	// Service is the catalogue service's short name; "" for a customer's.
+	Service string `json:"service,omitempty"`
+	// Policy is the document the edge enforces; "" for customer services.
+	Policy string `json:"policy,omitempty"`
+}
+
+// Balancer is a load balancer node: one address in one zone of the
+// provider's VPC, with the targets in its scope already chosen.
+type Balancer struct {
+	VNI       vpc.VNI         `json:"vni"`
+	Interface vpc.InterfaceID `json:"interface"`
+	Addr      netip.Addr      `json:"addr"`
+	Zone      string          `json:"zone"`
+	Listeners []Listener      `json:"listeners,omitempty"`
+}
+
+// NodeName is the key of a load balancer's node in a zone.
+func NodeName(lb vpc.ARN, zone string) string { return string(lb) + "@" + zone }
+
+// Listener is one port of a node. Targets are those that get traffic now:
+// the healthy ones in scope, or all when none is healthy (fail-open).
+type Listener struct {
+	// Protocol is vpc.TCP or vpc.UDP; a TCP_UDP listener is two.
+	Protocol int      `json:"protocol"`
+	Port     int      `json:"port"`
+	Targets  []Target `json:"targets,omitempty"`
+	// PreserveClientIP keeps the client's address for clients of the same
+	// VPC; it never applies to traffic from an endpoint.
+	PreserveClientIP bool `json:"preserveClientIp,omitempty"`
+}
+
+// Target is where a listener sends a connection.
+type Target struct {
+	Addr netip.Addr `json:"addr"`
+	Port int        `json:"port"`
+}
+
+// Service is a catalogue service as the edge serves it.
+type Service struct {
+	Name        string             `json:"name"`
+	ServiceName string             `json:"serviceName"`
+	Protocol    string             `json:"protocol"`
+	Prefixes    []netip.Prefix     `json:"prefixes,omitempty"`
+	PublicNames []string           `json:"publicNames,omitempty"`
+	Backend     string             `json:"backend,omitempty"` // "" is the backend this installation starts
+	Types       []vpc.EndpointType `json:"types,omitempty"`
+}
+
+// Workload is what sits behind an interface on this host.
+type Workload struct {
+	Interface vpc.InterfaceID `json:"interface"`
+	Addr      netip.Addr      `json:"addr"`
+	MAC       string          `json:"mac"`
+	// Subnet's block and router, for the address and the default route.
+	Subnet   netip.Prefix `json:"subnet"`
+	Router   netip.Addr   `json:"router"`
+	Resolver netip.Addr   `json:"resolver"`
+	// Instance is set for instances: the agent makes their namespace.
+	Instance vpc.InstanceID `json:"instance,omitempty"`
+	// External is set for what `postern attach` named.
+	External *vpc.ExternalWorkload `json:"external,omitempty"`
+}
+
+// Probe is one target's health check from one node.
+type Probe struct {
+	Group    vpc.ARN `json:"group"`
+	TargetID string  `json:"targetId"` // as registered: instance id or address
+	// TargetPort is the registered port; Port the one that is checked.
+	TargetPort int             `json:"targetPort"`
+	VNI        vpc.VNI         `json:"vni"`
+	Node       netip.Addr      `json:"node"` // source of the check
+	Target     netip.Addr      `json:"target"`
+	Port       int             `json:"port"`
+	Check      vpc.HealthCheck `json:"check"`
+	// Via is the address the prober connects to inside the service
+	// namespace; the datapath turns it into Target (see ProbeAddrs).
+	Via netip.Addr `json:"via"`
+}
+
+// Addresses inside the service namespace, the private side of a host's
+// service port. They are never visible to a workload and may overlap with
+// anything outside.
+var (
+	// ServicePrefix is the whole range, on-link on the service port.
+	ServicePrefix = netip.MustParsePrefix("100.64.0.0/10")
+	// EdgeAddr is where the edge's sockets listen.
+	EdgeAddr = netip.MustParseAddr("100.64.0.1")
+	// ClientPrefix holds the source addresses that stand for clients.
+	ClientPrefix = netip.MustParsePrefix("100.65.0.0/16")
+	// ProbePrefix holds Probe.Via.
+	ProbePrefix = netip.MustParsePrefix("100.80.0.0/12")
+)
+
+// Ports of the edge in the service namespace.
+const (
+	EdgeDNSPort   = 53
+	EdgeHTTPPort  = 80
+	EdgeHTTPSPort = 443
+)
+
+// LinkLocalResolver is the resolver's address that is the same in every VPC.
+var LinkLocalResolver = netip.MustParseAddr("169.254.169.253")

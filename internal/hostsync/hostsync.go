@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package hostsync is the stream between the server and a host's agent, both
+// ends: desired state down, status up.
+//
+// Down: GET /v1/hosts/{host}/desired?base=REVISION answers JSON lines, each a
+// Message, for as long as the connection lasts. The first one is whole unless
+// base is the revision the server would have to send anyway; then come
+// changes. An agent that cannot apply a change connects again without a base
+// and gets the whole: a lost message costs nothing.
+//
+// Up: POST /v1/hosts/{host}/status carries one Report. It may be sent twice
+// or lost; the next one says the same and more.
+//
+// It is plain HTTP with JSON: a unix socket on one machine, mutual TLS across
+// machines, curl to look at either.
+package hostsync
+
+import (
+	"postern.dev/postern/internal/desired"
+	"postern.dev/postern/internal/vpc"
+)
+
+// Message is one line of the stream; the fields that are set say what it
+// brings.
+type Message struct {
+	Whole    *desired.Host  `json:"whole,omitempty"`
+	Change   *desired.Delta `json:"change,omitempty"`
+	Settings *Settings      `json:"settings,omitempty"`
+}
+
+// Settings are what an agent needs that is no tenant's: the installation's
+// own configuration.
+type Settings struct {
+	Region string `json:"region"`
+	// Upstreams are resolvers ("192.0.2.53:53") for names we do not know.
+	// None means that such names are refused.
+	Upstreams []string `json:"upstreams"`
+	// Backends are the URLs of the backends this installation starts itself,
+	// by catalogue service.
+	Backends map[string]string `json:"backends,omitempty"`
+	// Certificates are the edge's, by catalogue service: what the service's
+	// public names are answered with over TLS.
+	Certificates map[string]Certificate `json:"certificates,omitempty"`
+	// CA is the certificate workloads trust, PEM.
+	CA string `json:"ca"`
+}
+
+// Certificate is a leaf with its key, PEM.
+type Certificate struct {
+	Chain string `json:"chain"`
+	Key   string `json:"key"`
+}
+
+// Report is what a host says of itself.
+type Report struct {
+	Host vpc.HostID `json:"host"`
+	// Applied is the revision whose desired state the host holds, apart from
+	// the objects in Errors.
+	Applied vpc.Revision      `json:"applied"`
+	Errors  map[string]string `json:"errors,omitempty"`
+	// Health are the targets whose health changed since the last report that
+	// was answered.
+	Health []Health `json:"health,omitempty"`
+}
+
+// Health is one target's result.
+type Health struct {
+	Group       vpc.ARN `json:"group"`
+	TargetID    string  `json:"targetId"`
+	TargetPort  int     `json:"targetPort"`
+	Healthy     bool    `json:"healthy"`
+	Reason      string  `json:"reason,omitempty"`
+	Description string  `json:"description,omitempty"`
+}
