@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package link
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+	"postern.dev/postern/internal/desired"
+	"postern.dev/postern/internal/vpc"
+)
+
+// TestMain lets Command find NsenterMain: the test binary is "this program".
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == NsenterCommand {
+		fmt.Fprintln(os.Stderr, NsenterMain(os.Args[2:]))
+		os.Exit(126)
+	}
+	os.Exit(m.Run())
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("makes network namespaces and devices: needs root")
+	}
+	if err := unix.Access("/proc/sys/net/ipv4/conf/lo/arp_ignore", unix.W_OK); err != nil {
+		t.Skip("needs a writable /proc/sys")
+	}
+}
+
+// install is an installation of its own with a random tag; at the end nothing
+// of it may be left.
+func install(t *testing.T) *Links {
+	t.Helper()
+	needRoot(t)
+	var b [3]byte
+	rand.Read(b[:])
+	tag := hex.EncodeToString(b[:])
+	l, err := New(Config{Tag: tag, RunDir: filepath.Join(t.TempDir(), "run")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := l.Reset(); err != nil {
+			t.Errorf("cleanup: %v", err)
+		}
+	})
+	return l
+}
+
+const (
+	eniA  = vpc.InterfaceID("eni-0aaaaaaaaaaaaaaaa")
+	eniB  = vpc.InterfaceID("eni-0bbbbbbbbbbbbbbbb")
+	instA = vpc.InstanceID("i-0aaaaaaaaaaaaaaaa")
+	instB = vpc.InstanceID("i-0bbbbbbbbbbbbbbbb")
+)
+
+func workload(id vpc.InterfaceID, inst vpc.InstanceID, last byte) desired.Workload {
+	return desired.Workload{
+		Interface: id, Instance: inst,
+		Addr: netip.AddrFrom4([4]byte{10, 0, 0, last}), MAC: fmt.Sprintf("02:00:00:00:00:%02x", last),
+		Subnet: netip.MustParsePrefix("10.0.0.0/24"), Router: netip.MustParseAddr("10.0.0.1"),
+		Resolver: netip.MustParseAddr("10.0.0.2"),
+	}
+}
+
+type wish = map[vpc.InterfaceID]desired.Workload
+
+func twoInstances() wish {
+	return wish{eniA: workload(eniA, instA, 10), eniB: workload(eniB, instB, 11)}
+}
+
+// apply expects no error.
+func apply(t *testing.T, l *Links, w wish) map[vpc.InterfaceID]Device {
+	t.Helper()
+	devs, errs := l.Apply(w)
+	for id, err := range errs {
+		t.Fatalf("apply: %q: %v", id, err)
+	}
+	return devs
+}
+
+func inventoryOf(t *testing.T, l *Links) []Item {
+	t.Helper()
+	items, err := l.Inventory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return items
+}
+
+// hostNames lists the host's device names, as `ip link` does.
+func hostNames(t *testing.T) map[string]int {
+	t.Helper()
+	h, links, err := hostLinks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	out := map[string]int{}
+	for _, k := range links {
+		out[k.Attrs().Name] = k.Attrs().Index
+	}
+	return out
+}
+
+func hostLink(t *testing.T, name string) netlink.Link {
+	t.Helper()
+	k, err := netlink.LinkByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// inside runs a program with only the network namespace changed.
+func runIn(t *testing.T, path string, argv ...string) string {
+	t.Helper()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := StartIn(path, cmd); err != nil {
+		t.Fatalf("%v: %v", argv, err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v: %v\n%s", argv, err, out.String())
+	}
+	return out.String()
+}
+
+// makeNetns is somebody else's namespace, removed at the end.
+func makeNetns(t *testing.T) string {
+	t.Helper()
+	var b [4]byte
+	rand.Read(b[:])
+	name := "foreign-" + hex.EncodeToString(b[:])
+	if _, err := makeNamespace(name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unnameNamespace(name) })
+	return namespacePath(name)
+}
+
+func itoa(n int) string { return fmt.Sprint(n) }

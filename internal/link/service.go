@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+	"postern.dev/postern/internal/desired"
+)
+
+// Sockets are the edge's listening sockets, bound to desired.EdgeAddr inside
+// the service namespace; non-blocking and closed on exec, ready to be handed
+// to another process in exec.Cmd.ExtraFiles or made into listeners with
+// net.FileListener and net.FilePacketConn.
+type Sockets struct {
+	HTTP      *os.File // TCP, desired.EdgeHTTPPort
+	HTTPS     *os.File // TCP, desired.EdgeHTTPSPort
+	DNSStream *os.File // TCP, desired.EdgeDNSPort
+	DNSPacket *os.File // UDP, desired.EdgeDNSPort
+}
+
+// Close closes those that are open.
+func (s *Sockets) Close() error {
+	var errs []error
+	for _, f := range []*os.File{s.HTTP, s.HTTPS, s.DNSStream, s.DNSPacket} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// EnsureService makes or repairs the service namespace
+// "postern-<tag>-service" with the device svc0 in it, which has
+// desired.EdgeAddr on desired.ServicePrefix and no ARP: a frame sent on it
+// carries its own address as destination, and the datapath sees to the rest.
+// It returns the host-side device and the namespace's path.
+func (l *Links) EnsureService() (Device, string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.ensureRunDir(); err != nil {
+		return Device{}, "", err
+	}
+	h, links, err := hostLinks()
+	if err != nil {
+		return Device{}, "", err
+	}
+	defer h.Close()
+	name := namespaceName(l.cfg.Tag, serviceOwner)
+	path := namespacePath(name)
+	in := inside{
+		owner: serviceOwner, mac: derivedMAC(l.cfg.Tag, "svc0"),
+		addr: netip.PrefixFrom(desired.EdgeAddr, desired.ServicePrefix.Bits()),
+		own:  true, noarp: true, prefix: "svc", mtu: l.cfg.MTU,
+	}
+	byName := map[string]netlink.Link{}
+	var have netlink.Link
+	for _, k := range links {
+		byName[k.Attrs().Name] = k
+		a, ok := claimed(k, l.cfg.Tag)
+		if ok && (a.owner == serviceOwner || a.owner == "" && k.Attrs().Name == hostName(l.cfg.Tag, serviceOwner)) {
+			have = k
+		}
+	}
+	named, err := namespaces(l.cfg.Tag)
+	if err != nil {
+		return Device{}, "", err
+	}
+	inode := named[name]
+	if inode == "" {
+		if inode, err = makeNamespace(name); err != nil {
+			return Device{}, "", err
+		}
+	}
+	if isComplete(have, l.cfg.Tag, in.digest(inode), l.cfg.MTU) {
+		return deviceOf(have, in.mac), path, nil
+	}
+	dev, err := l.pair(h, in, path, inode, have, byName)
+	if err != nil {
+		return Device{}, "", fmt.Errorf("service port: %w", err)
+	}
+	return *dev, path, nil
+}
+
+// ListenService opens the edge's sockets in the service namespace, which
+// EnsureService made. While an edge that is just ending still holds an
+// address it tries again until ctx is done.
+func (l *Links) ListenService(ctx context.Context) (Sockets, error) {
+	ns, err := openNamespace(namespacePath(namespaceName(l.cfg.Tag, serviceOwner)))
+	if err != nil {
+		return Sockets{}, err
+	}
+	defer ns.Close()
+	var s Sockets
+	open := []struct {
+		name string
+		kind int
+		port int
+		to   **os.File
+	}{
+		{"http", unix.SOCK_STREAM, desired.EdgeHTTPPort, &s.HTTP},
+		{"https", unix.SOCK_STREAM, desired.EdgeHTTPSPort, &s.HTTPS},
+		{"dns-stream", unix.SOCK_STREAM, desired.EdgeDNSPort, &s.DNSStream},
+		{"dns-packet", unix.SOCK_DGRAM, desired.EdgeDNSPort, &s.DNSPacket},
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := inNamespace(ns, func() error {
+			for _, o := range open {
+				if *o.to != nil {
+					continue
+				}
+				f, err := listen(o.name, o.kind, o.port)
+				if err != nil {
+					return err
+				}
+				*o.to = f
+			}
+			return nil
+		})
+		if err == nil {
+			return s, nil
+		}
+		if errors.Is(err, unix.EADDRINUSE) {
+			select {
+			case <-tick.C:
+				continue
+			case <-ctx.Done():
+			}
+		}
+		s.Close()
+		return Sockets{}, fmt.Errorf("service sockets: %w", err)
+	}
+}
+
+func listen(name string, kind, port int) (*os.File, error) {
+	fail := func(what string, err error) error {
+		return fmt.Errorf("%s socket, port %d: %s: %w", name, port, what, err)
+	}
+	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, fail("open", err)
+	}
+	if kind == unix.SOCK_STREAM {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			unix.Close(fd)
+			return nil, fail("reuse address", err)
+		}
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: port, Addr: desired.EdgeAddr.As4()}); err != nil {
+		unix.Close(fd)
+		return nil, fail("bind", err)
+	}
+	if kind == unix.SOCK_STREAM {
+		if err := unix.Listen(fd, 4096); err != nil {
+			unix.Close(fd)
+			return nil, fail("listen", err)
+		}
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// StartIn starts cmd with the network namespace at nsPath. Only the network
+// namespace changes; see Command for a process that also resolves names there.
+func StartIn(nsPath string, cmd *exec.Cmd) error {
+	ns, err := openNamespace(nsPath)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	return inNamespace(ns, cmd.Start)
+}
