@@ -101,8 +101,8 @@ func inScope(v vpc.View, lb *vpc.LoadBalancer, g *vpc.TargetGroup, zone string) 
 			continue
 		}
 		_, n, ok := TargetPlace(v, g, t)
-		if !ok {
-			continue
+		if !ok || n != nil && n.Type != vpc.TypeInterface {
+			continue // gone, or the address of an endpoint or a balancer
 		}
 		if crossZone(lb, g) || t.Zone == "all" || n == nil || n.Zone == zone {
 			out = append(out, t)
@@ -174,7 +174,7 @@ func (b *builder) probes() {
 }
 
 func (b *builder) probe(taken map[netip.Addr]bool, eni *vpc.NetworkInterface, vni vpc.VNI, g *vpc.TargetGroup, t vpc.Target) {
-	node, ok := b.probingNode(eni, g)
+	node, ok := b.probingNode(eni, g, t)
 	addr, place, ok2 := TargetPlace(b.v, g, t)
 	if !ok || !ok2 || place == nil || place.ID != eni.ID {
 		return
@@ -192,7 +192,7 @@ func (b *builder) probe(taken map[netip.Addr]bool, eni *vpc.NetworkInterface, vn
 
 // probingNode is the address checks of a target come from; there is none if
 // no load balancer uses the group.
-func (b *builder) probingNode(eni *vpc.NetworkInterface, g *vpc.TargetGroup) (netip.Addr, bool) {
+func (b *builder) probingNode(eni *vpc.NetworkInterface, g *vpc.TargetGroup, t vpc.Target) (netip.Addr, bool) {
 	var other netip.Addr
 	for l := range vpc.By[vpc.Listener](b.v, vpc.IndexTargetGroup, g.ARN) {
 		lb, ok := vpc.Get[vpc.LoadBalancer](b.v, l.Balancer)
@@ -203,7 +203,7 @@ func (b *builder) probingNode(eni *vpc.NetworkInterface, g *vpc.TargetGroup) (ne
 			if n.Zone == eni.Zone {
 				return n.Addr, true
 			}
-			if !other.IsValid() && crossZone(lb, g) {
+			if !other.IsValid() && (t.Zone == "all" || crossZone(lb, g)) {
 				other = n.Addr
 			}
 		}

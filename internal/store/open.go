@@ -22,6 +22,10 @@ import (
 // MiB is too little for MaxOperations.
 const maxRequestBytes = 8 << 20
 
+// 64 MB of preallocated log for a laptop's few thousand objects is waste. The
+// variable belongs to the whole process: it is set before any member reads it.
+func init() { wal.SegmentSizeBytes = 8 << 20 }
+
 // OpenEmbedded starts a single etcd member in this process with its data in
 // dir (made with mode 0700) and opens the store on it. The member listens on
 // unix sockets in dir only.
@@ -29,8 +33,6 @@ func OpenEmbedded(ctx context.Context, dir string, log *slog.Logger) (*Store, er
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the store's directory: %w", err)
 	}
-	// 64 MB of preallocated log for a laptop's few thousand objects is waste.
-	wal.SegmentSizeBytes = 8 << 20
 	cfg := embed.NewConfig()
 	cfg.Name = "postern"
 	cfg.Dir = dir

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+#ifndef POSTERN_CONN_H
+#define POSTERN_CONN_H
+
+/* The connection table. A flow is one entry found from both directions; a
+ * translated flow is two entries that name each other, one per address space,
+ * made together, touched together and expiring together. Nothing evicts an
+ * entry: a quota per interface bounds the table, the collector empties it,
+ * and an expired entry counts as absent before the collector comes by. */
+
+#include "drop.h"
+
+#define EEXIST_ (-17)
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+static __always_inline bool addr_less(const struct addr *a, const struct addr *b)
+{
+	if (a->w[0] != b->w[0])
+		return a->w[0] < b->w[0];
+	if (a->w[1] != b->w[1])
+		return a->w[1] < b->w[1];
+	if (a->w[2] != b->w[2])
+		return a->w[2] < b->w[2];
+	return a->w[3] < b->w[3];
+}
+
+static __always_inline bool addr_same(const struct addr *a, const struct addr *b)
+{
+	return !addr_less(a, b) && !addr_less(b, a);
+}
+
+/* conn_key_set fills a key and says which end is the source. */
+static __always_inline __u8 conn_key_set(struct conn_key *k, __u32 vni, __u8 proto, const struct addr *src,
+					 __be16 sport, const struct addr *dst, __be16 dport)
+{
+	__u8 end = 0;
+
+	if (addr_less(dst, src) || (addr_same(src, dst) && dport < sport))
+		end = 1;
+	k->vni = vni;
+	k->proto = proto;
+	k->asker = 0;
+	k->pad[0] = 0;
+	k->pad[1] = 0;
+	if (end) {
+		k->addr[0] = *dst;
+		k->addr[1] = *src;
+		k->port[0] = dport;
+		k->port[1] = sport;
+	} else {
+		k->addr[0] = *src;
+		k->addr[1] = *dst;
+		k->port[0] = sport;
+		k->port[1] = dport;
+	}
+	return end;
+}
+
+/* conn_key_icmp completes the key of an echo packet sent by end. */
+static __always_inline void conn_key_icmp(struct conn_key *k, __u8 role, __u8 end)
+{
+	if (role == ICMP_REQUEST)
+		k->asker = 1 + end;
+	else if (role == ICMP_REPLY)
+		k->asker = 2 - end;
+}
+
+static __always_inline bool conn_finished(const struct conn *c)
+{
+	__u32 fins = SEEN_FIN_INITIATOR | SEEN_FIN_RESPONDER;
+
+	return (c->seen & SEEN_RST) || (c->seen & fins) == fins;
+}
+
+static __always_inline __u64 conn_timeout(const struct conn *c, __u8 proto)
+{
+	bool nat = c->kind != CONN_PLAIN;
+
+	switch (proto) {
+	case IPPROTO_TCP:
+		if (conn_finished(c))
+			return timeout_closing;
+		if (!(c->seen & SEEN_REPLY))
+			return timeout_syn;
+		return nat ? timeout_tcp_nat : timeout_tcp;
+	case IPPROTO_UDP:
+		if (nat)
+			return timeout_udp_nat;
+		return c->seen & SEEN_REPLY ? timeout_udp_stream : timeout_udp;
+	case IPPROTO_ICMP:
+		return timeout_icmp;
+	default:
+		return timeout_other;
+	}
+}
+
+static __always_inline bool conn_expired(const struct conn *c, __u8 proto, __u64 now)
+{
+	/* another CPU may have written last_seen after we read the clock */
+	return now > c->last_seen && now - c->last_seen > conn_timeout(c, proto);
+}
+
+static __always_inline bool quota_take(__u64 eni)
+{
+	__u64 *used = bpf_map_lookup_elem(&eni_quota, &eni);
+
+	if (!used) {
+		__u64 none = 0;
+
+		bpf_map_update_elem(&eni_quota, &eni, &none, BPF_NOEXIST);
+		used = bpf_map_lookup_elem(&eni_quota, &eni);
+		if (!used)
+			return false;
+	}
+	if (__sync_fetch_and_add(used, 1) >= quota) {
+		__sync_fetch_and_sub(used, 1);
+		return false;
+	}
+	return true;
+}
+
+static __always_inline void quota_give(__u64 eni)
+{
+	__u64 *used = bpf_map_lookup_elem(&eni_quota, &eni);
+
+	if (used)
+		__sync_fetch_and_sub(used, 1);
+}
+
+/* conn_forget deletes an entry and its other half. Only the CPU whose delete
+ * succeeded gives the quota back. */
+__noinline int conn_forget(struct conn_key *key)
+{
+	struct conn_key own, peer;
+	struct conn *c;
+	__u64 eni;
+	__u8 kind;
+
+	if (!key)
+		return 0;
+	own = *key;
+	c = bpf_map_lookup_elem(&conns, &own);
+	if (!c)
+		return 0;
+	peer = c->peer;
+	eni = c->eni;
+	kind = c->kind;
+	if (!bpf_map_delete_elem(&conns, &own) && kind != CONN_PROVIDER)
+		quota_give(eni);
+	if (kind != CONN_PLAIN && !bpf_map_delete_elem(&conns, &peer) && kind == CONN_PROVIDER)
+		quota_give(eni);
+	return 0;
+}
+
+static __always_inline void conn_see(struct conn *c, __u32 bit)
+{
+	if (bit & ~c->seen)
+		__sync_fetch_and_or(&c->seen, bit);
+}
+
+/* conn_touch notes one packet. */
+static __always_inline void conn_touch(struct conn *c, const struct packet *p, bool by_initiator)
+{
+	__u32 seen = 0;
+
+	c->last_seen = p->now;
+	if (by_initiator) {
+		__sync_fetch_and_add(&c->packets[0], 1);
+		__sync_fetch_and_add(&c->bytes[0], p->tot_len);
+	} else {
+		__sync_fetch_and_add(&c->packets[1], 1);
+		__sync_fetch_and_add(&c->bytes[1], p->tot_len);
+		seen = SEEN_REPLY;
+	}
+	if (p->proto == IPPROTO_TCP) {
+		if (p->tcp_flags & TCP_RST)
+			seen |= SEEN_RST;
+		if (p->tcp_flags & TCP_FIN)
+			seen |= by_initiator ? SEEN_FIN_INITIATOR : SEEN_FIN_RESPONDER;
+	}
+	conn_see(c, seen);
+}
+
+static __always_inline void conn_fill(struct conn *c, const struct packet *p, __u8 kind, __u8 initiator)
+{
+	__builtin_memset(c, 0, sizeof(*c));
+	c->eni = p->eni;
+	c->created = p->now;
+	c->last_seen = p->now;
+	c->packets[0] = 1;
+	c->bytes[0] = p->tot_len;
+	c->kind = kind;
+	c->initiator = initiator;
+}
+
+/* conn_new_plain enters the scratch key's flow. Another CPU that was first
+ * with the same flow is no error: the checks were the same. */
+__noinline int conn_new_plain(__u32 initiator, __u64 target)
+{
+	struct scratch *s = scratch_get();
+	long err;
+
+	if (!s)
+		return DROP_TABLE_FULL;
+	if (!quota_take(s->packet.eni))
+		return DROP_QUOTA;
+	conn_fill(&s->half[0], &s->packet, CONN_PLAIN, initiator);
+	s->half[0].target = target;
+	err = bpf_map_update_elem(&conns, &s->key, &s->half[0], BPF_NOEXIST);
+	if (err) {
+		quota_give(s->packet.eni);
+		return err == EEXIST_ ? 0 : DROP_TABLE_FULL;
+	}
+	count(COUNT_CONNECTIONS, 1);
+	return 0;
+}
+
+#define PORT_TRIES 256
+
+struct port_search {
+	__u32 start;
+	__u32 range;
+	__u32 result; /* a drop reason, 0 when found */
+};
+
+/* port_try takes one source port by inserting the provider half with it; the
+ * table itself is the allocator, so there is nothing to free. */
+static long port_try(__u32 i, struct port_search *search)
+{
+	struct scratch *s = scratch_get();
+	__u32 port;
+	long err;
+
+	if (!s || !search->range)
+		return 1;
+	port = port_first + (search->start + i) % search->range;
+	s->new_sport = bpf_htons((__u16)port);
+	s->half[1].initiator = conn_key_set(&s->peer, s->hop.vni, s->hop.proto, &s->new_src, s->new_sport,
+					    &s->hop.target, s->hop.target_port);
+	err = bpf_map_update_elem(&conns, &s->peer, &s->half[1], BPF_NOEXIST);
+	if (err == EEXIST_)
+		return 0;
+	search->result = err ? DROP_TABLE_FULL : 0;
+	return 1;
+}
+
+/* conn_new_pair enters both halves of the flow that s->key and s->hop
+ * describe and leaves the source port the target will see in s->new_sport. */
+__noinline int conn_new_pair(__u32 initiator)
+{
+	struct scratch *s = scratch_get();
+	struct port_search search = {};
+	__u32 tries;
+	long err;
+
+	if (!s)
+		return DROP_TABLE_FULL;
+	if (!quota_take(s->packet.eni))
+		return DROP_QUOTA;
+	conn_fill(&s->half[0], &s->packet, CONN_CONSUMER, initiator);
+	conn_fill(&s->half[1], &s->packet, CONN_PROVIDER, 0);
+	s->half[0].endpoint = s->half[1].endpoint = s->hop.endpoint;
+	s->half[0].link = s->half[1].link = s->hop.link;
+	s->half[0].target = s->half[1].target = s->hop.target_eni;
+	s->half[0].flags = s->half[1].flags = s->hop.flags;
+	s->half[1].peer = s->key;
+	s->half[1].peer_initiator = initiator;
+
+	if (s->hop.flags & CONN_PRESERVED) {
+		s->new_sport = s->hop.client_port;
+		s->half[1].initiator = conn_key_set(&s->peer, s->hop.vni, s->hop.proto, &s->new_src, s->new_sport,
+						    &s->hop.target, s->hop.target_port);
+		err = bpf_map_update_elem(&conns, &s->peer, &s->half[1], BPF_NOEXIST);
+		if (err) {
+			search.result = err == EEXIST_ ? DROP_TUPLE_IN_USE : DROP_TABLE_FULL;
+			goto fail;
+		}
+	} else {
+		search.range = port_last - port_first + 1;
+		search.start = bpf_get_prandom_u32() % search.range;
+		search.result = DROP_PORTS_EXHAUSTED;
+		tries = search.range < PORT_TRIES ? search.range : PORT_TRIES;
+		bpf_loop(tries, port_try, &search, 0);
+		if (search.result)
+			goto fail;
+	}
+	s->half[0].peer = s->peer;
+	s->half[0].peer_initiator = s->half[1].initiator;
+	err = bpf_map_update_elem(&conns, &s->key, &s->half[0], BPF_NOEXIST);
+	if (err) {
+		bpf_map_delete_elem(&conns, &s->peer);
+		search.result = err == EEXIST_ ? DROP_TUPLE_IN_USE : DROP_TABLE_FULL;
+		goto fail;
+	}
+	count(COUNT_CONNECTIONS, 1);
+	return 0;
+fail:
+	quota_give(s->packet.eni);
+	return search.result;
+}
+
+#endif

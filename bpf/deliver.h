@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+#ifndef POSTERN_DELIVER_H
+#define POSTERN_DELIVER_H
+
+/* The last step: into the namespace behind a veth at once, skipping a second
+ * pass of the backlog, or out of a tap, which has no peer. The packet type was
+ * set for the host's MAC; without resetting it the namespace would ignore the
+ * packet as somebody else's. */
+
+#include "nat.h"
+
+static __always_inline int deliver(struct __sk_buff *ctx, struct scratch *s, struct interface *to,
+				   const __u8 *source_mac)
+{
+	__u8 macs[12];
+
+	if (!to->ifindex)
+		return drop(ctx, s, DROP_REMOTE_HOST);
+	__builtin_memcpy(macs, to->mac, 6);
+	__builtin_memcpy(macs + 6, source_mac, 6);
+	if (bpf_skb_store_bytes(ctx, 0, macs, sizeof(macs), 0) || bpf_skb_change_type(ctx, 0 /* PACKET_HOST */))
+		return drop(ctx, s, DROP_REWRITE);
+	count(COUNT_DELIVERED, 1);
+	count(COUNT_DELIVERED_BYTES, s->packet.len);
+	s->verdict.ifindex = to->ifindex;
+	if (to->flags & INTERFACE_TAP) {
+		s->verdict.action = ACTION_REDIRECT;
+		return bpf_redirect(to->ifindex, 0);
+	}
+	s->verdict.action = ACTION_PEER;
+	return bpf_redirect_peer(to->ifindex, 0);
+}
+
+/* answer sends the frame, already turned into an answer, back out of the
+ * device that it came in by. */
+static __always_inline int answer(struct __sk_buff *ctx, struct scratch *s)
+{
+	s->verdict.action = ACTION_ANSWER;
+	s->verdict.ifindex = ctx->ifindex;
+	return bpf_redirect(ctx->ifindex, 0);
+}
+
+#endif

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+#ifndef POSTERN_MAPS_H
+#define POSTERN_MAPS_H
+
+/* The maps, pinned by name. The agent writes those above the line, packets
+ * write those below it. Sizes of conns are the loader's. */
+
+#include "types.h"
+
+#define MAP(name_, type_, key_, value_, max_, flags_)       \
+	struct {                                            \
+		__uint(type, type_);                        \
+		__uint(max_entries, max_);                  \
+		__uint(map_flags, flags_);                  \
+		__type(key, key_);                          \
+		__type(value, value_);                      \
+	} name_ SEC(".maps")
+
+#define HASH_MAP(name_, key_, value_, max_) MAP(name_, BPF_MAP_TYPE_HASH, key_, value_, max_, BPF_F_NO_PREALLOC)
+#define LPM_MAP(name_, key_, value_, max_) MAP(name_, BPF_MAP_TYPE_LPM_TRIE, key_, value_, max_, BPF_F_NO_PREALLOC)
+
+MAP(meta, BPF_MAP_TYPE_ARRAY, __u32, __u64, 1, 0);
+HASH_MAP(ports, __u32, struct port, 65536);
+HASH_MAP(interfaces, struct interface_key, struct interface, 262144);
+HASH_MAP(subnets, __u64, struct subnet, 65536);
+LPM_MAP(routes, struct route_key, struct route, 1048576);
+LPM_MAP(rule_peers, struct rule_peer_key, __u64, 4194304);
+LPM_MAP(rule_ports, struct rule_port_key, __u8, 1048576);
+HASH_MAP(endpoints, __u64, struct endpoint, 65536);
+HASH_MAP(listeners, struct listener_key, struct listener, 65536);
+HASH_MAP(maglev, struct slot_key, struct backend, 1048576);
+HASH_MAP(probes, struct addr, struct probe, 65536);
+/* ---- */
+HASH_MAP(conns, struct conn_key, struct conn, 1048576);
+HASH_MAP(eni_quota, __u64, __u64, 65536);
+HASH_MAP(drops, struct drop_key, struct drop_value, 262144);
+MAP(counters, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, COUNT_MAX, 0);
+MAP(scratches, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct scratch, 1, 0);
+MAP(collections, BPF_MAP_TYPE_ARRAY, __u32, struct collected, 1, 0);
+
+/* Set by the loader before the programs are verified. Times are ns. */
+const volatile __u64 timeout_syn = 30000000000ull;
+const volatile __u64 timeout_tcp = 432000000000000ull;
+const volatile __u64 timeout_tcp_nat = 350000000000ull;
+const volatile __u64 timeout_closing = 30000000000ull;
+const volatile __u64 timeout_udp = 30000000000ull;
+const volatile __u64 timeout_udp_stream = 180000000000ull;
+const volatile __u64 timeout_udp_nat = 120000000000ull;
+const volatile __u64 timeout_icmp = 30000000000ull;
+const volatile __u64 timeout_other = 600000000000ull;
+const volatile __u64 quota = 65536;
+const volatile __u32 mss = 8460;
+const volatile __u32 port_first = 1024; /* source ports towards targets */
+const volatile __u32 port_last = 65535;
+
+static __always_inline struct scratch *scratch_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&scratches, &zero);
+}
+
+static __always_inline void count(__u32 which, __u64 n)
+{
+	__u64 *v = bpf_map_lookup_elem(&counters, &which);
+
+	if (v)
+		*v += n;
+}
+
+#endif

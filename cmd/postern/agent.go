@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"postern.dev/postern/internal/agent"
+	"postern.dev/postern/internal/datapath"
+	"postern.dev/postern/internal/desired"
+	"postern.dev/postern/internal/edge"
+	"postern.dev/postern/internal/hostsync"
+	"postern.dev/postern/internal/link"
+	"postern.dev/postern/internal/nlb"
+	"postern.dev/postern/internal/privilege"
+	"postern.dev/postern/internal/reconcile"
+	"postern.dev/postern/internal/supervise"
+	"postern.dev/postern/internal/vpc"
+)
+
+// agentCapabilities are all the agent keeps of root's: BPF and NET_ADMIN for
+// programs and devices, SYS_ADMIN for namespaces and mounts, SYS_PTRACE and
+// KILL to find and end what is left in a namespace of ours, SETUID, SETGID
+// and SETPCAP to start the edge without any of these, DAC_OVERRIDE and CHOWN
+// for the sockets and files it hands over, NET_BIND_SERVICE for the edge's ports.
+var agentCapabilities = []uintptr{
+	unix.CAP_BPF, unix.CAP_NET_ADMIN, unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE, unix.CAP_KILL,
+	unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SETPCAP, unix.CAP_DAC_OVERRIDE, unix.CAP_CHOWN, unix.CAP_NET_BIND_SERVICE,
+	unix.CAP_PERFMON,
+}
+
+// newAgentCommand is the privileged child of serve.
+func newAgentCommand(o *options) *cobra.Command {
+	var mtu int
+	var edgeUser string
+	c := &cobra.Command{
+		Use: "agent", Hidden: true, Args: cobra.NoArgs,
+		Short: "bring this host to its desired state (started by serve)",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := privilege.LimitCapabilities(agentCapabilities); err != nil {
+				return err
+			}
+			return runAgent(supervise.Lifeline(c.Context()), o.dataDir, mtu, edgeUser)
+		},
+	}
+	c.Flags().IntVar(&mtu, "mtu", 1500, "of workloads' interfaces")
+	c.Flags().StringVar(&edgeUser, "edge-user", "", "who the edge runs as")
+	return c
+}
+
+// collectEvery is how often expired connections are removed.
+const collectEvery = 5 * time.Second
+
+func runAgent(ctx context.Context, dataDir string, mtu int, edgeUser string) error {
+	log := newLogger()
+	p := paths{dataDir}
+	host, err := thisHost()
+	if err != nil {
+		return err
+	}
+	tag, err := link.TagFor(dataDir)
+	if err != nil {
+		return err
+	}
+	links, err := link.New(link.Config{Tag: tag, RunDir: link.DefaultRunDir(tag), MTU: mtu})
+	if err != nil {
+		return err
+	}
+	pins := pinDir(tag)
+	if err := links.MountBPF(pins); err != nil {
+		return err
+	}
+	dp, err := datapath.Open(datapath.Config{PinDir: pins})
+	if err != nil {
+		return fmt.Errorf("%+v", err)
+	}
+	defer dp.Close()
+	service, serviceNS, err := links.EnsureService()
+	if err != nil {
+		return err
+	}
+	if err := dp.Attach(service.Name, service.Ifindex, datapath.Service); err != nil {
+		return err
+	}
+	e := &edgeFeed{host: host, configs: newLatest[edge.Config](), probes: newLatest[map[string]desired.Probe]()}
+	h := &hostSteps{links: links, dp: dp, service: service}
+	a := agent.New(agent.Config{
+		Host: host, Sync: hostsync.NewUnixClient(p.syncSocket(), host, log), Edge: e,
+		Steps:     []reconcile.Step{{Name: "datapath", Apply: h.apply}},
+		StateFile: filepath.Join(p.agent(), "desired.json"), Log: log,
+	})
+	e.resend = a.Resend
+
+	uid, gid, err := privilege.Lookup(userOr(edgeUser, "postern-edge"), edgeUID)
+	if err != nil {
+		return err
+	}
+	cred := &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	sup, err := supervise.New(supervise.Options{Log: log})
+	if err != nil {
+		return err
+	}
+	defer sup.Stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	wg.Go(func() { collect(ctx, dp, log) })
+	if err := sup.Start(ctx, edgeChild(ctx, links, dp, e, p, cred)); err != nil {
+		return err
+	}
+	if err := sup.Start(ctx, proberChild(ctx, serviceNS, e, a, cred, log)); err != nil {
+		return err
+	}
+	return a.Run(ctx)
+}
+
+// Fixed numbers of the unprivileged users where the system has no such users.
+const (
+	serverUID = 64220
+	edgeUID   = 64221
+)
+
+func userOr(name, fallback string) string {
+	if name != "" {
+		return name
+	}
+	return fallback
+}
+
+// pinDir is the bpffs of an installation.
+func pinDir(tag string) string { return filepath.Join(link.DefaultRunDir(tag), "bpf") }
+
+// hostSteps joins link and datapath: devices first, then programs on them,
+// then the maps that point at them.
+type hostSteps struct {
+	links   *link.Links
+	dp      *datapath.Datapath
+	service link.Device
+}
+
+func (h *hostSteps) apply(d desired.Host) map[string]error {
+	errs := map[string]error{}
+	devices, failed := h.links.Apply(d.Workloads)
+	for id, err := range failed {
+		errs[string(id)] = err
+	}
+	ports := map[vpc.InterfaceID]datapath.Device{}
+	names := map[string]bool{h.service.Name: true}
+	for id, dev := range devices {
+		names[dev.Name] = true
+		if err := h.dp.Attach(dev.Name, dev.Ifindex, datapath.Workload); err != nil {
+			errs[string(id)] = err
+			continue
+		}
+		ports[id] = datapath.Device{Ifindex: dev.Ifindex, MAC: dev.MAC, Tap: dev.Tap}
+	}
+	svc := datapath.Device{Ifindex: h.service.Ifindex, MAC: h.service.MAC}
+	if err := h.dp.Apply(d, ports, svc); err != nil {
+		errs["datapath"] = err
+	}
+	attached, err := h.dp.Attached()
+	if err != nil {
+		errs["datapath"] = err
+	}
+	for _, name := range attached {
+		if !names[name] {
+			if err := h.dp.Detach(name); err != nil {
+				errs[name] = err
+			}
+		}
+	}
+	return errs
+}
+
+// collect removes expired connections until ctx ends.
+func collect(ctx context.Context, dp *datapath.Datapath, log *slog.Logger) {
+	tick := time.NewTicker(collectEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if _, err := dp.Collect(); err != nil {
+				log.Error("expired connections were not removed", "error", err)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// latest is a value that is replaced and read by whoever waits for a newer one.
+type latest[T any] struct {
+	mu      sync.Mutex
+	value   T
+	set     bool
+	changed chan struct{}
+}
+
+func newLatest[T any]() *latest[T] { return &latest[T]{changed: make(chan struct{})} }
+
+func (l *latest[T]) Set(v T) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.value, l.set = v, true
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+func (l *latest[T]) Get() (T, bool, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.value, l.set, l.changed
+}
+
+// stream writes every newer value as a JSON line until w breaks or ctx ends.
+func (l *latest[T]) stream(ctx context.Context, w *json.Encoder) error {
+	for {
+		v, ok, changed := l.Get()
+		if ok {
+			if err := w.Encode(v); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// edgeFeed turns desired state and settings into what the edge and the
+// prober take.
+type edgeFeed struct {
+	host    vpc.HostID
+	configs *latest[edge.Config]
+	probes  *latest[map[string]desired.Probe]
+	resend  func()
+
+	mu       sync.Mutex
+	desired  desired.Host      // guarded by mu
+	settings hostsync.Settings // guarded by mu
+}
+
+// Desired implements agent.Edge.
+func (f *edgeFeed) Desired(h desired.Host) {
+	f.mu.Lock()
+	same := f.desired.SameTables(h)
+	f.desired = h
+	f.mu.Unlock()
+	if same {
+		return
+	}
+	f.publish()
+	f.probes.Set(h.Probes)
+}
+
+// Settings implements agent.Edge. They come first on every new stream, so a
+// server that has just started gets every health result again.
+func (f *edgeFeed) Settings(s hostsync.Settings) {
+	f.mu.Lock()
+	f.settings = s
+	f.mu.Unlock()
+	f.publish()
+	f.resend()
+}
+
+func (f *edgeFeed) publish() {
+	f.mu.Lock()
+	h, s := f.desired, f.settings
+	f.mu.Unlock()
+	if h.VPCs == nil || s.Region == "" {
+		return // the server has not spoken yet
+	}
+	c := edge.Config{
+		Revision: h.Revision, VPCs: h.VPCs, Endpoints: h.Endpoints, Services: map[string]desired.Service{},
+		Interfaces: map[uint64]edge.Interface{}, Keys: h.Keys, Upstreams: s.Upstreams, Region: s.Region,
+		Certificates: map[string]edge.Certificate{},
+	}
+	for name, v := range h.Services {
+		if v.Backend == "" {
+			v.Backend = s.Backends[name]
+		}
+		c.Services[name] = v
+	}
+	for id, n := range h.Interfaces {
+		v := h.VPCs[n.VNI]
+		c.Interfaces[vpc.Num(id)] = edge.Interface{ID: id, VPC: v.ID, Owner: v.Owner}
+	}
+	for name, k := range s.Certificates {
+		c.Certificates[name] = edge.Certificate{CertPEM: k.Chain, KeyPEM: k.Key}
+	}
+	f.configs.Set(c)
+}
+
+// edgeChild is the unprivileged process that speaks to workloads. It gets its
+// listening sockets, a read-only descriptor of the connection table and the
+// record file; its configuration comes on its standard input, whose end is
+// also its end.
+func edgeChild(ctx context.Context, links *link.Links, dp *datapath.Datapath, f *edgeFeed, p paths, cred *syscall.Credential) supervise.Spec {
+	return supervise.Spec{
+		Name:   "edge",
+		Notify: true,
+		Command: func() (*exec.Cmd, error) {
+			wait, done := context.WithTimeout(ctx, 5*time.Second)
+			defer done()
+			socks, err := links.ListenService(wait)
+			if err != nil {
+				return nil, err
+			}
+			table, err := dp.ConnsFile()
+			if err != nil {
+				socks.Close()
+				return nil, err
+			}
+			records, err := openRecords(p.requests())
+			if err != nil {
+				socks.Close()
+				table.Close()
+				return nil, err
+			}
+			cmd, err := selfCommand("edge")
+			if err != nil {
+				return nil, err
+			}
+			cmd.ExtraFiles = []*os.File{socks.HTTP, socks.HTTPS, socks.DNSStream, socks.DNSPacket, table, records}
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
+			return cmd, nil
+		},
+		Start: func(cmd *exec.Cmd) error {
+			own := cmd.ExtraFiles[:fdRecords-2]
+			err := startFed(ctx, cmd, f.configs, cmd.Start)
+			for _, file := range own {
+				file.Close()
+			}
+			return err
+		},
+	}
+}
+
+// startFed starts a command whose standard input is a stream of newer values.
+func startFed[T any](ctx context.Context, cmd *exec.Cmd, values *latest[T], start func() error) error {
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := start(); err != nil {
+		return err
+	}
+	// It ends with the first write after the process has, or with ctx.
+	go func() {
+		defer in.Close()
+		values.stream(ctx, json.NewEncoder(in))
+	}()
+	return nil
+}
+
+// proberChild checks targets from inside the service namespace.
+func proberChild(ctx context.Context, ns string, f *edgeFeed, a *agent.Agent, cred *syscall.Credential, log *slog.Logger) supervise.Spec {
+	return supervise.Spec{
+		Name:   "prober",
+		Notify: true,
+		Command: func() (*exec.Cmd, error) {
+			cmd, err := selfCommand("prober")
+			if err != nil {
+				return nil, err
+			}
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
+			return cmd, nil
+		},
+		Start: func(cmd *exec.Cmd) error {
+			cmd.Stdout = nil
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				return err
+			}
+			if err := startFed(ctx, cmd, f.probes, func() error { return link.StartIn(ns, cmd) }); err != nil {
+				return err
+			}
+			go func() {
+				sc := bufio.NewScanner(out)
+				for sc.Scan() {
+					var r nlb.Result
+					if err := json.Unmarshal(sc.Bytes(), &r); err != nil {
+						log.Error("a result of the prober does not decode", "error", err)
+						continue
+					}
+					a.Health(r.Name, hostsync.Health{
+						Group: r.Group, TargetID: r.TargetID, TargetPort: r.TargetPort,
+						Healthy: r.Healthy, Reason: r.Reason, Description: r.Description,
+					})
+				}
+			}()
+			return nil
+		},
+	}
+}
+
+// selfCommand starts this binary with a subcommand and nothing of our
+// environment but what a program needs to run.
+func selfCommand(args ...string) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	cmd := exec.Command(self, args...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	return cmd, nil
+}
+
+// maxRecords is the size at which the record file is put aside at a start of
+// the edge; one older file is kept.
+const maxRecords = 64 << 20
+
+func openRecords(file string) (*os.File, error) {
+	if st, err := os.Stat(file); err == nil && st.Size() > maxRecords {
+		if err := os.Rename(file, file+".1"); err != nil {
+			return nil, fmt.Errorf("put the record file aside: %w", err)
+		}
+	}
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the record file: %w", err)
+	}
+	return f, nil
+}
+
+// fileListener makes a listener of an inherited descriptor.
+func fileListener(fd int, name string) (net.Listener, error) {
+	f := os.NewFile(uintptr(fd), name)
+	if f == nil {
+		return nil, fmt.Errorf("descriptor %d (%s) was not handed over; this command is started by postern serve", fd, name)
+	}
+	defer f.Close()
+	l, err := net.FileListener(f)
+	if err != nil {
+		return nil, fmt.Errorf("use the %s socket that was handed over: %w", name, err)
+	}
+	return l, nil
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"postern.dev/postern/internal/vpc"
+)
+
+// Config is the whole configuration of `postern serve`. A file given with
+// --config holds it as YAML with these names; flags override the file.
+type Config struct {
+	// DataDir is where everything is kept; one server per directory.
+	DataDir string `json:"dataDir,omitempty"`
+	// Listen is the address of the API, host:port. Clients sign the host and
+	// port they use, so a proxy in front must keep them.
+	Listen string `json:"listen,omitempty"`
+	// Region is the one region of the installation. It cannot change later.
+	Region string `json:"region,omitempty"`
+	// Zones are the availability zones: the region and a letter each.
+	Zones []string `json:"zones,omitempty"`
+	// Datapath is "ebpf", or "none" to serve the API alone (no root, any OS).
+	Datapath string `json:"datapath,omitempty"`
+	// Store is "embedded", or the URLs of an etcd cluster, comma-separated.
+	Store string `json:"store,omitempty"`
+	// DNSUpstreams are resolvers (address or address:port) for names Postern
+	// does not know. Absent: the host's own from /etc/resolv.conf. "none":
+	// such names are refused.
+	DNSUpstreams []string `json:"dnsUpstreams,omitempty"`
+	// MTU of workloads' interfaces in bytes, 576 to 9001; 1500 if absent.
+	MTU int `json:"mtu,omitempty"`
+	// ServerUser and EdgeUser are the users the unprivileged processes run
+	// as, when serve is started as root: names or numbers. Absent: "postern"
+	// and "postern-edge" if the system has them, else numbers of their own.
+	ServerUser string `json:"serverUser,omitempty"`
+	EdgeUser   string `json:"edgeUser,omitempty"`
+	// Services is the catalogue: what there is besides customers' own
+	// services. Absent: S3 with the backend that comes with Postern.
+	Services []ServiceConfig `json:"services,omitempty"`
+}
+
+// ServiceConfig is one service of the catalogue.
+type ServiceConfig struct {
+	// Name is the short name: s3 gives com.amazonaws.<region>.s3.
+	Name string `json:"name"`
+	// Types are Gateway, Interface or both.
+	Types []string `json:"types"`
+	// Prefixes are the service's public addresses, which gateway endpoints
+	// route; Addresses, inside them, are what its names resolve to.
+	Prefixes  []string `json:"prefixes"`
+	Addresses []string `json:"addresses"`
+	// PublicNames are the names clients use; "*." covers the names below.
+	PublicNames []string `json:"publicNames"`
+	// Protocol is how requests and policies are read: "s3".
+	Protocol string `json:"protocol"`
+	// Backend is the URL requests go to. Absent for s3: the server that comes
+	// with Postern, with its data in the data directory.
+	Backend string `json:"backend,omitempty"`
+}
+
+// defaultConfig is what a bare `postern serve` runs with.
+func defaultConfig() Config {
+	return Config{Listen: "127.0.0.1:8420", Region: "us-east-1", Datapath: "ebpf", Store: "embedded", MTU: 1500}
+}
+
+// loadConfig reads a file over the defaults; unknown names are errors.
+func loadConfig(file string, c *Config) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read the configuration: %w", err)
+	}
+	if err := yaml.UnmarshalStrict(b, c); err != nil {
+		return fmt.Errorf("configuration %s: %w", file, err)
+	}
+	return nil
+}
+
+var regionName = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-\d$`)
+
+// maxDataDir leaves room for the sockets' names within the 107 bytes a unix
+// socket's path may have.
+const maxDataDir = 80
+
+// check completes and validates a configuration.
+func (c *Config) check() error {
+	abs, err := filepath.Abs(c.DataDir)
+	if err != nil {
+		return fmt.Errorf("data directory %q: %w", c.DataDir, err)
+	}
+	c.DataDir = abs
+	if len(c.DataDir) > maxDataDir {
+		return fmt.Errorf("data directory %s: at most %d characters, since unix sockets are kept in it", c.DataDir, maxDataDir)
+	}
+	if !regionName.MatchString(c.Region) {
+		return fmt.Errorf("region %q: want a name such as us-east-1", c.Region)
+	}
+	if len(c.Zones) == 0 {
+		c.Zones = []string{c.Region + "a", c.Region + "b", c.Region + "c"}
+	}
+	for i, z := range c.Zones {
+		rest, ok := strings.CutPrefix(z, c.Region)
+		if !ok || len(rest) != 1 || rest[0] < 'a' || rest[0] > 'z' || slices.Contains(c.Zones[:i], z) {
+			return fmt.Errorf("zone %q: want the region %s and one letter, each once", z, c.Region)
+		}
+	}
+	if c.Datapath != "ebpf" && c.Datapath != "none" {
+		return fmt.Errorf("datapath %q: want ebpf or none", c.Datapath)
+	}
+	if c.MTU < 576 || c.MTU > 9001 {
+		return fmt.Errorf("mtu %d: want 576 to 9001", c.MTU)
+	}
+	if c.Store != "embedded" {
+		for _, u := range strings.Split(c.Store, ",") {
+			if !strings.Contains(u, "://") {
+				return fmt.Errorf("store %q: want embedded, or etcd URLs such as https://e1:2379,https://e2:2379", c.Store)
+			}
+		}
+	}
+	if len(c.Services) == 0 {
+		c.Services = []ServiceConfig{defaultS3(c.Region)}
+	}
+	_, err = c.catalogue()
+	return err
+}
+
+// defaultS3 is S3 on the public addresses documentation may use.
+func defaultS3(region string) ServiceConfig {
+	return ServiceConfig{
+		Name: "s3", Types: []string{"Gateway"}, Protocol: "s3",
+		Prefixes:  []string{"198.51.100.0/24", "203.0.113.0/24"},
+		Addresses: []string{"198.51.100.10", "203.0.113.10"},
+		PublicNames: []string{
+			"s3." + region + ".amazonaws.com", "*.s3." + region + ".amazonaws.com",
+			"s3.amazonaws.com", "*.s3.amazonaws.com",
+		},
+	}
+}
+
+// catalogue turns the configured services into domain objects.
+func (c *Config) catalogue() ([]vpc.CatalogueService, error) {
+	var out []vpc.CatalogueService
+	for _, s := range c.Services {
+		bad := func(format string, args ...any) error {
+			return fmt.Errorf("service %q: %s", s.Name, fmt.Sprintf(format, args...))
+		}
+		if s.Name == "" || strings.ContainsAny(s.Name, " /@") || slices.ContainsFunc(out, func(o vpc.CatalogueService) bool { return o.Name == s.Name }) {
+			return nil, bad("every service needs a short name of its own")
+		}
+		if s.Protocol != "s3" {
+			return nil, bad("protocol %q: only s3 can be served so far", s.Protocol)
+		}
+		o := vpc.CatalogueService{
+			Name: s.Name, ServiceName: "com.amazonaws." + c.Region + "." + s.Name,
+			ID:       vpc.ServiceID(stableID(vpc.PrefixService, c.Region+"/"+s.Name)),
+			Protocol: s.Protocol, Backend: s.Backend, PolicySupported: true,
+		}
+		for _, t := range s.Types {
+			if t != string(vpc.GatewayEndpoint) && t != string(vpc.InterfaceEndpoint) {
+				return nil, bad("type %q: want Gateway or Interface", t)
+			}
+			o.Types = append(o.Types, vpc.EndpointType(t))
+		}
+		for _, p := range s.Prefixes {
+			n, err := netip.ParsePrefix(p)
+			if err != nil || !n.Addr().Is4() || n != n.Masked() {
+				return nil, bad("prefix %q: want an IPv4 network such as 198.51.100.0/24", p)
+			}
+			o.Prefixes = append(o.Prefixes, n)
+		}
+		for _, a := range s.Addresses {
+			n, err := netip.ParseAddr(a)
+			if err != nil || !slices.ContainsFunc(o.Prefixes, func(p netip.Prefix) bool { return p.Contains(n) }) {
+				return nil, bad("address %q: want an address inside the prefixes", a)
+			}
+			o.Addresses = append(o.Addresses, n)
+		}
+		if len(o.Types) == 0 || len(s.PublicNames) == 0 || len(o.Addresses) == 0 {
+			return nil, bad("types, publicNames and addresses must not be empty")
+		}
+		for _, n := range s.PublicNames {
+			o.PublicNames = append(o.PublicNames, vpc.CanonicalName(n))
+		}
+		if slices.Contains(o.Types, vpc.GatewayEndpoint) {
+			o.PrefixList = vpc.PrefixListID(stableID(vpc.PrefixManagedList, c.Region+"/"+s.Name))
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+// stableID makes an id that is the same at every start, for what is
+// configured rather than created.
+func stableID(prefix, of string) string {
+	return fmt.Sprintf("%s-0%016x", prefix, vpc.Num(prefix+" "+of))
+}
+
+// zones gives the zones their ids, as AWS forms them: us-east-1a is use1-az1.
+func (c *Config) zones() []vpc.Zone {
+	p := strings.Split(c.Region, "-")
+	short := p[0]
+	for _, w := range p[1 : len(p)-1] {
+		short += w[:1]
+	}
+	short += p[len(p)-1]
+	var out []vpc.Zone
+	for i, z := range c.Zones {
+		out = append(out, vpc.Zone{Name: z, ID: fmt.Sprintf("%s-az%d", short, i+1)})
+	}
+	return out
+}

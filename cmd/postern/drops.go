@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"postern.dev/postern/internal/datapath"
+	"postern.dev/postern/internal/vpc"
+)
+
+func newDropsCommand(o *options) *cobra.Command {
+	var in dropsInput
+	c := &cobra.Command{
+		Use:   "drops",
+		Short: "show which packets were dropped and why",
+		Long: `Show the packets this host's datapath dropped: for each interface that sent
+them and each reason, how many, and when and what the last one was. Every drop
+is counted here; a packet that is not here was not dropped.
+
+The reasons are those of 'postern drops --reasons'. Counts go on from the first
+'postern serve' to 'postern reset'. Reads the kernel's maps, also when no
+server runs, and needs root.`,
+		Example: `  sudo postern drops
+  sudo postern drops --interface eni-0123456789abcdef0
+  sudo postern drops --since 1m
+  sudo postern drops --json | jq '.[] | select(.reason == "group-ingress")'
+  postern drops --reasons`,
+		Args: wantArgs(0, ""),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if in.since < 0 {
+				return usageError("--since %s: want a time that has passed, such as 1m", in.since)
+			}
+			if in.reasons {
+				return runDropReasons(o, c.OutOrStdout())
+			}
+			return runDrops(c.Context(), o, in, time.Now(), c.OutOrStdout(), c.ErrOrStderr())
+		},
+	}
+	c.Flags().StringVar(&in.iface, "interface", "", "only packets sent by this interface (eni-...) or instance (i-...)")
+	c.Flags().DurationVar(&in.since, "since", 0, "only what was last dropped within this time, such as 30s")
+	c.Flags().BoolVar(&in.reasons, "reasons", false, "list every reason there is instead")
+	return c
+}
+
+type dropsInput struct {
+	iface   string
+	since   time.Duration
+	reasons bool
+}
+
+// dropAnswer is one row of `postern drops --json`.
+type dropAnswer struct {
+	Interface string    `json:"interface"` // id, "" if the sender is not known
+	Instance  string    `json:"instance,omitempty"`
+	Name      string    `json:"name,omitempty"`
+	VPC       string    `json:"vpc,omitempty"`
+	Reason    string    `json:"reason"`
+	Text      string    `json:"text"`
+	Packets   uint64    `json:"packets"`
+	Bytes     uint64    `json:"bytes"`
+	Last      time.Time `json:"last"`
+	Protocol  string    `json:"protocol"` // of the last packet, as are:
+	Source    string    `json:"source"`
+	Dest      string    `json:"destination"`
+}
+
+func runDrops(ctx context.Context, o *options, in dropsInput, now time.Time, out, errOut io.Writer) error {
+	r, err := mapsOf(o)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	list, err := r.Drops()
+	if err != nil {
+		return err
+	}
+	answers := dropAnswers(list, readNumbers(ctx, o, errOut), in, now)
+	if o.json {
+		return printJSON(out, answers)
+	}
+	if len(answers) == 0 {
+		fmt.Fprintln(errOut, "nothing was dropped")
+		return nil
+	}
+	return dropTable(answers, now).write(out)
+}
+
+// dropAnswers names what was counted and leaves out what was not asked for.
+func dropAnswers(list []datapath.Drop, n numbers, in dropsInput, now time.Time) []dropAnswer {
+	out := []dropAnswer{}
+	for _, d := range list {
+		a := dropAnswer{
+			Interface: n.id(d.Interface), Instance: string(n.names[d.Interface].Instance), Name: n.name(d.Interface), VPC: n.vpcOf(d.VNI),
+			Reason: d.Reason.Name, Text: d.Reason.Text, Packets: d.Packets, Bytes: d.Bytes, Last: d.Last.UTC(),
+			Protocol: protocolName(d.Protocol), Source: d.Source.String(), Dest: d.Dest.String(),
+		}
+		if d.Protocol != vpc.TCP && d.Protocol != vpc.UDP {
+			a.Source, a.Dest = d.Source.Addr().String(), d.Dest.Addr().String()
+		}
+		if in.iface != "" && in.iface != a.Interface && in.iface != a.Instance {
+			continue
+		}
+		if in.since > 0 && now.Sub(d.Last) > in.since {
+			continue
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+func dropTable(list []dropAnswer, now time.Time) *table {
+	t := newTable("LAST", "INTERFACE", "NAME", "REASON", "PACKETS", "LAST PACKET")
+	for _, a := range list {
+		t.row(ago(now, a.Last), a.Interface, a.Name, a.Reason, strconv.FormatUint(a.Packets, 10),
+			fmt.Sprintf("%s %s > %s", a.Protocol, a.Source, a.Dest))
+	}
+	return t
+}
+
+func runDropReasons(o *options, out io.Writer) error {
+	type reason struct {
+		Code uint32 `json:"code"`
+		Name string `json:"name"`
+		Text string `json:"text"`
+	}
+	var list []reason
+	t := newTable("CODE", "REASON", "MEANING")
+	for _, r := range datapath.Reasons() {
+		if r.Code == 0 {
+			continue // not dropped
+		}
+		list = append(list, reason(r))
+		t.row(strconv.FormatUint(uint64(r.Code), 10), r.Name, r.Text)
+	}
+	if o.json {
+		return printJSON(out, list)
+	}
+	return t.write(out)
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"postern.dev/postern/internal/datapath"
+	"postern.dev/postern/internal/desired"
+	"postern.dev/postern/internal/edge"
+	"postern.dev/postern/internal/nlb"
+	"postern.dev/postern/internal/resolver"
+	"postern.dev/postern/internal/supervise"
+)
+
+// Descriptors the agent hands to the edge, in the order of edgeChild.
+const (
+	fdHTTP = iota + 3
+	fdHTTPS
+	fdDNSStream
+	fdDNSPacket
+	fdConnections
+	fdRecords
+)
+
+// newEdgeCommand is the unprivileged child of the agent that speaks to workloads.
+func newEdgeCommand(*options) *cobra.Command {
+	return &cobra.Command{
+		Use: "edge", Hidden: true, Args: cobra.NoArgs,
+		Short: "answer workloads: resolver and policy proxy (started by the agent)",
+		RunE: func(c *cobra.Command, _ []string) error {
+			return runEdge(supervise.Lifeline(c.Context()), newLogger())
+		},
+	}
+}
+
+// identifier joins the datapath's numbers to the edge's and the resolver's types.
+type identifier struct{ dp *datapath.Identifier }
+
+func (i identifier) Identify(remote, local netip.AddrPort, proto int) (edge.Identity, error) {
+	d, err := i.dp.Identify(remote, local, proto)
+	if err != nil {
+		return edge.Identity{}, err
+	}
+	return edge.Identity{VNI: d.VNI, Client: d.Client, Interface: d.Interface, Endpoint: d.Endpoint}, nil
+}
+
+func (i identifier) asker(remote, local netip.AddrPort, proto int) (resolver.Asker, error) {
+	d, err := i.dp.Identify(remote, local, proto)
+	if err != nil {
+		return resolver.Asker{}, err
+	}
+	return resolver.Asker{VNI: d.VNI, Client: d.Client}, nil
+}
+
+func runEdge(ctx context.Context, log *slog.Logger) error {
+	httpL, err := fileListener(fdHTTP, "http")
+	if err != nil {
+		return err
+	}
+	httpsL, err := fileListener(fdHTTPS, "https")
+	if err != nil {
+		return err
+	}
+	dnsL, err := fileListener(fdDNSStream, "dns stream")
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(fdDNSPacket, "dns packet")
+	dnsP, err := net.FilePacketConn(f)
+	if err != nil {
+		return fmt.Errorf("use the dns packet socket that was handed over: %w", err)
+	}
+	f.Close()
+	dp, err := datapath.OpenIdentifier(fdConnections)
+	if err != nil {
+		return err
+	}
+	defer dp.Close()
+	records := os.NewFile(fdRecords, "records")
+	id := identifier{dp}
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var view atomic.Pointer[resolver.View]
+	var upstreams atomic.Pointer[[]string]
+	res := resolver.New(resolver.Options{
+		Identify: id.asker, View: view.Load, Log: log,
+		Upstreams: func() []string {
+			if u := upstreams.Load(); u != nil {
+				return *u
+			}
+			return nil
+		},
+	})
+	configs := make(chan edge.Config)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() {
+		// The end of the input is the end of the agent, and ours.
+		defer cancel()
+		dec := json.NewDecoder(bufio.NewReader(os.Stdin))
+		for {
+			var c edge.Config
+			if err := dec.Decode(&c); err != nil {
+				if !errors.Is(err, io.EOF) {
+					log.Error("the configuration does not decode", "error", err)
+				}
+				return
+			}
+			view.Store(resolver.Compile(c.VPCs))
+			upstreams.Store(&c.Upstreams)
+			select {
+			case configs <- c:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	wg.Go(func() {
+		if err := res.ServePacket(dnsP); err != nil && ctx.Err() == nil {
+			log.Error("resolver", "error", err)
+			cancel()
+		}
+	})
+	wg.Go(func() {
+		if err := res.ServeListener(dnsL); err != nil && ctx.Err() == nil {
+			log.Error("resolver", "error", err)
+			cancel()
+		}
+	})
+	wg.Go(func() {
+		<-ctx.Done()
+		os.Stdin.Close()
+		end, done := context.WithTimeout(context.Background(), 2*time.Second)
+		defer done()
+		res.Shutdown(end)
+	})
+	if err := supervise.NotifyReady(nil); err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	enc := json.NewEncoder(records)
+	err = edge.Run(ctx, edge.Sockets{HTTP: httpL, HTTPS: httpsL}, configs, id, func(r edge.Record) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err := enc.Encode(r); err != nil {
+			log.Error("a record was not written", "error", err)
+		}
+	})
+	cancel()
+	return err
+}
+
+// newProberCommand is the unprivileged child of the agent that checks targets.
+func newProberCommand(*options) *cobra.Command {
+	return &cobra.Command{
+		Use: "prober", Hidden: true, Args: cobra.NoArgs,
+		Short: "check targets' health (started by the agent)",
+		RunE: func(c *cobra.Command, _ []string) error {
+			return runProber(supervise.Lifeline(c.Context()), newLogger())
+		},
+	}
+}
+
+func runProber(ctx context.Context, log *slog.Logger) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	in := make(chan map[string]desired.Probe)
+	go func() {
+		defer cancel()
+		dec := json.NewDecoder(bufio.NewReader(os.Stdin))
+		for {
+			var probes map[string]desired.Probe
+			if err := dec.Decode(&probes); err != nil {
+				if !errors.Is(err, io.EOF) {
+					log.Error("the probes do not decode", "error", err)
+				}
+				return
+			}
+			select {
+			case in <- probes:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	var mu sync.Mutex
+	enc := json.NewEncoder(os.Stdout)
+	if err := supervise.NotifyReady(nil); err != nil {
+		return err
+	}
+	return nlb.Run(ctx, in, func(r nlb.Result) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err := enc.Encode(r); err != nil {
+			cancel()
+		}
+	}, nlb.Options{})
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"postern.dev/postern/internal/api/admin"
+)
+
+func newEnvCommand(o *options) *cobra.Command {
+	var account string
+	c := &cobra.Command{
+		Use:   "env",
+		Short: "print the environment that points AWS tools here",
+		Long: `Print shell commands that make aws-cli, the AWS SDKs and Terraform in this shell
+use Postern's API with the keys of an account: the operator's, or the one named
+with --account. Keep the quotes around $(...).
+
+This is for the API, on this host. Inside an instance the services' own names
+and addresses lead through the endpoints instead: see 'postern exec'.`,
+		Example: `  eval "$(postern env)"
+  eval "$(postern env --account consumer)"
+  aws ec2 describe-vpc-endpoints
+
+  postern env --json | jq -r .AWS_ENDPOINT_URL`,
+		Args: wantArgs(0, ""),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return runEnv(c.Context(), o, account, c.OutOrStdout(), c.ErrOrStderr())
+		},
+	}
+	c.Flags().StringVar(&account, "account", "", "name or id of the account (default: the operator's)")
+	return c
+}
+
+// variable is one of the environment.
+type variable struct{ name, value string }
+
+// misleading are variables that would lead an AWS client past the ones that
+// are set, or to other credentials.
+var misleading = []string{
+	"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE",
+	"AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_S3",
+	"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+}
+
+// clientEnv is what AWS's clients on this host need.
+func clientEnv(i admin.Info, k admin.AccessKey) []variable {
+	return []variable{
+		{"AWS_ENDPOINT_URL", i.Endpoint},
+		{"AWS_ACCESS_KEY_ID", k.ID},
+		{"AWS_SECRET_ACCESS_KEY", k.Secret},
+		{"AWS_REGION", i.Region},
+		{"AWS_DEFAULT_REGION", i.Region},
+		{"AWS_CA_BUNDLE", i.WorkloadCA},
+		{"POSTERN_DATA_DIR", i.DataDir},
+	}
+}
+
+func runEnv(ctx context.Context, o *options, account string, out, errOut io.Writer) error {
+	cl := newClient(o)
+	defer cl.Close()
+	info, err := cl.Info(ctx)
+	if err != nil {
+		return serverError(o, err)
+	}
+	key, err := accountKey(ctx, cl, account)
+	if err != nil {
+		return serverError(o, err)
+	}
+	vars := clientEnv(info, key)
+	if o.json {
+		m := map[string]string{}
+		for _, v := range vars {
+			m[v.name] = v.value
+		}
+		return printJSON(out, m)
+	}
+	var b strings.Builder
+	for _, v := range vars {
+		fmt.Fprintf(&b, "export %s=%s\n", v.name, shellQuote(v.value))
+	}
+	fmt.Fprintf(&b, "unset %s\n", strings.Join(misleading, " "))
+	// Last, so that it does no harm to who forgot the quotes around $(...).
+	if warning := oldClient(ctx); warning != "" {
+		fmt.Fprintf(&b, "# %s\n", warning)
+		fmt.Fprintf(errOut, "postern: %s\n", warning)
+	}
+	_, err = io.WriteString(out, b.String())
+	return err
+}
+
+// accountKey finds an account's first key; "" is the operator's account.
+func accountKey(ctx context.Context, cl *admin.Client, name string) (admin.AccessKey, error) {
+	if name == "" {
+		list, err := cl.Accounts(ctx)
+		if err != nil {
+			return admin.AccessKey{}, err
+		}
+		for _, a := range list {
+			if a.Operator {
+				name = string(a.ID)
+				break
+			}
+		}
+		if name == "" {
+			return admin.AccessKey{}, fmt.Errorf("there is no operator's account; name one with --account")
+		}
+	}
+	a, err := cl.Account(ctx, name)
+	if err != nil {
+		return admin.AccessKey{}, err
+	}
+	if len(a.Keys) == 0 {
+		return admin.AccessKey{}, fmt.Errorf("account %s has no access key", a.Name)
+	}
+	return a.Keys[0], nil
+}
+
+// shellQuote writes a word that every POSIX shell reads back as s.
+func shellQuote(s string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-"
+	if s != "" && strings.Trim(s, plain) == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

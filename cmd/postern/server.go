@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"postern.dev/postern/internal/api"
+	"postern.dev/postern/internal/api/admin"
+	"postern.dev/postern/internal/control"
+	"postern.dev/postern/internal/hostsync"
+	"postern.dev/postern/internal/pki"
+	"postern.dev/postern/internal/store"
+	"postern.dev/postern/internal/vpc"
+)
+
+// listeners are the server's doors, opened by who starts it.
+type listeners struct {
+	api   net.Listener // AWS's clients
+	admin net.Listener // the operator's commands
+	sync  net.Listener // the agent; nil without a datapath
+}
+
+// runServer is the unprivileged server: store, API and the hosts' streams. It
+// calls ready once clients are answered and, with a datapath, the host holds
+// the current state.
+func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, ready func()) error {
+	p := paths{cfg.DataDir}
+	st, err := openStore(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	host := vpc.HostID("")
+	if cfg.Datapath != "none" {
+		if host, err = thisHost(); err != nil {
+			return err
+		}
+	}
+	c := control.New(control.Config{
+		Store: st, Hosts: control.NewHosts(), Now: time.Now, Random: rand.Reader, Log: log, LocalHost: host,
+	})
+	if err := seed(ctx, c, cfg, host); err != nil {
+		return err
+	}
+	authority, err := pki.Open(p.keys(), time.Now())
+	if err != nil {
+		return err
+	}
+	if err := writeTrust(p, authority.PEM); err != nil {
+		return err
+	}
+	settings, err := hostSettings(cfg, p, authority)
+	if err != nil {
+		return err
+	}
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	failed := make(chan error, 16)
+	start := func(what string, f func(context.Context) error) {
+		wg.Go(func() {
+			if err := f(ctx); err != nil && ctx.Err() == nil {
+				failed <- fmt.Errorf("%s: %w", what, err)
+			}
+		})
+	}
+	start("endpoint life cycle", c.RunEndpointLifecycle)
+	start("instance life cycle", c.RunInstanceLifecycle)
+	start("load balancer life cycle", c.RunBalancerLifecycle)
+	accounts := &accountsFile{path: p.s3Accounts()}
+	if err := accounts.write(st.Snapshot()); err != nil {
+		return err
+	}
+	start("backend accounts", func(ctx context.Context) error { return accounts.follow(ctx, st) })
+	info := func() admin.Info {
+		return admin.Info{
+			Endpoint: "http://" + l.api.Addr().String(), Region: cfg.Region, Zones: cfg.Zones, DataDir: cfg.DataDir,
+			Version: version, Datapath: cfg.Datapath, CA: p.ca(), WorkloadCA: p.workloadCA(),
+		}
+	}
+	serve := func(what string, l net.Listener, h http.Handler) {
+		srv := &http.Server{
+			Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+			// Streams to the agents end with the server.
+			BaseContext: func(net.Listener) context.Context { return ctx },
+		}
+		wg.Go(func() {
+			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("%s: %w", what, err)
+			}
+		})
+		wg.Go(func() {
+			<-ctx.Done()
+			// Calls in flight get their answer.
+			end, done := context.WithTimeout(context.Background(), 3*time.Second)
+			defer done()
+			if srv.Shutdown(end) != nil {
+				srv.Close()
+			}
+		})
+	}
+	serve("API", l.api, api.New(c, log))
+	serve("operator's API", l.admin, admin.Handler(admin.Config{Control: c, Info: info}))
+	if l.sync != nil {
+		serve("host stream", l.sync, (&hostsync.Server{
+			View: func() (vpc.View, <-chan struct{}) { return st.Changed() },
+			// The settings live as long as the server.
+			Settings: func() (hostsync.Settings, <-chan struct{}) { return settings, nil },
+			Report:   func(r hostsync.Report) error { return report(ctx, c, r) },
+			Gone:     c.Hosts.Gone,
+			Log:      log,
+		}).Handler())
+		start("first report of the host", func(ctx context.Context) error {
+			return awaitHost(ctx, c, host, ready)
+		})
+	} else {
+		ready()
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-failed:
+		return err
+	}
+}
+
+func openStore(ctx context.Context, cfg Config, log *slog.Logger) (*store.Store, error) {
+	if cfg.Store == "embedded" {
+		return store.OpenEmbedded(ctx, paths{cfg.DataDir}.store(), log)
+	}
+	return store.OpenCluster(ctx, strings.Split(cfg.Store, ","), log)
+}
+
+// thisHost is the name this machine is known by.
+func thisHost() (vpc.HostID, error) {
+	name, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("find this host's name: %w", err)
+	}
+	return vpc.HostID(strings.ToLower(name)), nil
+}
+
+// operatorKeys is the file with the operator account's keys.
+type operatorKeys struct {
+	AccessKey string `json:"accessKey"`
+	SecretKey string `json:"secretKey"`
+}
+
+// seed writes what must be there before anything else, and keeps the
+// operator's keys for whoever may read the data directory.
+func seed(ctx context.Context, c *control.Control, cfg Config, host vpc.HostID) error {
+	services, err := cfg.catalogue()
+	if err != nil {
+		return err
+	}
+	region := vpc.Region{
+		Name: cfg.Region, Zones: cfg.zones(), Domain: "vpce.amazonaws.com",
+		DHCPOptions: stableID(vpc.PrefixDHCPOptions, cfg.Region),
+	}
+	var h *vpc.Host
+	if host != "" {
+		h = &vpc.Host{ID: host}
+	}
+	keys, err := operatorKey(c, paths{cfg.DataDir}.operator())
+	if err != nil {
+		return err
+	}
+	return c.Seed(ctx, region, services, h, keys)
+}
+
+// operatorKey reads the operator's key, or makes it at the first start.
+func operatorKey(c *control.Control, file string) (vpc.AccessKey, error) {
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		k, err := c.NewAccessKey()
+		if err != nil {
+			return k, err
+		}
+		b, err := json.MarshalIndent(operatorKeys{k.ID, k.Secret}, "", "  ")
+		if err != nil {
+			return k, err
+		}
+		return k, writeFile(file, append(b, '\n'), 0o600)
+	}
+	if err != nil {
+		return vpc.AccessKey{}, fmt.Errorf("read the operator's keys: %w", err)
+	}
+	var k operatorKeys
+	if err := json.Unmarshal(b, &k); err != nil {
+		return vpc.AccessKey{}, fmt.Errorf("read the operator's keys in %s: %w", file, err)
+	}
+	return vpc.AccessKey{ID: k.AccessKey, Secret: k.SecretKey}, nil
+}
+
+// writeFile replaces a file at once.
+func writeFile(name string, b []byte, mode os.FileMode) error {
+	tmp := name + ".new"
+	if err := os.WriteFile(tmp, b, mode); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	if err := os.Chmod(tmp, mode); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	if err := os.Rename(tmp, name); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+// systemRoots are where distributions keep the trusted certificates.
+var systemRoots = []string{
+	"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
+}
+
+// writeTrust writes our certificate alone, and with the system's roots for
+// workloads that speak to others too.
+func writeTrust(p paths, ca []byte) error {
+	if err := writeFile(p.ca(), ca, 0o644); err != nil {
+		return err
+	}
+	all := ca
+	for _, f := range systemRoots {
+		if b, err := os.ReadFile(f); err == nil {
+			all = append(append(b, '\n'), ca...)
+			break
+		}
+	}
+	return writeFile(p.workloadCA(), all, 0o644)
+}
+
+// hostSettings are what the agent needs of the configuration.
+func hostSettings(cfg Config, p paths, a *pki.Authority) (hostsync.Settings, error) {
+	s := hostsync.Settings{
+		Region: cfg.Region, CA: string(a.PEM),
+		Backends:     map[string]string{"s3": "unix:" + p.s3Socket()},
+		Certificates: map[string]hostsync.Certificate{},
+	}
+	var err error
+	if s.Upstreams, err = dnsUpstreams(cfg.DNSUpstreams); err != nil {
+		return s, err
+	}
+	services, err := cfg.catalogue()
+	if err != nil {
+		return s, err
+	}
+	for _, v := range services {
+		chain, key, err := a.Leaf(v.PublicNames, time.Now())
+		if err != nil {
+			return s, err
+		}
+		s.Certificates[v.Name] = hostsync.Certificate{Chain: string(chain), Key: string(key)}
+	}
+	return s, nil
+}
+
+// dnsUpstreams completes the configured resolvers, or finds the host's own.
+func dnsUpstreams(configured []string) ([]string, error) {
+	if len(configured) == 0 {
+		rc, err := dns.ClientConfigFromFile("/etc/resolv.conf")
+		if err != nil {
+			return nil, nil // a machine without resolvers has none to ask
+		}
+		configured = rc.Servers
+	}
+	var out []string
+	for _, u := range configured {
+		if u == "none" {
+			return nil, nil
+		}
+		if _, _, err := net.SplitHostPort(u); err != nil {
+			u = net.JoinHostPort(u, "53")
+		}
+		if host, _, _ := net.SplitHostPort(u); net.ParseIP(host) == nil {
+			return nil, fmt.Errorf("dns upstream %q: want an address, an address and port, or none", u)
+		}
+		out = append(out, u)
+	}
+	return out, nil
+}
+
+// report takes what a host says.
+func report(ctx context.Context, c *control.Control, r hostsync.Report) error {
+	var health []control.HealthReport
+	for _, h := range r.Health {
+		health = append(health, control.HealthReport{
+			Group: h.Group, Target: h.TargetID, Port: h.TargetPort,
+			Healthy: h.Healthy, Reason: h.Reason, Description: h.Description,
+		})
+	}
+	if len(health) > 0 {
+		if err := c.ReportHealth(ctx, health); err != nil {
+			return err
+		}
+	}
+	c.Hosts.Report(control.HostStatus{Host: r.Host, Applied: r.Applied, Errors: r.Errors, Seen: c.Now()})
+	return nil
+}
+
+// awaitHost calls ready when the host holds the state the server started with.
+func awaitHost(ctx context.Context, c *control.Control, host vpc.HostID, ready func()) error {
+	rev := c.View().Revision()
+	for {
+		m, ch := c.Hosts.Status()
+		if s, ok := m[host]; ok && s.Live && s.Applied >= rev {
+			ready()
+			return nil
+		}
+		select {
+		case <-ch:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// backendAccount is one entry of the default backend's accounts file.
+type backendAccount struct {
+	Access  string `json:"access"`
+	Secret  string `json:"secret"`
+	Account string `json:"account"`
+	Role    string `json:"role"`
+}
+
+// accountsFile is what the default backend reads: a caller's Postern keys are
+// the keys the backend knows.
+type accountsFile struct {
+	path string
+	last string
+}
+
+func (f *accountsFile) write(v vpc.View) error {
+	list := []backendAccount{}
+	for a := range vpc.All[vpc.Account](v) {
+		for _, k := range a.Keys {
+			list = append(list, backendAccount{k.ID, k.Secret, string(a.ID), "user"})
+		}
+	}
+	b, err := json.Marshal(map[string]any{"accounts": list})
+	if err != nil || string(b) == f.last {
+		return err
+	}
+	f.last = string(b)
+	return writeFile(f.path, b, 0o600)
+}
+
+// follow rewrites the file whenever an account changes.
+func (f *accountsFile) follow(ctx context.Context, st *store.Store) error {
+	for {
+		v, changed := st.Changed()
+		if err := f.write(v); err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}

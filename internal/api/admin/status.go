@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admin
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"postern.dev/postern/internal/vpc"
+)
+
+// counted are the kinds an operator thinks in.
+var counted = []vpc.Kind{
+	vpc.KindAccount, vpc.KindVPC, vpc.KindSubnet, vpc.KindRouteTable, vpc.KindGroup, vpc.KindACL, vpc.KindInterface,
+	vpc.KindInstance, vpc.KindEndpoint, vpc.KindService, vpc.KindBalancer, vpc.KindTargetGroup, vpc.KindListener,
+}
+
+func (h *handler) status(*http.Request) (any, error) {
+	v := h.c.View()
+	known := map[vpc.HostID]Host{}
+	for o := range vpc.All[vpc.Host](v) {
+		known[o.ID] = Host{ID: o.ID, Zone: o.Zone}
+	}
+	reported, _ := h.c.Hosts.Status()
+	for id, s := range reported {
+		known[id] = Host{ID: id, Zone: known[id].Zone, Live: s.Live, Applied: s.Applied, Errors: s.Errors, Seen: s.Seen}
+	}
+	out := Status{Revision: v.Revision(), Hosts: []Host{}, Objects: map[vpc.Kind]int{}}
+	for _, s := range known {
+		out.Hosts = append(out.Hosts, s)
+	}
+	slices.SortFunc(out.Hosts, func(a, b Host) int { return cmp.Compare(a.ID, b.ID) })
+	for _, k := range counted {
+		n := 0
+		for range v.Objects(k) {
+			n++
+		}
+		out.Objects[k] = n
+	}
+	return out, nil
+}
+
+func (h *handler) names(*http.Request) (any, error) {
+	v := h.c.View()
+	out := Names{Names: []Name{}, Spaces: []Space{}}
+	for n := range vpc.All[vpc.NetworkInterface](v) {
+		name := Name{Num: decimal(n.ID), Kind: vpc.KindInterface, ID: string(n.ID), Name: n.Tags["Name"], VPC: n.VPC, Addr: n.Addr}
+		if a := n.Attachment; a != nil && a.Instance != "" {
+			name.Instance = a.Instance
+			if i, ok := vpc.Get[vpc.Instance](v, a.Instance); ok && i.Tags["Name"] != "" {
+				name.Name = i.Tags["Name"]
+			}
+		}
+		out.Names = append(out.Names, name)
+	}
+	for e := range vpc.All[vpc.Endpoint](v) {
+		out.Names = append(out.Names, Name{Num: decimal(e.ID), Kind: vpc.KindEndpoint, ID: string(e.ID), Name: e.Tags["Name"], VPC: e.VPC})
+		if e.Link != 0 {
+			out.Spaces = append(out.Spaces, Space{VNI: e.Link, VPC: e.VPC, Endpoint: e.ID})
+		}
+	}
+	for p := range vpc.All[vpc.VPC](v) {
+		out.Spaces = append(out.Spaces, Space{VNI: p.VNI, VPC: p.ID})
+	}
+	return out, nil
+}
+
+func decimal[T ~string](id T) string { return strconv.FormatUint(vpc.Num(id), 10) }

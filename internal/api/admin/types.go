@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admin
+
+import (
+	"net/netip"
+	"time"
+
+	"postern.dev/postern/internal/vpc"
+)
+
+// Info describes a running installation.
+type Info struct {
+	Version  string   `json:"version"`
+	Endpoint string   `json:"endpoint"` // URL for AWS's clients: http://127.0.0.1:8420
+	Region   string   `json:"region"`
+	Zones    []string `json:"zones"`
+	DataDir  string   `json:"dataDir"`  // absolute
+	Datapath string   `json:"datapath"` // ebpf or none
+	// CA is the file with the installation's own root certificate, WorkloadCA
+	// the one with the system's roots too. Both are PEM.
+	CA         string `json:"ca"`
+	WorkloadCA string `json:"workloadCa"`
+	// Tag marks what the installation makes in the kernel.
+	Tag string `json:"tag,omitempty"`
+	// Host is the machine the server runs on, "" without a datapath.
+	Host vpc.HostID `json:"host,omitempty"`
+}
+
+// AccessKey is one signing key. Secret is empty in lists.
+type AccessKey struct {
+	ID     string `json:"id"`
+	Secret string `json:"secret,omitempty"`
+}
+
+// Account is an owner of resources.
+type Account struct {
+	ID       vpc.AccountID `json:"id"`
+	Name     string        `json:"name"`
+	Operator bool          `json:"operator,omitempty"`
+	Keys     []AccessKey   `json:"keys"`
+	Created  time.Time     `json:"created"`
+}
+
+// NewAccount asks for an account. Without a key, one is made.
+type NewAccount struct {
+	Name      string `json:"name"`
+	AccessKey string `json:"accessKey,omitempty"`
+	SecretKey string `json:"secretKey,omitempty"`
+}
+
+// Domain is a DNS domain whose names an account's services may use. Account
+// is a name or an id when asked with and a name in answers.
+type Domain struct {
+	Account string `json:"account"`
+	Domain  string `json:"domain"`
+}
+
+// Workload is an interface and what is behind it.
+type Workload struct {
+	Instance  vpc.InstanceID    `json:"instance,omitempty"`
+	State     vpc.InstanceState `json:"state,omitempty"` // of the instance
+	Name      string            `json:"name,omitempty"`  // the Name tag
+	Owner     vpc.AccountID     `json:"owner"`
+	Account   string            `json:"account"` // the owner's name
+	Interface vpc.InterfaceID   `json:"interface"`
+	Addr      netip.Addr        `json:"addr"`
+	VPC       vpc.VPCID         `json:"vpc"`
+	Subnet    vpc.SubnetID      `json:"subnet"`
+	Zone      string            `json:"zone"`
+	Host      vpc.HostID        `json:"host,omitempty"` // "" when it runs nowhere
+	// Resolver is the VPC resolver's address.
+	Resolver netip.Addr `json:"resolver"`
+	// External is set for what `postern attach` named.
+	External *vpc.ExternalWorkload `json:"external,omitempty"`
+}
+
+// NewRun asks for one instance. Account is a name or id, "" for the subnet's
+// owner; no groups are the VPC's default group.
+type NewRun struct {
+	Account string        `json:"account,omitempty"`
+	Subnet  vpc.SubnetID  `json:"subnet"`
+	Groups  []vpc.GroupID `json:"groups,omitempty"`
+	Name    string        `json:"name,omitempty"` // the Name tag
+}
+
+// Target names what to terminate or detach.
+type Target struct {
+	Instance  vpc.InstanceID  `json:"instance,omitempty"`
+	Interface vpc.InterfaceID `json:"interface,omitempty"`
+}
+
+// Attachment puts something that exists on the server's host behind an interface.
+type Attachment struct {
+	Interface vpc.InterfaceID      `json:"interface"`
+	Workload  vpc.ExternalWorkload `json:"workload"`
+}
+
+// Host is one machine as the server knows it.
+type Host struct {
+	ID   vpc.HostID `json:"id"`
+	Zone string     `json:"zone,omitempty"` // "" serves every zone
+	Live bool       `json:"live"`
+	// Applied is the revision the host holds.
+	Applied vpc.Revision `json:"applied"`
+	// Errors are what it could not bring about, by object.
+	Errors map[string]string `json:"errors,omitempty"`
+	Seen   time.Time         `json:"seen,omitzero"`
+}
+
+// Status is how the installation is doing.
+type Status struct {
+	Revision vpc.Revision `json:"revision"` // of the store
+	Hosts    []Host       `json:"hosts"`
+	// Objects counts what there is, by kind.
+	Objects map[vpc.Kind]int `json:"objects"`
+}
+
+// Name says what a number of the datapath stands for.
+type Name struct {
+	Num      string         `json:"num"` // decimal: JSON numbers have no 64 bits
+	Kind     vpc.Kind       `json:"kind"`
+	ID       string         `json:"id"`
+	Name     string         `json:"name,omitempty"` // the Name tag of it or of its instance
+	Instance vpc.InstanceID `json:"instance,omitempty"`
+	VPC      vpc.VPCID      `json:"vpc"`
+	Addr     netip.Addr     `json:"addr,omitzero"`
+}
+
+// Space is one VNI: a VPC's, or that of an endpoint's link.
+type Space struct {
+	VNI      vpc.VNI        `json:"vni"`
+	VPC      vpc.VPCID      `json:"vpc"`
+	Endpoint vpc.EndpointID `json:"endpoint,omitempty"`
+}
+
+// Names translates what the datapath counts.
+type Names struct {
+	Names  []Name  `json:"names"`
+	Spaces []Space `json:"spaces"`
+}
+
+// failure is an error on the wire.
+type failure struct {
+	Error string        `json:"error"`
+	Kind  vpc.ErrorKind `json:"kind"`
+}

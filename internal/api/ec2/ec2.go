@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package ec2 is the EC2 Query API (version 2016-11-15): one file per family
+// of actions. Each action is an input struct, an output struct and a function
+// between them; awsquery reads and writes the structs, control does the work.
+//
+// An action is registered in its file's init. What is not registered answers
+// InvalidAction by name; a parameter that is known to AWS and not honoured
+// here is a refused field of the input and answers UnsupportedOperation by
+// name. Nothing is accepted and ignored: `stored` marks what is kept and
+// shown but has no effect. docs/compatibility.md is generated from the same
+// structs.
+package ec2
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"reflect"
+	"sort"
+
+	"postern.dev/postern/internal/api/awsquery"
+	"postern.dev/postern/internal/control"
+	"postern.dev/postern/internal/vpc"
+)
+
+// Call is one authenticated request on its way through an action.
+type Call struct {
+	Context context.Context
+	Control *control.Control
+	Caller  control.Caller
+}
+
+// view is the newest state; taken after an operation it shows its writes.
+func (c *Call) view() vpc.View { return c.Control.View() }
+
+// DryRun is embedded by the inputs of actions that take DryRun.
+type DryRun struct {
+	DryRun bool `query:"DryRun"`
+}
+
+func (d DryRun) dryRun() bool { return d.DryRun }
+
+// Page is embedded by the inputs of paginated describe actions.
+type Page struct {
+	MaxResults *int32 `query:"MaxResults"`
+	NextToken  string `query:"NextToken"`
+}
+
+// Filter is one Filter.N.
+type Filter struct {
+	Name   string   `query:"Name,required"`
+	Values []string `query:"Value"`
+}
+
+// void is the output of actions that answer only <return>true</return>.
+type void struct {
+	Return bool `xml:"return"`
+}
+
+var done = &void{Return: true}
+
+// action is one entry of the table.
+type action struct {
+	in, out reflect.Type
+	run     func(call *Call, form *awsquery.Form) (any, error)
+}
+
+var actions = map[string]action{}
+
+// register adds an action. fn gets the decoded input; for a describe action
+// (write false) DryRun is answered before fn runs.
+func register[In, Out any](name string, write bool, fn func(*Call, *In) (*Out, error)) {
+	if _, dup := actions[name]; dup {
+		panic("ec2: action " + name + " registered twice")
+	}
+	actions[name] = action{
+		in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](),
+		run: func(call *Call, form *awsquery.Form) (any, error) {
+			in := new(In)
+			if err := awsquery.Decode(awsquery.EC2, form, in); err != nil {
+				return nil, err
+			}
+			if d, ok := any(in).(interface{ dryRun() bool }); ok && d.dryRun() {
+				if !write {
+					return nil, vpc.Errorf(vpc.DryRun, "", "", "Request would have succeeded, but DryRun flag is set.")
+				}
+				call.Caller.DryRun = true
+			}
+			return fn(call, in)
+		},
+	}
+}
+
+// Actions lists the names of the actions that exist, sorted.
+func Actions() []string {
+	names := make([]string, 0, len(actions))
+	for n := range actions {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// Input is the type of an action's input struct, for the generated documents
+// and the golden tests.
+func Input(name string) reflect.Type { return actions[name].in }
+
+// Serve runs one request whose signature has been verified.
+func Serve(w http.ResponseWriter, call *Call, form *awsquery.Form, requestID string) {
+	a, ok := actions[form.Action]
+	if !ok {
+		awsquery.WriteEC2Error(w, requestID, http.StatusBadRequest, "InvalidAction",
+			fmt.Sprintf("The action %s is not valid for this web service.", form.Action))
+		return
+	}
+	out, err := a.run(call, form)
+	if err != nil {
+		code, status, msg := errorCode(form.Action, err)
+		awsquery.WriteEC2Error(w, requestID, status, code, msg)
+		return
+	}
+	if err := awsquery.WriteEC2(w, requestID, form.Action, out); err != nil {
+		awsquery.WriteEC2Error(w, requestID, http.StatusInternalServerError, "InternalError", "An internal error has occurred")
+	}
+}

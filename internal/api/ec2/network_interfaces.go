@@ -1,0 +1,445 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ec2
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"postern.dev/postern/internal/api/awsquery"
+	"postern.dev/postern/internal/control"
+	"postern.dev/postern/internal/vpc"
+)
+
+func init() {
+	register("CreateNetworkInterface", true, createNetworkInterface)
+	register("DescribeNetworkInterfaces", false, describeNetworkInterfaces)
+	register("DeleteNetworkInterface", true, deleteNetworkInterface)
+	register("ModifyNetworkInterfaceAttribute", true, modifyNetworkInterfaceAttribute)
+	register("DescribeNetworkInterfaceAttribute", false, describeNetworkInterfaceAttribute)
+}
+
+// CreateNetworkInterfaceInput is the input of CreateNetworkInterface.
+type CreateNetworkInterfaceInput struct {
+	DryRun
+	SubnetID          string             `query:"SubnetId,required"`
+	Description       string             `query:"Description"`
+	PrivateIP         string             `query:"PrivateIpAddress"`
+	PrivateIPs        []PrivateIPSpec    `query:"PrivateIpAddresses"`
+	GroupIDs          []string           `query:"SecurityGroupId"`
+	ClientToken       string             `query:"ClientToken"`
+	TagSpecifications []TagSpecification `query:"TagSpecification"`
+	_                 awsquery.Refused   `query:"InterfaceType,refuse,unless=interface"`
+	_                 awsquery.Refused   `query:"SecondaryPrivateIpAddressCount,refuse,unless=0"`
+	_                 awsquery.Refused   `query:"Ipv4Prefix,refuse"`
+	_                 awsquery.Refused   `query:"Ipv4PrefixCount,refuse,unless=0"`
+	_                 awsquery.Refused   `query:"Ipv6AddressCount,refuse,unless=0"`
+	_                 awsquery.Refused   `query:"Ipv6Addresses,refuse"`
+	_                 awsquery.Refused   `query:"Ipv6Prefix,refuse"`
+	_                 awsquery.Refused   `query:"Ipv6PrefixCount,refuse,unless=0"`
+	_                 awsquery.Refused   `query:"EnablePrimaryIpv6,refuse,unless=false"`
+	_                 awsquery.Refused   `query:"ConnectionTrackingSpecification,refuse"`
+	_                 awsquery.Refused   `query:"Operator,refuse"`
+}
+
+// PrivateIPSpec is one address asked for. An interface has one address, the
+// primary one; more are refused.
+type PrivateIPSpec struct {
+	Primary   bool   `query:"Primary"`
+	PrivateIP string `query:"PrivateIpAddress,required"`
+}
+
+// CreateNetworkInterfaceOutput is the output of CreateNetworkInterface.
+type CreateNetworkInterfaceOutput struct {
+	Interface   NetworkInterface `xml:"networkInterface"`
+	ClientToken string           `xml:"clientToken,omitempty"`
+}
+
+// NetworkInterface is <NetworkInterface>.
+type NetworkInterface struct {
+	ID                 string               `xml:"networkInterfaceId"`
+	SubnetID           string               `xml:"subnetId"`
+	VpcID              string               `xml:"vpcId"`
+	AvailabilityZone   string               `xml:"availabilityZone"`
+	AvailabilityZoneID string               `xml:"availabilityZoneId"`
+	Description        string               `xml:"description"`
+	OwnerID            string               `xml:"ownerId"`
+	RequesterID        string               `xml:"requesterId"`
+	RequesterManaged   bool                 `xml:"requesterManaged"`
+	Status             string               `xml:"status"`
+	InterfaceType      string               `xml:"interfaceType"`
+	MAC                string               `xml:"macAddress"`
+	PrivateIP          string               `xml:"privateIpAddress"`
+	PrivateDNSName     string               `xml:"privateDnsName,omitempty"`
+	SourceDestCheck    bool                 `xml:"sourceDestCheck"`
+	DenyAllIGWTraffic  bool                 `xml:"denyAllIgwTraffic"`
+	IPv6Native         bool                 `xml:"ipv6Native"`
+	Groups             []GroupRef           `xml:"groupSet>item"`
+	Attachment         *InterfaceAttachment `xml:"attachment"`
+	PrivateIPs         []InterfaceAddress   `xml:"privateIpAddressesSet>item"`
+	IPv6Addresses      []struct{}           `xml:"ipv6AddressesSet>item"`
+	Tags               []Tag                `xml:"tagSet>item"`
+}
+
+// InterfaceAttachment is <NetworkInterfaceAttachment>.
+type InterfaceAttachment struct {
+	ID                  string    `xml:"attachmentId"`
+	InstanceID          string    `xml:"instanceId,omitempty"`
+	InstanceOwnerID     string    `xml:"instanceOwnerId"`
+	DeviceIndex         int       `xml:"deviceIndex"`
+	NetworkCardIndex    int       `xml:"networkCardIndex"`
+	Status              string    `xml:"status"`
+	AttachTime          time.Time `xml:"attachTime"`
+	DeleteOnTermination bool      `xml:"deleteOnTermination"`
+}
+
+// InterfaceAddress is <NetworkInterfacePrivateIpAddress>.
+type InterfaceAddress struct {
+	PrivateIP      string `xml:"privateIpAddress"`
+	PrivateDNSName string `xml:"privateDnsName,omitempty"`
+	Primary        bool   `xml:"primary"`
+}
+
+func createNetworkInterface(call *Call, in *CreateNetworkInterfaceInput) (*CreateNetworkInterfaceOutput, error) {
+	if err := checkID(vpc.KindSubnet, vpc.PrefixSubnet, in.SubnetID); err != nil {
+		return nil, err
+	}
+	groups, err := groupIDs(in.GroupIDs)
+	if err != nil {
+		return nil, err
+	}
+	text := in.PrivateIP
+	switch {
+	case len(in.PrivateIPs) > 1 || len(in.PrivateIPs) == 1 && !in.PrivateIPs[0].Primary:
+		return nil, vpc.Errorf(vpc.Unsupported, "PrivateIpAddresses", "", "The parameter PrivateIpAddresses is supported for the primary address only: an interface has one address")
+	case len(in.PrivateIPs) == 1 && text != "":
+		return nil, vpc.Errorf(vpc.Combination, "PrivateIpAddresses", "", "The parameters privateIpAddress and privateIpAddresses may not both name the primary address")
+	case len(in.PrivateIPs) == 1:
+		text = in.PrivateIPs[0].PrivateIP
+	}
+	var addr netip.Addr
+	if text != "" {
+		if addr, err = netip.ParseAddr(text); err != nil {
+			return nil, vpc.Errorf(vpc.Invalid, "privateIpAddress", text, "Value (%.64s) for parameter privateIpAddress is invalid. Invalid IPv4 address.", text)
+		}
+	}
+	tags, err := tagsFor(in.TagSpecifications, "network-interface")
+	if err != nil {
+		return nil, err
+	}
+	id, err := call.Control.CreateInterface(call.Context, call.Caller, control.CreateInterfaceInput{
+		Subnet: vpc.SubnetID(in.SubnetID), Addr: addr, Groups: groups, Description: in.Description,
+		Tags: tags["network-interface"], Token: in.ClientToken,
+	})
+	if err != nil {
+		return nil, err
+	}
+	v := call.view()
+	n, err := control.Owned[vpc.NetworkInterface](v, call.Caller, id)
+	if err != nil {
+		return nil, err
+	}
+	return &CreateNetworkInterfaceOutput{Interface: renderInterface(v, n), ClientToken: in.ClientToken}, nil
+}
+
+// groupIDs reads a list of group ids.
+func groupIDs(list []string) ([]vpc.GroupID, error) {
+	var out []vpc.GroupID
+	for _, id := range list {
+		if err := checkID(vpc.KindGroup, vpc.PrefixGroup, id); err != nil {
+			return nil, err
+		}
+		out = append(out, vpc.GroupID(id))
+	}
+	return out, nil
+}
+
+// internalName is AWS's private DNS name of an address.
+func internalName(v vpc.View, n *vpc.NetworkInterface) string {
+	o, ok := vpc.Get[vpc.VPC](v, n.VPC)
+	if !ok || !o.EnableDNSHostnames || !o.EnableDNSSupport {
+		return ""
+	}
+	suffix := control.RegionOf(v).Name + ".compute.internal"
+	if suffix == "us-east-1.compute.internal" {
+		suffix = "ec2.internal"
+	}
+	return "ip-" + strings.ReplaceAll(n.Addr.String(), ".", "-") + "." + suffix
+}
+
+// renderAttachment is an interface's attachment, nil if it has none. Interfaces
+// that belong to an endpoint or a balancer are attached to AWS's side of it.
+func renderAttachment(n *vpc.NetworkInterface) *InterfaceAttachment {
+	if n.RequesterManaged {
+		a := &InterfaceAttachment{
+			ID: "ela-attach-" + strings.TrimPrefix(string(n.ID), vpc.PrefixInterface+"-"), InstanceOwnerID: "amazon-aws",
+			DeviceIndex: 1, Status: "attached", AttachTime: n.Created,
+		}
+		if n.Type == vpc.TypeBalancer {
+			a.InstanceOwnerID = "amazon-elb"
+		}
+		return a
+	}
+	x := n.Attachment
+	if x == nil {
+		return nil
+	}
+	return &InterfaceAttachment{
+		ID: x.ID, InstanceID: string(x.Instance), InstanceOwnerID: string(n.Owner), DeviceIndex: x.DeviceIndex,
+		Status: "attached", AttachTime: x.Time, DeleteOnTermination: x.DeleteOnTermination,
+	}
+}
+
+func renderInterface(v vpc.View, n *vpc.NetworkInterface) NetworkInterface {
+	out := NetworkInterface{
+		ID: string(n.ID), SubnetID: string(n.Subnet), VpcID: string(n.VPC),
+		AvailabilityZone: n.Zone, AvailabilityZoneID: control.RegionOf(v).ZoneID(n.Zone),
+		Description: n.Description, OwnerID: string(n.Owner), RequesterID: requesterID(n), RequesterManaged: n.RequesterManaged,
+		Status: "available", InterfaceType: string(n.Type), MAC: n.MAC, PrivateIP: n.Addr.String(), PrivateDNSName: internalName(v, n),
+		SourceDestCheck: n.SourceDestCheck, Groups: groupRefs(v, n.Groups), Attachment: renderAttachment(n), Tags: tagList(n.Tags),
+	}
+	if out.Attachment != nil {
+		out.Status = "in-use"
+	}
+	out.PrivateIPs = []InterfaceAddress{{out.PrivateIP, out.PrivateDNSName, true}}
+	return out
+}
+
+// requesterID is who made the interface: a service, else its owner.
+func requesterID(n *vpc.NetworkInterface) string {
+	if n.RequesterID != "" {
+		return n.RequesterID
+	}
+	return string(n.Owner)
+}
+
+// DescribeNetworkInterfacesInput is the input of DescribeNetworkInterfaces.
+type DescribeNetworkInterfacesInput struct {
+	DryRun
+	Page
+	InterfaceIDs []string `query:"NetworkInterfaceId"`
+	Filters      []Filter `query:"Filter"`
+	// Interfaces hidden by a managed service do not exist, so that including
+	// them or not is the same.
+	_ awsquery.Refused `query:"IncludeManagedResources,refuse,unless=true,unless=false"`
+}
+
+// DescribeNetworkInterfacesOutput is the output of DescribeNetworkInterfaces.
+type DescribeNetworkInterfacesOutput struct {
+	Interfaces []NetworkInterface `xml:"networkInterfaceSet>item"`
+	NextToken  string             `xml:"nextToken,omitempty"`
+}
+
+// eniFilter makes a filter of what is shown of an interface.
+func eniFilter(f func(NetworkInterface) string) func(vpc.View, *vpc.NetworkInterface) []string {
+	return func(v vpc.View, n *vpc.NetworkInterface) []string {
+		if s := f(renderInterface(v, n)); s != "" {
+			return []string{s}
+		}
+		return nil
+	}
+}
+
+// attachmentFilter makes a filter of an interface's attachment.
+func attachmentFilter(f func(*InterfaceAttachment) string) func(vpc.View, *vpc.NetworkInterface) []string {
+	return func(_ vpc.View, n *vpc.NetworkInterface) []string {
+		if a := renderAttachment(n); a != nil {
+			if s := f(a); s != "" {
+				return []string{s}
+			}
+		}
+		return nil
+	}
+}
+
+var interfaceResource = resource[*vpc.NetworkInterface]{
+	prefix: vpc.PrefixInterface,
+	tags:   func(n *vpc.NetworkInterface) vpc.Tags { return n.Tags },
+	filters: filterSet[*vpc.NetworkInterface]{
+		"association.allocation-id":       never[*vpc.NetworkInterface],
+		"association.association-id":      never[*vpc.NetworkInterface],
+		"association.ip-owner-id":         never[*vpc.NetworkInterface],
+		"association.public-ip":           never[*vpc.NetworkInterface],
+		"association.public-dns-name":     never[*vpc.NetworkInterface],
+		"addresses.association.owner-id":  never[*vpc.NetworkInterface],
+		"addresses.association.public-ip": never[*vpc.NetworkInterface],
+		"addresses.primary":               always[*vpc.NetworkInterface]("true"),
+		"addresses.private-ip-address":    one(func(n *vpc.NetworkInterface) string { return n.Addr.String() }),
+		"attachment.attach-time": attachmentFilter(func(a *InterfaceAttachment) string {
+			return a.AttachTime.UTC().Format("2006-01-02T15:04:05.000Z")
+		}),
+		"attachment.attachment-id":         attachmentFilter(func(a *InterfaceAttachment) string { return a.ID }),
+		"attachment.delete-on-termination": attachmentFilter(func(a *InterfaceAttachment) string { return strconv.FormatBool(a.DeleteOnTermination) }),
+		"attachment.device-index":          attachmentFilter(func(a *InterfaceAttachment) string { return strconv.Itoa(a.DeviceIndex) }),
+		"attachment.instance-id":           attachmentFilter(func(a *InterfaceAttachment) string { return a.InstanceID }),
+		"attachment.instance-owner-id":     attachmentFilter(func(a *InterfaceAttachment) string { return a.InstanceOwnerID }),
+		"attachment.status":                attachmentFilter(func(a *InterfaceAttachment) string { return a.Status }),
+		"availability-zone":                one(func(n *vpc.NetworkInterface) string { return n.Zone }),
+		"availability-zone-id":             eniFilter(func(n NetworkInterface) string { return n.AvailabilityZoneID }),
+		"description":                      one(func(n *vpc.NetworkInterface) string { return n.Description }),
+		"group-id":                         groupsFilter(func(_ vpc.View, g vpc.GroupID) string { return string(g) }),
+		"group-name":                       groupsFilter(groupName),
+		"ipv6-addresses.ipv6-address":      never[*vpc.NetworkInterface],
+		"interface-type":                   one(func(n *vpc.NetworkInterface) vpc.InterfaceType { return n.Type }),
+		"mac-address":                      one(func(n *vpc.NetworkInterface) string { return n.MAC }),
+		"network-interface-id":             one(func(n *vpc.NetworkInterface) vpc.InterfaceID { return n.ID }),
+		"operator.managed":                 always[*vpc.NetworkInterface]("false"),
+		"operator.principal":               never[*vpc.NetworkInterface],
+		"owner-id":                         one(func(n *vpc.NetworkInterface) vpc.AccountID { return n.Owner }),
+		"private-dns-name":                 eniFilter(func(n NetworkInterface) string { return n.PrivateDNSName }),
+		"private-ip-address":               one(func(n *vpc.NetworkInterface) string { return n.Addr.String() }),
+		"requester-id":                     one(requesterID),
+		"requester-managed":                truth(func(n *vpc.NetworkInterface) bool { return n.RequesterManaged }),
+		"source-dest-check":                truth(func(n *vpc.NetworkInterface) bool { return n.SourceDestCheck }),
+		"status":                           eniFilter(func(n NetworkInterface) string { return n.Status }),
+		"subnet-id":                        one(func(n *vpc.NetworkInterface) vpc.SubnetID { return n.Subnet }),
+		"vpc-id":                           one(func(n *vpc.NetworkInterface) vpc.VPCID { return n.VPC }),
+	},
+}
+
+func groupsFilter(f func(vpc.View, vpc.GroupID) string) func(vpc.View, *vpc.NetworkInterface) []string {
+	return func(v vpc.View, n *vpc.NetworkInterface) []string {
+		var out []string
+		for _, g := range n.Groups {
+			out = append(out, f(v, g))
+		}
+		return out
+	}
+}
+
+func describeNetworkInterfaces(call *Call, in *DescribeNetworkInterfacesInput) (*DescribeNetworkInterfacesOutput, error) {
+	v := call.view()
+	list, next, err := describe(call, v, interfaceResource, in.InterfaceIDs, in.Filters, in.Page,
+		owned[vpc.NetworkInterface](call, v), vpc.By[vpc.NetworkInterface](v, vpc.IndexOwner, call.Caller.Account))
+	if err != nil {
+		return nil, err
+	}
+	out := &DescribeNetworkInterfacesOutput{NextToken: next}
+	for _, n := range list {
+		out.Interfaces = append(out.Interfaces, renderInterface(v, n))
+	}
+	return out, nil
+}
+
+// DeleteNetworkInterfaceInput is the input of DeleteNetworkInterface.
+type DeleteNetworkInterfaceInput struct {
+	DryRun
+	InterfaceID string `query:"NetworkInterfaceId,required"`
+}
+
+func deleteNetworkInterface(call *Call, in *DeleteNetworkInterfaceInput) (*void, error) {
+	if err := checkID(vpc.KindInterface, vpc.PrefixInterface, in.InterfaceID); err != nil {
+		return nil, err
+	}
+	return done, call.Control.DeleteInterface(call.Context, call.Caller, vpc.InterfaceID(in.InterfaceID))
+}
+
+// Text is an attribute's new value.
+type Text struct {
+	Value string `query:"Value" xml:"value"`
+}
+
+// ModifyNetworkInterfaceAttributeInput is the input of ModifyNetworkInterfaceAttribute.
+type ModifyNetworkInterfaceAttributeInput struct {
+	DryRun
+	InterfaceID     string           `query:"NetworkInterfaceId,required"`
+	Description     *Text            `query:"Description"`
+	SourceDestCheck *Boolean         `query:"SourceDestCheck"`
+	GroupIDs        []string         `query:"SecurityGroupId"`
+	_               awsquery.Refused `query:"Attachment,refuse"`
+	_               awsquery.Refused `query:"AssociatePublicIpAddress,refuse,unless=false"`
+	_               awsquery.Refused `query:"AssociatedSubnetId,refuse"`
+	_               awsquery.Refused `query:"ConnectionTrackingSpecification,refuse"`
+	_               awsquery.Refused `query:"EnablePrimaryIpv6,refuse,unless=false"`
+	_               awsquery.Refused `query:"EnaSrdSpecification,refuse"`
+}
+
+// oneAttribute refuses a modify call that sets none or several attributes.
+func oneAttribute(set map[string]bool, order ...string) error {
+	var names []string
+	for _, n := range order {
+		if set[n] {
+			names = append(names, n)
+		}
+	}
+	switch len(names) {
+	case 0:
+		return vpc.Errorf(vpc.Combination, "attribute", "", "No attributes specified.")
+	case 1:
+		return nil
+	}
+	return vpc.Errorf(vpc.Combination, "attribute", "", "Fields for multiple attribute types specified: %s", strings.Join(names, ", "))
+}
+
+func modifyNetworkInterfaceAttribute(call *Call, in *ModifyNetworkInterfaceAttributeInput) (*void, error) {
+	if err := checkID(vpc.KindInterface, vpc.PrefixInterface, in.InterfaceID); err != nil {
+		return nil, err
+	}
+	err := oneAttribute(map[string]bool{
+		"description": in.Description != nil, "sourceDestCheck": in.SourceDestCheck != nil, "groupSet": len(in.GroupIDs) > 0,
+	}, "description", "groupSet", "sourceDestCheck")
+	if err != nil {
+		return nil, err
+	}
+	var ch control.InterfaceChange
+	if in.Description != nil {
+		ch.Description = &in.Description.Value
+	}
+	if in.SourceDestCheck != nil {
+		ch.SourceDestCheck = &in.SourceDestCheck.Value
+	}
+	if ch.Groups, err = groupIDs(in.GroupIDs); err != nil {
+		return nil, err
+	}
+	return done, call.Control.ModifyInterface(call.Context, call.Caller, vpc.InterfaceID(in.InterfaceID), ch)
+}
+
+// DescribeNetworkInterfaceAttributeInput is the input of DescribeNetworkInterfaceAttribute.
+type DescribeNetworkInterfaceAttributeInput struct {
+	DryRun
+	InterfaceID string `query:"NetworkInterfaceId,required"`
+	Attribute   string `query:"Attribute,required,enum=description|groupSet|sourceDestCheck|attachment|associatePublicIpAddress"`
+}
+
+// BooleanValue is an attribute's value.
+type BooleanValue struct {
+	Value bool `xml:"value"`
+}
+
+// DescribeNetworkInterfaceAttributeOutput is the output of
+// DescribeNetworkInterfaceAttribute; only what was asked for is set.
+type DescribeNetworkInterfaceAttributeOutput struct {
+	InterfaceID       string               `xml:"networkInterfaceId"`
+	Description       *Text                `xml:"description"`
+	Groups            []GroupRef           `xml:"groupSet>item,omitempty"`
+	SourceDestCheck   *BooleanValue        `xml:"sourceDestCheck"`
+	Attachment        *InterfaceAttachment `xml:"attachment"`
+	AssociatePublicIP *bool                `xml:"associatePublicIpAddress"`
+}
+
+func describeNetworkInterfaceAttribute(call *Call, in *DescribeNetworkInterfaceAttributeInput) (*DescribeNetworkInterfaceAttributeOutput, error) {
+	if err := checkID(vpc.KindInterface, vpc.PrefixInterface, in.InterfaceID); err != nil {
+		return nil, err
+	}
+	v := call.view()
+	n, err := control.Owned[vpc.NetworkInterface](v, call.Caller, vpc.InterfaceID(in.InterfaceID))
+	if err != nil {
+		return nil, err
+	}
+	out := &DescribeNetworkInterfaceAttributeOutput{InterfaceID: in.InterfaceID}
+	switch in.Attribute {
+	case "description":
+		out.Description = &Text{n.Description}
+	case "groupSet":
+		out.Groups = groupRefs(v, n.Groups)
+	case "sourceDestCheck":
+		out.SourceDestCheck = &BooleanValue{n.SourceDestCheck}
+	case "attachment":
+		out.Attachment = renderAttachment(n)
+	case "associatePublicIpAddress":
+		out.AssociatePublicIP = new(bool) // there are no public addresses
+	}
+	return out, nil
+}

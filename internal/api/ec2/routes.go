@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ec2
+
+import (
+	"strings"
+
+	"postern.dev/postern/internal/api/awsquery"
+	"postern.dev/postern/internal/control"
+	"postern.dev/postern/internal/vpc"
+)
+
+func init() {
+	register("CreateRoute", true, createRoute)
+	register("ReplaceRoute", true, replaceRoute)
+	register("DeleteRoute", true, deleteRoute)
+}
+
+// routeDestination names a route in a table.
+type routeDestination struct {
+	RouteTableID string           `query:"RouteTableId,required"`
+	CIDR         string           `query:"DestinationCidrBlock"`
+	PrefixList   string           `query:"DestinationPrefixListId"`
+	_            awsquery.Refused `query:"DestinationIpv6CidrBlock,refuse"`
+}
+
+// routeTarget is where a route leads: an interface or an instance. GatewayID
+// and VpcEndpointID take an endpoint's id only to be answered as AWS does.
+type routeTarget struct {
+	NetworkInterfaceID string           `query:"NetworkInterfaceId"`
+	InstanceID         string           `query:"InstanceId"`
+	GatewayID          string           `query:"GatewayId"`
+	VpcEndpointID      string           `query:"VpcEndpointId"`
+	_                  awsquery.Refused `query:"CarrierGatewayId,refuse"`
+	_                  awsquery.Refused `query:"CoreNetworkArn,refuse"`
+	_                  awsquery.Refused `query:"EgressOnlyInternetGatewayId,refuse"`
+	_                  awsquery.Refused `query:"LocalGatewayId,refuse"`
+	_                  awsquery.Refused `query:"NatGatewayId,refuse"`
+	_                  awsquery.Refused `query:"OdbNetworkArn,refuse"`
+	_                  awsquery.Refused `query:"TransitGatewayId,refuse"`
+	_                  awsquery.Refused `query:"VpcPeeringConnectionId,refuse"`
+}
+
+// CreateRouteInput is the input of CreateRoute.
+type CreateRouteInput struct {
+	DryRun
+	routeDestination
+	routeTarget
+}
+
+// ReplaceRouteInput is the input of ReplaceRoute.
+type ReplaceRouteInput struct {
+	DryRun
+	routeDestination
+	routeTarget
+	_ awsquery.Refused `query:"LocalTarget,refuse,unless=false"`
+}
+
+// DeleteRouteInput is the input of DeleteRoute.
+type DeleteRouteInput struct {
+	DryRun
+	routeDestination
+}
+
+// exactlyOne refuses no value and more than one of parameters that exclude each other.
+func exactlyOne(what string, values ...string) error {
+	n := 0
+	for _, v := range values {
+		if v != "" {
+			n++
+		}
+	}
+	switch {
+	case n == 0:
+		return vpc.Errorf(vpc.Missing, what, "", "The request must contain exactly one %s", what)
+	case n > 1:
+		return vpc.Errorf(vpc.Combination, what, "", "The request must contain exactly one %s", what)
+	}
+	return nil
+}
+
+func (d routeDestination) read() (in control.RouteInput, err error) {
+	if err := checkID(vpc.KindRouteTable, vpc.PrefixRouteTable, d.RouteTableID); err != nil {
+		return in, err
+	}
+	if err := exactlyOne("destination: destinationCidrBlock or destinationPrefixListId", d.CIDR, d.PrefixList); err != nil {
+		return in, err
+	}
+	in.Table = vpc.RouteTableID(d.RouteTableID)
+	if d.PrefixList != "" {
+		in.PrefixList = vpc.PrefixListID(d.PrefixList)
+		return in, checkID("prefix-list", vpc.PrefixManagedList, d.PrefixList)
+	}
+	if in.CIDR, err = parseCIDR("destinationCidrBlock", d.CIDR); err == nil && !in.CIDR.Addr().Is4() {
+		err = vpc.Errorf(vpc.Invalid, "destinationCidrBlock", d.CIDR, "Value (%s) for parameter destinationCidrBlock is invalid. This is not a valid CIDR block.", d.CIDR)
+	}
+	return in, err
+}
+
+func (t routeTarget) read(in *control.RouteInput) error {
+	if err := exactlyOne("target: networkInterfaceId or instanceId", t.NetworkInterfaceID, t.InstanceID, t.GatewayID, t.VpcEndpointID); err != nil {
+		return err
+	}
+	switch {
+	case t.NetworkInterfaceID != "":
+		in.Interface = vpc.InterfaceID(t.NetworkInterfaceID)
+		return checkID(vpc.KindInterface, vpc.PrefixInterface, t.NetworkInterfaceID)
+	case t.InstanceID != "":
+		in.Instance = vpc.InstanceID(t.InstanceID)
+		return checkID(vpc.KindInstance, vpc.PrefixInstance, t.InstanceID)
+	case t.VpcEndpointID != "" || strings.HasPrefix(t.GatewayID, "vpce-"):
+		in.Endpoint = vpc.EndpointID(t.VpcEndpointID + t.GatewayID)
+		return checkID(vpc.KindEndpoint, vpc.PrefixEndpoint, string(in.Endpoint))
+	}
+	return vpc.Errorf(vpc.Unsupported, "GatewayId", t.GatewayID, "The parameter GatewayId is supported for no other gateways than VPC endpoints, not for %.64s", t.GatewayID)
+}
+
+func createRoute(call *Call, in *CreateRouteInput) (*void, error) {
+	r, err := in.routeDestination.read()
+	if err != nil {
+		return nil, err
+	}
+	if err := in.routeTarget.read(&r); err != nil {
+		return nil, err
+	}
+	return done, call.Control.CreateRoute(call.Context, call.Caller, r)
+}
+
+func replaceRoute(call *Call, in *ReplaceRouteInput) (*void, error) {
+	r, err := in.routeDestination.read()
+	if err != nil {
+		return nil, err
+	}
+	if err := in.routeTarget.read(&r); err != nil {
+		return nil, err
+	}
+	return done, call.Control.ReplaceRoute(call.Context, call.Caller, r)
+}
+
+func deleteRoute(call *Call, in *DeleteRouteInput) (*void, error) {
+	r, err := in.routeDestination.read()
+	if err != nil {
+		return nil, err
+	}
+	return done, call.Control.DeleteRoute(call.Context, call.Caller, r)
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ec2
+
+import (
+	"net/netip"
+
+	"postern.dev/postern/internal/api/awsquery"
+	"postern.dev/postern/internal/control"
+	"postern.dev/postern/internal/vpc"
+)
+
+// refused is awsquery.Refused, shorter for the many that are needed.
+type refused = awsquery.Refused
+
+// RunInstancesInput is the input of RunInstances. An instance is a network
+// namespace with an interface: it has no image, disks, kernel or user data.
+// The image, the type and the key's name are kept and shown.
+type RunInstancesInput struct {
+	DryRun
+	ImageID           string                `query:"ImageId,required,stored"`
+	InstanceType      string                `query:"InstanceType,stored"`
+	KeyName           string                `query:"KeyName,stored"`
+	MinCount          int                   `query:"MinCount,required"`
+	MaxCount          int                   `query:"MaxCount,required"`
+	SubnetID          string                `query:"SubnetId"`
+	SecurityGroupIDs  []string              `query:"SecurityGroupId"`
+	PrivateIPAddress  string                `query:"PrivateIpAddress"`
+	ClientToken       string                `query:"ClientToken"`
+	NetworkInterfaces []RunInterface        `query:"NetworkInterface"`
+	Placement         RunPlacement          `query:"Placement"`
+	TagSpecifications []TagSpecification    `query:"TagSpecification"`
+	Metadata          RunMetadataOptions    `query:"MetadataOptions"`
+	PrivateDNSName    RunPrivateDNSName     `query:"PrivateDnsNameOptions"`
+	Monitoring        RunMonitoring         `query:"Monitoring"`
+	Enclave           RunEnclaveOptions     `query:"EnclaveOptions"`
+	Hibernation       RunHibernationOptions `query:"HibernationOptions"`
+	_                 awsquery.Refused      `query:"AdditionalInfo,refuse"`
+	_                 awsquery.Refused      `query:"BlockDeviceMapping,refuse"`
+	_                 awsquery.Refused      `query:"CapacityReservationSpecification,refuse"`
+	_                 awsquery.Refused      `query:"CpuOptions,refuse"`
+	_                 awsquery.Refused      `query:"CreditSpecification,refuse"`
+	_                 awsquery.Refused      `query:"DisableApiStop,refuse,unless=false"`
+	_                 awsquery.Refused      `query:"DisableApiTermination,refuse,unless=false"`
+	_                 awsquery.Refused      `query:"EbsOptimized,refuse,unless=false"`
+	_                 awsquery.Refused      `query:"ElasticGpuSpecification,refuse"`
+	_                 awsquery.Refused      `query:"ElasticInferenceAccelerator,refuse"`
+	_                 awsquery.Refused      `query:"EnablePrimaryIpv6,refuse,unless=false"`
+	_                 awsquery.Refused      `query:"IamInstanceProfile,refuse"`
+	_                 awsquery.Refused      `query:"InstanceInitiatedShutdownBehavior,refuse,unless=stop"`
+	_                 awsquery.Refused      `query:"InstanceMarketOptions,refuse"`
+	_                 awsquery.Refused      `query:"Ipv6Address,refuse"`
+	_                 awsquery.Refused      `query:"Ipv6AddressCount,refuse,unless=0"`
+	_                 awsquery.Refused      `query:"KernelId,refuse"`
+	_                 awsquery.Refused      `query:"LaunchTemplate,refuse"`
+	_                 awsquery.Refused      `query:"LicenseSpecification,refuse"`
+	_                 awsquery.Refused      `query:"MaintenanceOptions,refuse"`
+	_                 awsquery.Refused      `query:"NetworkPerformanceOptions,refuse"`
+	_                 awsquery.Refused      `query:"Operator,refuse"`
+	_                 awsquery.Refused      `query:"RamdiskId,refuse"`
+	_                 awsquery.Refused      `query:"SecondaryInterface,refuse"`
+	_                 awsquery.Refused      `query:"SecurityGroup,refuse"`
+	_                 awsquery.Refused      `query:"UserData,refuse"`
+}
+
+// RunInterface is the one NetworkInterface.N of RunInstances: a new interface
+// or an existing one.
+type RunInterface struct {
+	DeviceIndex         *int32   `query:"DeviceIndex"`
+	NetworkInterfaceID  string   `query:"NetworkInterfaceId"`
+	SubnetID            string   `query:"SubnetId"`
+	SecurityGroupIDs    []string `query:"SecurityGroupId"`
+	PrivateIPAddress    string   `query:"PrivateIpAddress"`
+	Description         string   `query:"Description"`
+	DeleteOnTermination *bool    `query:"DeleteOnTermination"`
+	_                   refused  `query:"AssociateCarrierIpAddress,refuse,unless=false"`
+	_                   refused  `query:"AssociatePublicIpAddress,refuse,unless=false"`
+	_                   refused  `query:"ConnectionTrackingSpecification,refuse"`
+	_                   refused  `query:"EnaQueueCount,refuse"`
+	_                   refused  `query:"EnaSrdSpecification,refuse"`
+	_                   refused  `query:"InterfaceType,refuse,unless=interface"`
+	_                   refused  `query:"Ipv4Prefix,refuse"`
+	_                   refused  `query:"Ipv4PrefixCount,refuse,unless=0"`
+	_                   refused  `query:"Ipv6AddressCount,refuse,unless=0"`
+	_                   refused  `query:"Ipv6Addresses,refuse"`
+	_                   refused  `query:"Ipv6Prefix,refuse"`
+	_                   refused  `query:"Ipv6PrefixCount,refuse,unless=0"`
+	_                   refused  `query:"NetworkCardIndex,refuse,unless=0"`
+	_                   refused  `query:"PrimaryIpv6,refuse,unless=false"`
+	_                   refused  `query:"PrivateIpAddresses,refuse"`
+	_                   refused  `query:"SecondaryPrivateIpAddressCount,refuse,unless=0"`
+}
+
+// RunPlacement is Placement: the zone must be the subnet's.
+type RunPlacement struct {
+	AvailabilityZone string  `query:"AvailabilityZone"`
+	_                refused `query:"Tenancy,refuse,unless=default"`
+	_                refused `query:"Affinity,refuse"`
+	_                refused `query:"AvailabilityZoneId,refuse"`
+	_                refused `query:"GroupId,refuse"`
+	_                refused `query:"GroupName,refuse,unless="`
+	_                refused `query:"HostId,refuse"`
+	_                refused `query:"HostResourceGroupArn,refuse"`
+	_                refused `query:"PartitionNumber,refuse"`
+	_                refused `query:"SpreadDomain,refuse"`
+}
+
+// RunMetadataOptions is MetadataOptions: there is no metadata service.
+type RunMetadataOptions struct {
+	_ refused `query:"HttpEndpoint,refuse,unless=disabled"`
+	_ refused `query:"HttpProtocolIpv6,refuse,unless=disabled"`
+	_ refused `query:"HttpPutResponseHopLimit,refuse"`
+	_ refused `query:"HttpTokens,refuse"`
+	_ refused `query:"InstanceMetadataTags,refuse,unless=disabled"`
+}
+
+// RunPrivateDNSName is PrivateDnsNameOptions: names are by address.
+type RunPrivateDNSName struct {
+	_ refused `query:"HostnameType,refuse,unless=ip-name"`
+	_ refused `query:"EnableResourceNameDnsARecord,refuse,unless=false"`
+	_ refused `query:"EnableResourceNameDnsAAAARecord,refuse,unless=false"`
+}
+
+// RunMonitoring is Monitoring.
+type RunMonitoring struct {
+	_ refused `query:"Enabled,refuse,unless=false"`
+}
+
+// RunEnclaveOptions is EnclaveOptions.
+type RunEnclaveOptions struct {
+	_ refused `query:"Enabled,refuse,unless=false"`
+}
+
+// RunHibernationOptions is HibernationOptions.
+type RunHibernationOptions struct {
+	_ refused `query:"Configured,refuse,unless=false"`
+}
+
+// request turns the wire's parameters into those of control.
+func (in *RunInstancesInput) request() (control.RunInstancesInput, error) {
+	tags, err := tagsFor(in.TagSpecifications, "instance", "network-interface")
+	if err != nil {
+		return control.RunInstancesInput{}, err
+	}
+	out := control.RunInstancesInput{
+		Min: in.MinCount, Max: in.MaxCount, ImageID: in.ImageID, InstanceType: in.InstanceType, KeyName: in.KeyName,
+		Zone: in.Placement.AvailabilityZone, Tags: tags["instance"], InterfaceTags: tags["network-interface"], Token: in.ClientToken,
+	}
+	subnet, groups, addr := in.SubnetID, in.SecurityGroupIDs, in.PrivateIPAddress
+	if len(in.NetworkInterfaces) > 0 {
+		if subnet != "" || len(groups) > 0 || addr != "" {
+			return out, vpc.Errorf(vpc.Combination, "NetworkInterface", "",
+				"Network interfaces and an instance-level subnet ID, security groups or private address may not be specified on the same request")
+		}
+		if len(in.NetworkInterfaces) > 1 {
+			return out, vpc.Errorf(vpc.Unsupported, "NetworkInterface", "", "An instance is launched with exactly one network interface")
+		}
+		n := in.NetworkInterfaces[0]
+		if n.DeviceIndex == nil || *n.DeviceIndex != 0 {
+			return out, vpc.Errorf(vpc.Invalid, "deviceIndex", "", "The network interface of an instance must have the device index 0")
+		}
+		if n.NetworkInterfaceID != "" {
+			if err := checkID(vpc.KindInterface, vpc.PrefixInterface, n.NetworkInterfaceID); err != nil {
+				return out, err
+			}
+			// AWS keeps an interface that existed before unless told otherwise,
+			// which RunInstances cannot do.
+			if n.DeleteOnTermination != nil && *n.DeleteOnTermination {
+				return out, vpc.Errorf(vpc.Invalid, "deleteOnTermination", "", "A network interface that already exists cannot be deleted on termination")
+			}
+		}
+		out.Interface = vpc.InterfaceID(n.NetworkInterfaceID)
+		out.KeepInterface = n.NetworkInterfaceID != "" || n.DeleteOnTermination != nil && !*n.DeleteOnTermination
+		out.Description = n.Description
+		subnet, groups, addr = n.SubnetID, n.SecurityGroupIDs, n.PrivateIPAddress
+	}
+	if subnet != "" {
+		if err := checkID(vpc.KindSubnet, vpc.PrefixSubnet, subnet); err != nil {
+			return out, err
+		}
+	}
+	out.Subnet = vpc.SubnetID(subnet)
+	if out.Groups, err = groupIDs(groups); err != nil {
+		return out, err
+	}
+	if addr != "" {
+		if out.Addr, err = netip.ParseAddr(addr); err != nil {
+			return out, vpc.Errorf(vpc.Invalid, "privateIpAddress", addr, "Value (%.64s) for parameter privateIpAddress is invalid. It is not an IPv4 address.", addr)
+		}
+	}
+	return out, nil
+}
+
+// DescribeInstanceAttributeInput is the input of DescribeInstanceAttribute.
+type DescribeInstanceAttributeInput struct {
+	DryRun
+	InstanceID string `query:"InstanceId,required"`
+	Attribute  string `query:"Attribute,required,enum=disableApiStop|disableApiTermination|ebsOptimized|groupSet|instanceInitiatedShutdownBehavior|instanceType|sourceDestCheck|userData"`
+}
+
+// DescribeInstanceAttributeOutput is the output of DescribeInstanceAttribute:
+// the attribute asked for.
+type DescribeInstanceAttributeOutput struct {
+	InstanceID            string          `xml:"instanceId"`
+	DisableAPIStop        *BoolValue      `xml:"disableApiStop"`
+	DisableAPITermination *BoolValue      `xml:"disableApiTermination"`
+	EbsOptimized          *BoolValue      `xml:"ebsOptimized"`
+	Groups                []InstanceGroup `xml:"groupSet,omitempty"`
+	ShutdownBehavior      *TextValue      `xml:"instanceInitiatedShutdownBehavior"`
+	InstanceType          *TextValue      `xml:"instanceType"`
+	SourceDestCheck       *BoolValue      `xml:"sourceDestCheck"`
+	UserData              *TextValue      `xml:"userData"`
+}
+
+// BoolValue is an attribute that is true or false.
+type BoolValue struct {
+	Value bool `xml:"value"`
+}
+
+// TextValue is an attribute that is a text; absent when it was never set.
+type TextValue struct {
+	Value string `xml:"value,omitempty"`
+}
+
+func describeInstanceAttribute(call *Call, in *DescribeInstanceAttributeInput) (*DescribeInstanceAttributeOutput, error) {
+	if err := checkID(vpc.KindInstance, vpc.PrefixInstance, in.InstanceID); err != nil {
+		return nil, err
+	}
+	v := call.view()
+	i, err := control.Owned[vpc.Instance](v, call.Caller, in.InstanceID)
+	if err != nil {
+		return nil, err
+	}
+	r := renderInstance(v, i)
+	out := &DescribeInstanceAttributeOutput{InstanceID: in.InstanceID}
+	switch in.Attribute {
+	case "disableApiStop":
+		out.DisableAPIStop = &BoolValue{}
+	case "disableApiTermination":
+		out.DisableAPITermination = &BoolValue{}
+	case "ebsOptimized":
+		out.EbsOptimized = &BoolValue{}
+	case "groupSet":
+		out.Groups = r.Groups
+	case "instanceInitiatedShutdownBehavior":
+		out.ShutdownBehavior = &TextValue{"stop"}
+	case "instanceType":
+		out.InstanceType = &TextValue{i.InstanceType}
+	case "sourceDestCheck":
+		out.SourceDestCheck = &BoolValue{r.SourceDestCheck != nil && *r.SourceDestCheck}
+	case "userData":
+		out.UserData = &TextValue{}
+	}
+	return out, nil
+}

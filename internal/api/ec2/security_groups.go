@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ec2
+
+import (
+	"strconv"
+
+	"postern.dev/postern/internal/api/awsquery"
+	"postern.dev/postern/internal/control"
+	"postern.dev/postern/internal/vpc"
+)
+
+func init() {
+	register("CreateSecurityGroup", true, createSecurityGroup)
+	register("DescribeSecurityGroups", false, describeSecurityGroups)
+	register("DeleteSecurityGroup", true, deleteSecurityGroup)
+}
+
+// CreateSecurityGroupInput is the input of CreateSecurityGroup.
+type CreateSecurityGroupInput struct {
+	DryRun
+	GroupName         string             `query:"GroupName,required"`
+	Description       string             `query:"GroupDescription,required"`
+	VpcID             string             `query:"VpcId"`
+	TagSpecifications []TagSpecification `query:"TagSpecification"`
+}
+
+// CreateSecurityGroupOutput is the output of CreateSecurityGroup.
+type CreateSecurityGroupOutput struct {
+	Return   bool   `xml:"return"`
+	GroupID  string `xml:"groupId"`
+	GroupARN string `xml:"securityGroupArn"`
+	Tags     []Tag  `xml:"tagSet>item"`
+}
+
+func createSecurityGroup(call *Call, in *CreateSecurityGroupInput) (*CreateSecurityGroupOutput, error) {
+	if in.VpcID == "" {
+		return nil, vpc.Errorf(vpc.Missing, "default-vpc", "", "No default VPC for this user")
+	}
+	if err := checkID(vpc.KindVPC, vpc.PrefixVPC, in.VpcID); err != nil {
+		return nil, err
+	}
+	tags, err := tagsFor(in.TagSpecifications, "security-group")
+	if err != nil {
+		return nil, err
+	}
+	id, err := call.Control.CreateGroup(call.Context, call.Caller, control.CreateGroupInput{
+		VPC: vpc.VPCID(in.VpcID), Name: in.GroupName, Description: in.Description, Tags: tags["security-group"],
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &CreateSecurityGroupOutput{
+		Return: true, GroupID: string(id), Tags: tagList(tags["security-group"]),
+		GroupARN: groupARN(call.view(), call.Caller.Account, id),
+	}, nil
+}
+
+func groupARN(v vpc.View, owner vpc.AccountID, id vpc.GroupID) string {
+	return control.RegionOf(v).ARN("ec2", owner, "security-group/"+string(id))
+}
+
+// DescribeSecurityGroupsInput is the input of DescribeSecurityGroups.
+type DescribeSecurityGroupsInput struct {
+	DryRun
+	Page
+	GroupIDs []string         `query:"GroupId"`
+	Filters  []Filter         `query:"Filter"`
+	_        awsquery.Refused `query:"GroupName,refuse"` // names of the default VPC, which does not exist
+}
+
+// DescribeSecurityGroupsOutput is the output of DescribeSecurityGroups.
+type DescribeSecurityGroupsOutput struct {
+	Groups    []SecurityGroup `xml:"securityGroupInfo>item"`
+	NextToken string          `xml:"nextToken,omitempty"`
+}
+
+// SecurityGroup is <SecurityGroup>.
+type SecurityGroup struct {
+	OwnerID     string         `xml:"ownerId"`
+	GroupID     string         `xml:"groupId"`
+	GroupName   string         `xml:"groupName"`
+	Description string         `xml:"groupDescription"`
+	VpcID       string         `xml:"vpcId"`
+	GroupARN    string         `xml:"securityGroupArn"`
+	Ingress     []IPPermission `xml:"ipPermissions>item"`
+	Egress      []IPPermission `xml:"ipPermissionsEgress>item"`
+	Tags        []Tag          `xml:"tagSet>item"`
+}
+
+// ruleFilter makes a filter of one property of a group's rules.
+func ruleFilter(egress bool, f func(v vpc.View, r vpc.GroupRule) string) func(vpc.View, *vpc.SecurityGroup) []string {
+	return func(v vpc.View, g *vpc.SecurityGroup) []string {
+		var out []string
+		for _, r := range g.Rules {
+			if s := f(v, r); r.Egress == egress && s != "" {
+				out = append(out, s)
+			}
+		}
+		return out
+	}
+}
+
+func rulePort(port func(vpc.GroupRule) int) func(vpc.View, vpc.GroupRule) string {
+	return func(_ vpc.View, r vpc.GroupRule) string {
+		if !hasRange(r.Protocol) {
+			return ""
+		}
+		return strconv.Itoa(port(r))
+	}
+}
+
+var groupResource = resource[*vpc.SecurityGroup]{
+	prefix: vpc.PrefixGroup,
+	tags:   func(g *vpc.SecurityGroup) vpc.Tags { return g.Tags },
+	filters: filterSet[*vpc.SecurityGroup]{
+		"description": one(func(g *vpc.SecurityGroup) string { return g.Description }),
+		"group-id":    one(func(g *vpc.SecurityGroup) vpc.GroupID { return g.ID }),
+		"group-name":  one(func(g *vpc.SecurityGroup) string { return g.Name }),
+		"owner-id":    one(func(g *vpc.SecurityGroup) vpc.AccountID { return g.Owner }),
+		"vpc-id":      one(func(g *vpc.SecurityGroup) vpc.VPCID { return g.VPC }),
+	},
+}
+
+func init() {
+	for prefix, egress := range map[string]bool{"ip-permission.": false, "egress.ip-permission.": true} {
+		for name, f := range map[string]func(vpc.View, vpc.GroupRule) string{
+			"cidr":           func(_ vpc.View, r vpc.GroupRule) string { s, _ := cidrs(r); return s },
+			"ipv6-cidr":      func(_ vpc.View, r vpc.GroupRule) string { _, s := cidrs(r); return s },
+			"from-port":      rulePort(func(r vpc.GroupRule) int { return r.From }),
+			"to-port":        rulePort(func(r vpc.GroupRule) int { return r.To }),
+			"group-id":       func(_ vpc.View, r vpc.GroupRule) string { return string(r.Group) },
+			"group-name":     func(v vpc.View, r vpc.GroupRule) string { return groupName(v, r.Group) },
+			"prefix-list-id": func(_ vpc.View, r vpc.GroupRule) string { return string(r.PrefixList) },
+			"protocol":       func(_ vpc.View, r vpc.GroupRule) string { return protocolName(r.Protocol) },
+			"user-id":        func(_ vpc.View, r vpc.GroupRule) string { return string(r.GroupOwner) },
+		} {
+			groupResource.filters[prefix+name] = ruleFilter(egress, f)
+		}
+	}
+}
+
+// groupName is the name of a group, "" if it is gone.
+func groupName(v vpc.View, id vpc.GroupID) string {
+	if g, ok := vpc.Get[vpc.SecurityGroup](v, id); ok {
+		return g.Name
+	}
+	return ""
+}
+
+// GroupRef is one group where another object lists its groups.
+type GroupRef struct {
+	GroupID   string `xml:"groupId"`
+	GroupName string `xml:"groupName"`
+}
+
+func groupRefs(v vpc.View, ids []vpc.GroupID) []GroupRef {
+	out := make([]GroupRef, 0, len(ids))
+	for _, id := range ids {
+		out = append(out, GroupRef{string(id), groupName(v, id)})
+	}
+	return out
+}
+
+func describeSecurityGroups(call *Call, in *DescribeSecurityGroupsInput) (*DescribeSecurityGroupsOutput, error) {
+	v := call.view()
+	get := func(id string) (*vpc.SecurityGroup, error) {
+		g, err := control.Owned[vpc.SecurityGroup](v, call.Caller, id)
+		if err != nil {
+			return nil, vpc.Errorf(vpc.NotFound, string(vpc.KindGroup), id, "The security group '%s' does not exist", id)
+		}
+		return g, nil
+	}
+	list, next, err := describe(call, v, groupResource, in.GroupIDs, in.Filters, in.Page,
+		get, vpc.By[vpc.SecurityGroup](v, vpc.IndexOwner, call.Caller.Account))
+	if err != nil {
+		return nil, err
+	}
+	out := &DescribeSecurityGroupsOutput{NextToken: next}
+	for _, g := range list {
+		out.Groups = append(out.Groups, SecurityGroup{
+			OwnerID: string(g.Owner), GroupID: string(g.ID), GroupName: g.Name, Description: g.Description, VpcID: string(g.VPC),
+			GroupARN: groupARN(v, g.Owner, g.ID), Ingress: permissions(g, false), Egress: permissions(g, true), Tags: tagList(g.Tags),
+		})
+	}
+	return out, nil
+}
+
+// DeleteSecurityGroupInput is the input of DeleteSecurityGroup.
+type DeleteSecurityGroupInput struct {
+	DryRun
+	GroupID string           `query:"GroupId,required"`
+	_       awsquery.Refused `query:"GroupName,refuse"` // a name of the default VPC, which does not exist
+}
+
+// DeleteSecurityGroupOutput is the output of DeleteSecurityGroup.
+type DeleteSecurityGroupOutput struct {
+	Return  bool   `xml:"return"`
+	GroupID string `xml:"groupId"`
+}
+
+func deleteSecurityGroup(call *Call, in *DeleteSecurityGroupInput) (*DeleteSecurityGroupOutput, error) {
+	if err := checkID(vpc.KindGroup, vpc.PrefixGroup, in.GroupID); err != nil {
+		return nil, err
+	}
+	err := call.Control.DeleteGroup(call.Context, call.Caller, vpc.GroupID(in.GroupID))
+	return &DeleteSecurityGroupOutput{Return: true, GroupID: in.GroupID}, err
+}

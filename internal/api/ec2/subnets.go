@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ec2
+
+import (
+	"net/netip"
+	"strconv"
+
+	"postern.dev/postern/internal/api/awsquery"
+	"postern.dev/postern/internal/control"
+	"postern.dev/postern/internal/vpc"
+)
+
+func init() {
+	register("CreateSubnet", true, createSubnet)
+	register("DescribeSubnets", false, describeSubnets)
+	register("DeleteSubnet", true, deleteSubnet)
+	register("ModifySubnetAttribute", true, modifySubnetAttribute)
+}
+
+// CreateSubnetInput is the input of CreateSubnet.
+type CreateSubnetInput struct {
+	DryRun
+	VpcID              string             `query:"VpcId,required"`
+	CidrBlock          string             `query:"CidrBlock,required"`
+	AvailabilityZone   string             `query:"AvailabilityZone"`
+	AvailabilityZoneID string             `query:"AvailabilityZoneId"`
+	TagSpecifications  []TagSpecification `query:"TagSpecification"`
+	_                  awsquery.Refused   `query:"Ipv6CidrBlock,refuse"`
+	_                  awsquery.Refused   `query:"Ipv6Native,refuse,unless=false"`
+	_                  awsquery.Refused   `query:"Ipv4IpamPoolId,refuse"`
+	_                  awsquery.Refused   `query:"Ipv4NetmaskLength,refuse"`
+	_                  awsquery.Refused   `query:"Ipv6IpamPoolId,refuse"`
+	_                  awsquery.Refused   `query:"Ipv6NetmaskLength,refuse"`
+	_                  awsquery.Refused   `query:"OutpostArn,refuse"`
+}
+
+// Subnet is <Subnet>.
+type Subnet struct {
+	SubnetID            string           `xml:"subnetId"`
+	SubnetARN           string           `xml:"subnetArn"`
+	State               string           `xml:"state"`
+	OwnerID             string           `xml:"ownerId"`
+	VpcID               string           `xml:"vpcId"`
+	CidrBlock           string           `xml:"cidrBlock"`
+	AvailableAddresses  int              `xml:"availableIpAddressCount"`
+	AvailabilityZone    string           `xml:"availabilityZone"`
+	AvailabilityZoneID  string           `xml:"availabilityZoneId"`
+	DefaultForAz        bool             `xml:"defaultForAz"`
+	MapPublicIPOnLaunch bool             `xml:"mapPublicIpOnLaunch"`
+	AssignIPv6          bool             `xml:"assignIpv6AddressOnCreation"`
+	EnableDNS64         bool             `xml:"enableDns64"`
+	IPv6Native          bool             `xml:"ipv6Native"`
+	PrivateDNSName      SubnetDNSOptions `xml:"privateDnsNameOptionsOnLaunch"`
+	Tags                []Tag            `xml:"tagSet>item"`
+}
+
+// SubnetDNSOptions is how a subnet names its instances.
+type SubnetDNSOptions struct {
+	HostnameType string `xml:"hostnameType"`
+	A            bool   `xml:"enableResourceNameDnsARecord"`
+	AAAA         bool   `xml:"enableResourceNameDnsAAAARecord"`
+}
+
+// CreateSubnetOutput is the output of CreateSubnet.
+type CreateSubnetOutput struct {
+	Subnet Subnet `xml:"subnet"`
+}
+
+// parseCIDR reads a parameter that is an IPv4 or IPv6 block.
+func parseCIDR(parameter, value string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(value)
+	if err != nil {
+		return p, vpc.Errorf(vpc.Invalid, parameter, value, "Value (%.64s) for parameter %s is invalid. This is not a valid CIDR block.", value, parameter)
+	}
+	return p, nil
+}
+
+func createSubnet(call *Call, in *CreateSubnetInput) (*CreateSubnetOutput, error) {
+	if err := checkID(vpc.KindVPC, vpc.PrefixVPC, in.VpcID); err != nil {
+		return nil, err
+	}
+	cidr, err := parseCIDR("cidrBlock", in.CidrBlock)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := tagsFor(in.TagSpecifications, "subnet")
+	if err != nil {
+		return nil, err
+	}
+	id, err := call.Control.CreateSubnet(call.Context, call.Caller, control.CreateSubnetInput{
+		VPC: vpc.VPCID(in.VpcID), CIDR: cidr, Zone: in.AvailabilityZone, ZoneID: in.AvailabilityZoneID, Tags: tags["subnet"],
+	})
+	if err != nil {
+		return nil, err
+	}
+	v := call.view()
+	s, err := control.Owned[vpc.Subnet](v, call.Caller, id)
+	if err != nil {
+		return nil, err
+	}
+	return &CreateSubnetOutput{renderSubnet(v, s)}, nil
+}
+
+// DescribeSubnetsInput is the input of DescribeSubnets.
+type DescribeSubnetsInput struct {
+	DryRun
+	Page
+	SubnetIDs []string `query:"SubnetId"`
+	Filters   []Filter `query:"Filter"`
+}
+
+// DescribeSubnetsOutput is the output of DescribeSubnets.
+type DescribeSubnetsOutput struct {
+	Subnets   []Subnet `xml:"subnetSet>item"`
+	NextToken string   `xml:"nextToken,omitempty"`
+}
+
+// Filters whose answer is the same for every object, and none at all.
+func always[T any](s string) func(vpc.View, T) []string {
+	one := []string{s}
+	return func(vpc.View, T) []string { return one }
+}
+
+func never[T any](vpc.View, T) []string { return nil }
+
+// one makes a filter of a function without a view.
+func one[T any, S ~string](f func(T) S) func(vpc.View, T) []string {
+	return func(_ vpc.View, o T) []string { return []string{string(f(o))} }
+}
+
+// truth makes a filter of a boolean.
+func truth[T any](f func(T) bool) func(vpc.View, T) []string {
+	return func(_ vpc.View, o T) []string { return []string{strconv.FormatBool(f(o))} }
+}
+
+func subnetARN(v vpc.View, s *vpc.Subnet) string {
+	return control.RegionOf(v).ARN("ec2", s.Owner, "subnet/"+string(s.ID))
+}
+
+func availabilityZoneID(v vpc.View, s *vpc.Subnet) []string {
+	return []string{control.RegionOf(v).ZoneID(s.Zone)}
+}
+
+func freeAddressCount(v vpc.View, s *vpc.Subnet) []string {
+	return []string{strconv.Itoa(control.FreeAddresses(v, s))}
+}
+
+var subnetResource = resource[*vpc.Subnet]{
+	prefix: vpc.PrefixSubnet,
+	tags:   func(s *vpc.Subnet) vpc.Tags { return s.Tags },
+	filters: filterSet[*vpc.Subnet]{
+		"availability-zone":          one(func(s *vpc.Subnet) string { return s.Zone }),
+		"availabilityZone":           one(func(s *vpc.Subnet) string { return s.Zone }),
+		"availability-zone-id":       availabilityZoneID,
+		"availabilityZoneId":         availabilityZoneID,
+		"available-ip-address-count": freeAddressCount,
+		"cidr":                       one(func(s *vpc.Subnet) string { return s.CIDR.String() }),
+		"cidrBlock":                  one(func(s *vpc.Subnet) string { return s.CIDR.String() }),
+		"cidr-block":                 one(func(s *vpc.Subnet) string { return s.CIDR.String() }),
+		"customer-owned-ipv4-pool":   never[*vpc.Subnet],
+		"default-for-az":             always[*vpc.Subnet]("false"),
+		"defaultForAz":               always[*vpc.Subnet]("false"),
+		"enable-dns64":               always[*vpc.Subnet]("false"),
+		"enable-lni-at-device-index": never[*vpc.Subnet],
+		"ipv6-cidr-block-association.ipv6-cidr-block":      never[*vpc.Subnet],
+		"ipv6-cidr-block-association.association-id":       never[*vpc.Subnet],
+		"ipv6-cidr-block-association.state":                never[*vpc.Subnet],
+		"ipv6-native":                                      always[*vpc.Subnet]("false"),
+		"map-customer-owned-ip-on-launch":                  always[*vpc.Subnet]("false"),
+		"map-public-ip-on-launch":                          truth(func(s *vpc.Subnet) bool { return s.MapPublicIPOnLaunch }),
+		"outpost-arn":                                      never[*vpc.Subnet],
+		"owner-id":                                         one(func(s *vpc.Subnet) vpc.AccountID { return s.Owner }),
+		"private-dns-name-options-on-launch.hostname-type": always[*vpc.Subnet]("ip-name"),
+		"private-dns-name-options-on-launch.enable-resource-name-dns-a-record":    always[*vpc.Subnet]("false"),
+		"private-dns-name-options-on-launch.enable-resource-name-dns-aaaa-record": always[*vpc.Subnet]("false"),
+		"state":      always[*vpc.Subnet]("available"),
+		"subnet-arn": func(v vpc.View, s *vpc.Subnet) []string { return []string{subnetARN(v, s)} },
+		"subnet-id":  one(func(s *vpc.Subnet) vpc.SubnetID { return s.ID }),
+		"vpc-id":     one(func(s *vpc.Subnet) vpc.VPCID { return s.VPC }),
+	},
+}
+
+func describeSubnets(call *Call, in *DescribeSubnetsInput) (*DescribeSubnetsOutput, error) {
+	v := call.view()
+	list, next, err := describe(call, v, subnetResource, in.SubnetIDs, in.Filters, in.Page,
+		owned[vpc.Subnet](call, v), vpc.By[vpc.Subnet](v, vpc.IndexOwner, call.Caller.Account))
+	if err != nil {
+		return nil, err
+	}
+	out := &DescribeSubnetsOutput{NextToken: next}
+	for _, s := range list {
+		out.Subnets = append(out.Subnets, renderSubnet(v, s))
+	}
+	return out, nil
+}
+
+func renderSubnet(v vpc.View, s *vpc.Subnet) Subnet {
+	return Subnet{
+		SubnetID: string(s.ID), SubnetARN: subnetARN(v, s), State: "available", OwnerID: string(s.Owner), VpcID: string(s.VPC),
+		CidrBlock: s.CIDR.String(), AvailableAddresses: control.FreeAddresses(v, s),
+		AvailabilityZone: s.Zone, AvailabilityZoneID: control.RegionOf(v).ZoneID(s.Zone),
+		MapPublicIPOnLaunch: s.MapPublicIPOnLaunch, PrivateDNSName: SubnetDNSOptions{HostnameType: "ip-name"}, Tags: tagList(s.Tags),
+	}
+}
+
+// DeleteSubnetInput is the input of DeleteSubnet.
+type DeleteSubnetInput struct {
+	DryRun
+	SubnetID string `query:"SubnetId,required"`
+}
+
+func deleteSubnet(call *Call, in *DeleteSubnetInput) (*void, error) {
+	if err := checkID(vpc.KindSubnet, vpc.PrefixSubnet, in.SubnetID); err != nil {
+		return nil, err
+	}
+	return done, call.Control.DeleteSubnet(call.Context, call.Caller, vpc.SubnetID(in.SubnetID))
+}
+
+// Boolean is an attribute's new value.
+type Boolean struct {
+	Value bool `query:"Value"`
+}
+
+// refusedUnlessFalse refuses an attribute unless it is set to what it is anyway.
+type refusedUnlessFalse struct {
+	_ awsquery.Refused `query:"Value,refuse,unless=false"`
+}
+
+// ModifySubnetAttributeInput is the input of ModifySubnetAttribute.
+type ModifySubnetAttributeInput struct {
+	SubnetID            string             `query:"SubnetId,required"`
+	MapPublicIPOnLaunch *Boolean           `query:"MapPublicIpOnLaunch,stored"`
+	AssignIPv6          refusedUnlessFalse `query:"AssignIpv6AddressOnCreation"`
+	EnableDNS64         refusedUnlessFalse `query:"EnableDns64"`
+	A                   refusedUnlessFalse `query:"EnableResourceNameDnsARecordOnLaunch"`
+	AAAA                refusedUnlessFalse `query:"EnableResourceNameDnsAAAARecordOnLaunch"`
+	MapCustomerOwned    refusedUnlessFalse `query:"MapCustomerOwnedIpOnLaunch"`
+	DisableLni          refusedUnlessFalse `query:"DisableLniAtDeviceIndex"`
+	_                   awsquery.Refused   `query:"PrivateDnsHostnameTypeOnLaunch,refuse,unless=ip-name"`
+	_                   awsquery.Refused   `query:"CustomerOwnedIpv4Pool,refuse"`
+	_                   awsquery.Refused   `query:"EnableLniAtDeviceIndex,refuse"`
+}
+
+func modifySubnetAttribute(call *Call, in *ModifySubnetAttributeInput) (*void, error) {
+	if err := checkID(vpc.KindSubnet, vpc.PrefixSubnet, in.SubnetID); err != nil {
+		return nil, err
+	}
+	id := vpc.SubnetID(in.SubnetID)
+	if in.MapPublicIPOnLaunch == nil {
+		// Every other attribute was refused, or set to what it is.
+		_, err := control.Owned[vpc.Subnet](call.view(), call.Caller, id)
+		return done, err
+	}
+	return done, call.Control.SetMapPublicIP(call.Context, call.Caller, id, in.MapPublicIPOnLaunch.Value)
+}

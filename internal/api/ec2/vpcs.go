@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ec2
+
+import (
+	"net/netip"
+
+	"postern.dev/postern/internal/api/awsquery"
+	"postern.dev/postern/internal/control"
+	"postern.dev/postern/internal/vpc"
+)
+
+func init() {
+	register("CreateVpc", true, createVpc)
+	register("DescribeVpcs", false, describeVpcs)
+}
+
+// CreateVpcInput is the input of CreateVpc.
+type CreateVpcInput struct {
+	DryRun
+	CidrBlock         string             `query:"CidrBlock,required"`
+	InstanceTenancy   string             `query:"InstanceTenancy,enum=default"`
+	TagSpecifications []TagSpecification `query:"TagSpecification"`
+	_                 awsquery.Refused   `query:"AmazonProvidedIpv6CidrBlock,refuse,unless=false"`
+	_                 awsquery.Refused   `query:"Ipv6CidrBlock,refuse"`
+	_                 awsquery.Refused   `query:"Ipv6Pool,refuse"`
+	_                 awsquery.Refused   `query:"Ipv6CidrBlockNetworkBorderGroup,refuse"`
+	_                 awsquery.Refused   `query:"Ipv4IpamPoolId,refuse"`
+	_                 awsquery.Refused   `query:"Ipv4NetmaskLength,refuse"`
+	_                 awsquery.Refused   `query:"Ipv6IpamPoolId,refuse"`
+	_                 awsquery.Refused   `query:"Ipv6NetmaskLength,refuse"`
+	_                 awsquery.Refused   `query:"VpcEncryptionControl,refuse"`
+}
+
+// Vpc is <Vpc>.
+type Vpc struct {
+	VpcID           string    `xml:"vpcId"`
+	OwnerID         string    `xml:"ownerId"`
+	State           string    `xml:"state"`
+	CidrBlock       string    `xml:"cidrBlock"`
+	Cidrs           []VpcCidr `xml:"cidrBlockAssociationSet>item"`
+	DhcpOptionsID   string    `xml:"dhcpOptionsId"`
+	InstanceTenancy string    `xml:"instanceTenancy"`
+	IsDefault       bool      `xml:"isDefault"`
+	Tags            []Tag     `xml:"tagSet>item"`
+}
+
+// VpcCidr is one IPv4 block of a VPC.
+type VpcCidr struct {
+	AssociationID string    `xml:"associationId"`
+	CidrBlock     string    `xml:"cidrBlock"`
+	State         CidrState `xml:"cidrBlockState"`
+}
+
+// CidrState is the state of a block.
+type CidrState struct {
+	State string `xml:"state"`
+}
+
+// CreateVpcOutput is the output of CreateVpc.
+type CreateVpcOutput struct {
+	Vpc Vpc `xml:"vpc"`
+}
+
+func createVpc(call *Call, in *CreateVpcInput) (*CreateVpcOutput, error) {
+	cidr, err := netip.ParsePrefix(in.CidrBlock)
+	if err != nil {
+		return nil, vpc.Errorf(vpc.Invalid, "cidrBlock", in.CidrBlock, "Value (%.64s) for parameter cidrBlock is invalid. This is not a valid CIDR block.", in.CidrBlock)
+	}
+	tags, err := tagsFor(in.TagSpecifications, "vpc")
+	if err != nil {
+		return nil, err
+	}
+	id, err := call.Control.CreateVPC(call.Context, call.Caller, control.CreateVPCInput{CIDR: cidr, Tags: tags["vpc"]})
+	if err != nil {
+		return nil, err
+	}
+	v := call.view()
+	o, err := control.Owned[vpc.VPC](v, call.Caller, id)
+	if err != nil {
+		return nil, err
+	}
+	return &CreateVpcOutput{Vpc: renderVpc(v, o)}, nil
+}
+
+// DescribeVpcsInput is the input of DescribeVpcs.
+type DescribeVpcsInput struct {
+	DryRun
+	Page
+	VpcIDs  []string `query:"VpcId"`
+	Filters []Filter `query:"Filter"`
+}
+
+// DescribeVpcsOutput is the output of DescribeVpcs.
+type DescribeVpcsOutput struct {
+	Vpcs      []Vpc  `xml:"vpcSet>item"`
+	NextToken string `xml:"nextToken,omitempty"`
+}
+
+var vpcResource = resource[*vpc.VPC]{
+	prefix: vpc.PrefixVPC,
+	tags:   func(o *vpc.VPC) vpc.Tags { return o.Tags },
+	filters: filterSet[*vpc.VPC]{
+		"vpc-id":                                one(func(o *vpc.VPC) vpc.VPCID { return o.ID }),
+		"owner-id":                              one(func(o *vpc.VPC) vpc.AccountID { return o.Owner }),
+		"state":                                 always[*vpc.VPC]("available"),
+		"cidr":                                  one(func(o *vpc.VPC) string { return o.CIDRs[0].CIDR.String() }),
+		"cidrBlock":                             one(func(o *vpc.VPC) string { return o.CIDRs[0].CIDR.String() }),
+		"cidr-block-association.cidr-block":     cidrFilter(func(a vpc.CIDRAssociation) string { return a.CIDR.String() }),
+		"cidr-block-association.association-id": cidrFilter(func(a vpc.CIDRAssociation) string { return a.ID }),
+		"cidr-block-association.state":          always[*vpc.VPC]("associated"),
+		"dhcp-options-id":                       vpcDHCPOptions,
+		"dhcpOptionsId":                         vpcDHCPOptions,
+		"ipv6-cidr-block-association.ipv6-cidr-block": never[*vpc.VPC],
+		"ipv6-cidr-block-association.ipv6-pool":       never[*vpc.VPC],
+		"ipv6-cidr-block-association.association-id":  never[*vpc.VPC],
+		"ipv6-cidr-block-association.state":           never[*vpc.VPC],
+		"is-default":                                  always[*vpc.VPC]("false"),
+		"isDefault":                                   always[*vpc.VPC]("false"),
+	},
+}
+
+func cidrFilter(f func(vpc.CIDRAssociation) string) func(vpc.View, *vpc.VPC) []string {
+	return func(_ vpc.View, o *vpc.VPC) []string {
+		var out []string
+		for _, a := range o.CIDRs {
+			out = append(out, f(a))
+		}
+		return out
+	}
+}
+
+func vpcDHCPOptions(v vpc.View, _ *vpc.VPC) []string {
+	return []string{control.RegionOf(v).DHCPOptions}
+}
+
+func describeVpcs(call *Call, in *DescribeVpcsInput) (*DescribeVpcsOutput, error) {
+	v := call.view()
+	list, next, err := describe(call, v, vpcResource, in.VpcIDs, in.Filters, in.Page,
+		owned[vpc.VPC](call, v), vpc.By[vpc.VPC](v, vpc.IndexOwner, call.Caller.Account))
+	if err != nil {
+		return nil, err
+	}
+	out := &DescribeVpcsOutput{NextToken: next}
+	for _, o := range list {
+		out.Vpcs = append(out.Vpcs, renderVpc(v, o))
+	}
+	return out, nil
+}
+
+func renderVpc(v vpc.View, o *vpc.VPC) Vpc {
+	r := Vpc{
+		VpcID: string(o.ID), OwnerID: string(o.Owner), State: "available",
+		CidrBlock: o.CIDRs[0].CIDR.String(), DhcpOptionsID: control.RegionOf(v).DHCPOptions,
+		InstanceTenancy: "default", Tags: tagList(o.Tags),
+	}
+	for _, c := range o.CIDRs {
+		r.Cidrs = append(r.Cidrs, VpcCidr{c.ID, c.CIDR.String(), CidrState{"associated"}})
+	}
+	return r
+}

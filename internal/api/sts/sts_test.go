@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sts_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"postern.dev/postern/internal/api/awsquery"
+	"postern.dev/postern/internal/api/awsquery/goldentest"
+	"postern.dev/postern/internal/api/sts"
+	"postern.dev/postern/internal/control"
+)
+
+func TestInputsCoverTheSDK(t *testing.T) {
+	for _, name := range sts.Actions() {
+		goldentest.Cover(t, awsquery.Query, "sts", name, reflect.New(sts.Input(name)).Interface())
+	}
+}
+
+func TestSDKClientLearnsWhoItIs(t *testing.T) {
+	caller := control.Caller{Account: "111111111111", Name: "consumer", ARN: "arn:aws:iam::111111111111:root"}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		form, _, err := awsquery.Parse(r, 1<<20)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		sts.Serve(w, caller, form, "req-1")
+	}))
+	defer srv.Close()
+	client := awssts.New(awssts.Options{
+		Region: "us-east-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: srv.Client(),
+		Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", ""),
+	})
+	out, err := client.GetCallerIdentity(context.Background(), &awssts.GetCallerIdentityInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *out.Account != "111111111111" || *out.UserId != "111111111111" || *out.Arn != caller.ARN {
+		t.Errorf("got %s %s %s", *out.Account, *out.UserId, *out.Arn)
+	}
+}
+
+func TestOtherActionsAnswerInvalidActionByName(t *testing.T) {
+	form, err := awsquery.FormOf(url.Values{"Action": {"AssumeRole"}, "Version": {"2011-06-15"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	sts.Serve(w, control.Caller{Account: "111111111111"}, form, "req-1")
+	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "<Code>InvalidAction</Code>") || !strings.Contains(w.Body.String(), "AssumeRole") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package control
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"postern.dev/postern/internal/store"
+	"postern.dev/postern/internal/vpc"
+)
+
+// How long a provider may leave a request unanswered, and how long the life
+// cycle waits after the store failed before it tries again.
+const (
+	acceptanceTime = 7 * 24 * time.Hour
+	retryTime      = 200 * time.Millisecond
+)
+
+// RunEndpointLifecycle brings endpoints forward until ctx is done, and then
+// returns its error:
+//
+//	pending, not Named  every live host carries the packets   Named is set
+//	pending, Named      every live host has the names too     available
+//	deleting            no live host carries anything of it   the endpoint and its interfaces are removed
+//	pendingAcceptance   no answer for 7 days                  expired
+//
+// It looks at all of them whenever the store or a host's status changes: it
+// remembers nothing that matters, so it may stop and start at any time and run
+// in more than one place. Each write is guarded on what was looked at: an
+// endpoint that changed in between is looked at again. A host that cannot
+// apply an endpoint keeps it where it is, and the log says why.
+func (c *Control) RunEndpointLifecycle(ctx context.Context) error {
+	l := &lifecycle{c: c, stuck: map[vpc.EndpointID]string{}}
+	for {
+		snap, stored := c.Store.Changed()
+		_, reported := c.Hosts.Status()
+		wait := l.pass(ctx, snap)
+		var alarm <-chan time.Time
+		if wait > 0 {
+			alarm = time.After(wait)
+		}
+		select {
+		case <-stored:
+		case <-reported:
+		case <-alarm:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+type lifecycle struct {
+	c *Control
+	// stuck is why an endpoint does not move, as last logged.
+	stuck map[vpc.EndpointID]string
+}
+
+// pass brings every endpoint as far as it can go. It answers when to look
+// again without being woken; 0 is never.
+func (l *lifecycle) pass(ctx context.Context, snap *store.Snapshot) time.Duration {
+	var wait time.Duration
+	sooner := func(d time.Duration) {
+		if d = max(d, time.Millisecond); wait == 0 || d < wait {
+			wait = d
+		}
+	}
+	step := func(e *vpc.Endpoint, fn func(tx *store.Tx, e *vpc.Endpoint)) {
+		if err := l.advance(ctx, snap, e.ID, fn); err != nil && ctx.Err() == nil {
+			l.c.Log.Warn("endpoint not advanced, trying again", "endpoint", e.ID, "state", e.State, "error", err)
+			sooner(retryTime)
+		}
+	}
+	waiting := map[vpc.EndpointID]bool{}
+	for e := range vpc.By[vpc.Endpoint](snap, "state", vpc.EndpointPending) {
+		waiting[e.ID] = true
+		if l.applied(snap, e) {
+			step(e, func(tx *store.Tx, e *vpc.Endpoint) {
+				// A gateway endpoint has no names to wait for.
+				if e.Named || e.Type == vpc.GatewayEndpoint {
+					e.State = vpc.EndpointAvailable
+				}
+				e.Named = true
+				tx.Put(e)
+			})
+		}
+	}
+	for e := range vpc.By[vpc.Endpoint](snap, "state", vpc.EndpointDeleting) {
+		waiting[e.ID] = true
+		if l.applied(snap, e) {
+			step(e, forget)
+		}
+	}
+	for e := range vpc.By[vpc.Endpoint](snap, "state", vpc.EndpointPendingAcceptance) {
+		if left := e.Created.Add(acceptanceTime).Sub(l.c.Now()); left > 0 {
+			sooner(left)
+			continue
+		}
+		step(e, func(tx *store.Tx, e *vpc.Endpoint) {
+			e.State = vpc.EndpointExpired
+			e.FailureReason = "The endpoint service did not accept the request in time"
+			tx.Put(e)
+		})
+	}
+	for id := range l.stuck {
+		if !waiting[id] {
+			delete(l.stuck, id)
+		}
+	}
+	return wait
+}
+
+// applied reports whether every live host holds the endpoint as it is now.
+func (l *lifecycle) applied(v vpc.View, e *vpc.Endpoint) bool {
+	objects := []string{string(e.ID)}
+	for _, n := range e.Nodes {
+		objects = append(objects, string(n.Interface))
+	}
+	ok, why := l.c.Hosts.AppliedByAll(v.Changed(vpc.KindEndpoint, string(e.ID)), objects...)
+	if ok {
+		delete(l.stuck, e.ID)
+		return true
+	}
+	if l.stuck[e.ID] != why {
+		l.c.Log.Info("endpoint waits for a host", "endpoint", e.ID, "state", e.State, "reason", why)
+	}
+	l.stuck[e.ID] = why
+	return false
+}
+
+// advance runs fn on a private copy of the endpoint if it is still as the
+// snapshot shows it. If not, the change that made it so has another pass coming.
+func (l *lifecycle) advance(ctx context.Context, snap *store.Snapshot, id vpc.EndpointID, fn func(*store.Tx, *vpc.Endpoint)) error {
+	seen := snap.Changed(vpc.KindEndpoint, string(id))
+	_, err := l.c.Store.Update(ctx, func(tx *store.Tx) error {
+		e, ok := vpc.Get[vpc.Endpoint](tx, id)
+		if ok && tx.Changed(vpc.KindEndpoint, string(id)) == seen {
+			fn(tx, vpc.Edit(e))
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("write endpoint %s: %w", id, err)
+	}
+	return nil
+}
+
+// settled is true of an endpoint that is not on its way to available.
+func settled(e *vpc.Endpoint, exists bool) bool { return !exists || e.State != vpc.EndpointPending }
+
+// awaitEndpoints waits until a condition holds for each endpoint, but not
+// longer than settleTime: a caller that does not get to see it here polls. The
+// life cycle brings the condition about.
+func (c *Control) awaitEndpoints(ctx context.Context, ids []vpc.EndpointID, until func(e *vpc.Endpoint, exists bool) bool) {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	for {
+		snap, changed := c.Store.Changed()
+		all := true
+		for _, id := range ids {
+			e, ok := vpc.Get[vpc.Endpoint](snap, id)
+			all = all && until(e, ok)
+		}
+		if all {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package control
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"postern.dev/postern/internal/store"
+	"postern.dev/postern/internal/vpc"
+)
+
+// CreateServiceInput are the parameters of
+// CreateVpcEndpointServiceConfiguration that have an effect.
+type CreateServiceInput struct {
+	Balancers          []vpc.ARN
+	AcceptanceRequired bool
+	PrivateDNSName     string
+	ClientToken        string
+	Tags               vpc.Tags
+}
+
+// CreateService makes an endpoint service in front of the caller's network
+// load balancers. It is Available at once.
+func (c *Control) CreateService(ctx context.Context, caller Caller, in CreateServiceInput) (*vpc.EndpointService, error) {
+	const action = "CreateVpcEndpointServiceConfiguration"
+	token := in.ClientToken
+	in.ClientToken = ""
+	if err := checkToken(token); err != nil {
+		return nil, err
+	}
+	if len(in.Balancers) == 0 {
+		return nil, badEndpoint("exactly one of network_load_balancer_arn or gateway_load_balancer_arn is a required member")
+	}
+	if err := checkPrivateName(in.PrivateDNSName); err != nil {
+		return nil, err
+	}
+	var made *vpc.EndpointService
+	err := c.update(ctx, caller, func(tx *store.Tx) error {
+		if id, err := remembered(tx, caller, action, token, in); err != nil {
+			return err
+		} else if id != "" {
+			made, err = OwnedService(tx, caller, vpc.ServiceID(id))
+			return err
+		}
+		id, err := c.newID(vpc.PrefixService)
+		if err != nil {
+			return err
+		}
+		s := &vpc.EndpointService{
+			ID: vpc.ServiceID(id), Owner: caller.Account, Name: "com.amazonaws.vpce." + RegionOf(tx).Name + "." + id,
+			AcceptanceRequired: in.AcceptanceRequired, Created: c.Now(), Tags: in.Tags,
+		}
+		if err := addBalancers(tx, caller, s, in.Balancers); err != nil {
+			return err
+		}
+		captureZones(tx, s)
+		if in.PrivateDNSName != "" {
+			if err := c.nameService(tx, s, in.PrivateDNSName); err != nil {
+				return err
+			}
+		}
+		tx.Put(s)
+		c.remember(tx, caller, action, token, in, id)
+		made = s
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return made, nil
+}
+
+// ModifyServiceInput are the parameters of
+// ModifyVpcEndpointServiceConfiguration that have an effect. Nil pointers are
+// parameters that were not sent.
+type ModifyServiceInput struct {
+	ID vpc.ServiceID
+	// PrivateDNSName "" removes the name, as RemovePrivateDNSName does.
+	PrivateDNSName       *string
+	RemovePrivateDNSName bool
+	AcceptanceRequired   *bool
+	AddBalancers         []vpc.ARN
+	RemoveBalancers      []vpc.ARN
+}
+
+// ModifyService changes a service. Whatever else it does, it captures the
+// zones of the load balancers anew. Setting the private DNS name it has changes
+// nothing.
+func (c *Control) ModifyService(ctx context.Context, caller Caller, in ModifyServiceInput) error {
+	name := in.PrivateDNSName
+	if in.RemovePrivateDNSName {
+		if name != nil && *name != "" {
+			return vpc.Errorf(vpc.Combination, "PrivateDnsName", "", "The parameters PrivateDnsName and RemovePrivateDnsName cannot be used together")
+		}
+		name = new(string)
+	}
+	if name != nil {
+		if err := checkPrivateName(*name); err != nil {
+			return err
+		}
+	}
+	return c.update(ctx, caller, func(tx *store.Tx) error {
+		s, err := OwnedService(tx, caller, in.ID)
+		if err != nil {
+			return err
+		}
+		s = vpc.Edit(s)
+		if err := removeBalancers(tx, caller, s, in.RemoveBalancers); err != nil {
+			return err
+		}
+		if err := addBalancers(tx, caller, s, in.AddBalancers); err != nil {
+			return err
+		}
+		if len(s.Balancers) == 0 {
+			return badEndpoint("The VPC endpoint service %s needs at least one network load balancer", s.ID)
+		}
+		captureZones(tx, s)
+		if in.AcceptanceRequired != nil {
+			s.AcceptanceRequired = *in.AcceptanceRequired
+		}
+		if name != nil && *name != s.PrivateDNSName {
+			if err := c.renameService(tx, s, *name); err != nil {
+				return err
+			}
+		}
+		tx.Put(s)
+		return nil
+	})
+}
+
+// DeleteServices deletes services nobody is connected to. Endpoints that were
+// rejected stay as they are.
+func (c *Control) DeleteServices(ctx context.Context, caller Caller, ids []vpc.ServiceID) ([]ItemError, error) {
+	ids = unique(ids)
+	var failed []ItemError
+	err := c.update(ctx, caller, func(tx *store.Tx) error {
+		failed = nil
+		for _, id := range ids {
+			s, err := OwnedService(tx, caller, id)
+			switch {
+			case err != nil:
+				failed = append(failed, ItemError{string(id), serviceNotFound(KindServiceItem, id)})
+			case connected(tx, s):
+				failed = append(failed, ItemError{string(id), existingConnections(s)})
+			default:
+				tx.Delete(s)
+			}
+		}
+		return nil
+	})
+	return failed, err
+}
+
+// VerifyServiceName checks again whether the service may have its private DNS
+// name: it may when the operator vouches for the domain (vpc.VerifiedDomain).
+// There is no look-up of TXT records. Endpoints that have the name keep it
+// when the check fails; new ones do not get it.
+func (c *Control) VerifyServiceName(ctx context.Context, caller Caller, id vpc.ServiceID) error {
+	return c.update(ctx, caller, func(tx *store.Tx) error {
+		s, err := OwnedService(tx, caller, id)
+		if err != nil {
+			return err
+		}
+		if s.Verification == nil {
+			return badEndpoint("The VPC endpoint service %s has no private DNS name to verify", id)
+		}
+		s = vpc.Edit(s)
+		s.Verification.State = vpc.DNSFailed
+		if vouched(tx, s.Owner, s.PrivateDNSName) {
+			s.Verification.State, s.Verification.Granted = vpc.DNSVerified, true
+		}
+		tx.Put(s)
+		return nil
+	})
+}
+
+func addBalancers(tx *store.Tx, caller Caller, s *vpc.EndpointService, arns []vpc.ARN) error {
+	for _, arn := range unique(arns) {
+		if _, err := Owned[vpc.LoadBalancer](tx, caller, arn); err != nil {
+			return balancerNotFound(arn)
+		}
+		if slices.Contains(s.Balancers, arn) {
+			continue
+		}
+		if o, ok := vpc.First[vpc.EndpointService](tx, vpc.IndexBalancer, arn); ok && o.ID != s.ID {
+			return badEndpoint("The network load balancer %s is already associated with another VPC endpoint service", arn)
+		}
+		s.Balancers = append(s.Balancers, arn)
+	}
+	return nil
+}
+
+func removeBalancers(tx *store.Tx, caller Caller, s *vpc.EndpointService, arns []vpc.ARN) error {
+	for _, arn := range unique(arns) {
+		if _, err := Owned[vpc.LoadBalancer](tx, caller, arn); err != nil {
+			return balancerNotFound(arn)
+		}
+		if !slices.Contains(s.Balancers, arn) {
+			continue
+		}
+		if connected(tx, s) {
+			return existingConnections(s)
+		}
+		s.Balancers = slices.DeleteFunc(s.Balancers, func(b vpc.ARN) bool { return b == arn })
+	}
+	return nil
+}
+
+func balancerNotFound(arn vpc.ARN) error {
+	return vpc.Errorf(vpc.NotFound, string(vpc.KindBalancer), string(arn), "The network load balancer ARN '%s' does not exist", arn)
+}
+
+// captureZones records the zones of the service's load balancers as they are now.
+func captureZones(tx *store.Tx, s *vpc.EndpointService) {
+	s.Zones = []string{}
+	for _, arn := range s.Balancers {
+		b, ok := vpc.Get[vpc.LoadBalancer](tx, arn)
+		if !ok {
+			continue
+		}
+		for _, n := range b.Nodes {
+			s.Zones = append(s.Zones, n.Zone)
+		}
+	}
+	slices.Sort(s.Zones)
+	s.Zones = slices.Compact(s.Zones)
+}
+
+// connected reports whether an endpoint waits for or uses the service.
+func connected(v vpc.View, s *vpc.EndpointService) bool {
+	for e := range vpc.By[vpc.Endpoint](v, vpc.IndexService, s.ID) {
+		if e.State == vpc.EndpointPendingAcceptance || e.State.Carries() {
+			return true
+		}
+	}
+	return false
+}
+
+func existingConnections(s *vpc.EndpointService) error {
+	return vpc.Errorf(vpc.ExistingConnections, string(vpc.KindService), string(s.ID), "Service has existing active VPC Endpoint connections!")
+}
+
+// renameService changes or removes the private DNS name. A name that
+// endpoints are connected under is not taken from them. Endpoints that are not
+// connected lose their claim to it: a name they never agreed to must not
+// come up in their VPC when they are accepted again.
+func (c *Control) renameService(tx *store.Tx, s *vpc.EndpointService, name string) error {
+	if s.PrivateDNSName != "" && connected(tx, s) {
+		return existingConnections(s)
+	}
+	for e := range vpc.By[vpc.Endpoint](tx, vpc.IndexService, s.ID) {
+		if e.PrivateDNS {
+			e = vpc.Edit(e)
+			e.PrivateDNS = false
+			tx.Put(e)
+		}
+	}
+	if name == "" {
+		s.PrivateDNSName, s.Verification = "", nil
+		return nil
+	}
+	return c.nameService(tx, s, name)
+}
+
+// nameService sets the private DNS name with new verification values.
+func (c *Control) nameService(tx *store.Tx, s *vpc.EndpointService, name string) error {
+	const lower = "abcdefghijklmnopqrstuvwxyz0123456789"
+	record, err := c.randomText(lower, 20)
+	if err != nil {
+		return err
+	}
+	value, err := c.randomText(lower+"ABCDEFGHIJKLMNOPQRSTUVWXYZ", 20)
+	if err != nil {
+		return err
+	}
+	s.PrivateDNSName = name
+	s.Verification = &vpc.DNSVerification{Name: "_" + record, Value: "vpce:" + value, State: vpc.DNSPendingVerification}
+	if vouched(tx, s.Owner, name) {
+		s.Verification.State, s.Verification.Granted = vpc.DNSVerified, true
+	}
+	return nil
+}
+
+// vouched reports whether the operator vouches for the account's use of a name.
+func vouched(v vpc.View, owner vpc.AccountID, name string) bool {
+	for d := range vpc.By[vpc.VerifiedDomain](v, vpc.IndexOwner, owner) {
+		if d.Covers(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkPrivateName refuses what cannot be a private DNS name: it has at least
+// two labels in lower case, and the first may be "*". "" is no name and fine.
+func checkPrivateName(name string) error {
+	bad := func(why string) error {
+		return badEndpoint("'%.260s' cannot be a private DNS name: %s", name, why)
+	}
+	if name == "" {
+		return nil
+	}
+	if len(name) > 255 {
+		return bad("it has more than 255 characters")
+	}
+	labels := strings.Split(strings.TrimPrefix(name, "*."), ".")
+	if len(labels) < 2 {
+		return bad("it needs a domain, such as service.example.com")
+	}
+	for _, l := range labels {
+		if l == "" || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' ||
+			strings.Trim(l, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			return bad("each label has 1 to 63 lower-case letters, digits or hyphens")
+		}
+	}
+	return nil
+}
+
+// OwnedService is Owned with AWS's text for an endpoint service.
+func OwnedService(v vpc.View, caller Caller, id vpc.ServiceID) (*vpc.EndpointService, error) {
+	s, err := Owned[vpc.EndpointService](v, caller, id)
+	if err != nil {
+		return nil, serviceNotFound(vpc.KindService, id)
+	}
+	return s, nil
+}
+
+func serviceNotFound(kind vpc.Kind, id vpc.ServiceID) error {
+	return vpc.Errorf(vpc.NotFound, string(kind), string(id), "The VpcEndpointService Id '%s' does not exist", id)
+}

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package control
+
+import (
+	"context"
+	"reflect"
+	"slices"
+
+	"postern.dev/postern/internal/store"
+	"postern.dev/postern/internal/vpc"
+)
+
+// ModifyEndpointInput are the parameters of ModifyVpcEndpoint that have an
+// effect. Nil pointers are parameters that were not sent.
+type ModifyEndpointInput struct {
+	ID                vpc.EndpointID
+	Policy            *string
+	ResetPolicy       bool
+	PrivateDNS        *bool
+	AddRouteTables    []vpc.RouteTableID
+	RemoveRouteTables []vpc.RouteTableID
+	AddSubnets        []vpc.SubnetID
+	RemoveSubnets     []vpc.SubnetID
+	AddGroups         []vpc.GroupID
+	RemoveGroups      []vpc.GroupID
+	Addresses         []SubnetAddress
+	RecordType        string
+}
+
+// ModifyEndpoint changes an endpoint. Adding what is there and removing what
+// is not are no errors. An available endpoint goes through pending, without
+// losing its names or a packet of what does not change; the call waits a
+// moment for it to be available again.
+func (c *Control) ModifyEndpoint(ctx context.Context, caller Caller, in ModifyEndpointInput) error {
+	if in.Policy != nil && in.ResetPolicy {
+		return vpc.Errorf(vpc.Combination, "PolicyDocument", "", "The parameters PolicyDocument and ResetPolicy cannot be used together")
+	}
+	err := c.update(ctx, caller, func(tx *store.Tx) error {
+		old, err := OwnedEndpoint(tx, caller, in.ID)
+		if err != nil {
+			return err
+		}
+		if old.State != vpc.EndpointPendingAcceptance && !old.State.Carries() {
+			return vpc.Errorf(vpc.WrongState, string(vpc.KindEndpoint), string(in.ID), "The Vpc Endpoint '%s' is in the state %s and cannot be modified", in.ID, old.State)
+		}
+		offer, err := offerOf(tx, old)
+		if err != nil {
+			return err
+		}
+		if err := checkRecordType(old.Type, in.RecordType); err != nil {
+			return err
+		}
+		e := vpc.Edit(old)
+		if e.Type == vpc.GatewayEndpoint {
+			err = modifyGateway(tx, caller, e, offer, in)
+		} else {
+			err = c.modifyInterface(tx, caller, e, offer, in)
+		}
+		if err != nil {
+			return err
+		}
+		switch {
+		case in.ResetPolicy:
+			e.Policy = ""
+		case in.Policy != nil:
+			if err := setPolicy(e, offer, *in.Policy); err != nil {
+				return err
+			}
+		}
+		if reflect.DeepEqual(e, vpc.Edit(old)) {
+			return nil
+		}
+		if e.State == vpc.EndpointAvailable {
+			e.State = vpc.EndpointPending
+		}
+		tx.Put(e)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.awaitEndpoints(ctx, []vpc.EndpointID{in.ID}, settled)
+	return nil
+}
+
+// offerOf is the service behind an endpoint that has one still. It does not
+// ask whether the caller would be allowed to connect today.
+func offerOf(v vpc.View, e *vpc.Endpoint) (Offer, error) {
+	s, c := vpc.ServiceOf(v, e)
+	if s == nil && c == nil {
+		return Offer{}, vpc.Errorf(vpc.NotFound, "service-name", e.ServiceName, "The Vpc Endpoint Service '%s' does not exist", e.ServiceName)
+	}
+	return Offer{Service: s, Catalogue: c}, nil
+}
+
+func modifyGateway(tx *store.Tx, caller Caller, e *vpc.Endpoint, offer Offer, in ModifyEndpointInput) error {
+	wrong := func(p string) error {
+		return badEndpoint("The parameter %s cannot be used with an endpoint of type %s", p, e.Type)
+	}
+	switch {
+	case len(in.AddSubnets) > 0:
+		return wrong("AddSubnetId")
+	case len(in.RemoveSubnets) > 0:
+		return wrong("RemoveSubnetId")
+	case len(in.AddGroups) > 0:
+		return wrong("AddSecurityGroupId")
+	case len(in.RemoveGroups) > 0:
+		return wrong("RemoveSecurityGroupId")
+	case len(in.Addresses) > 0:
+		return wrong("SubnetConfiguration")
+	case in.PrivateDNS != nil && *in.PrivateDNS:
+		return wrong("PrivateDnsEnabled")
+	}
+	for _, id := range in.RemoveRouteTables {
+		if slices.Contains(e.RouteTables, id) {
+			continue
+		}
+		if _, err := Owned[vpc.RouteTable](tx, caller, id); err != nil {
+			return vpc.Errorf(vpc.NotFound, string(vpc.KindRouteTable), string(id), "The routeTable ID '%s' does not exist", id)
+		}
+	}
+	removeRoutes(tx, e, in.RemoveRouteTables)
+	return addRoutes(tx, caller, e, offer.Catalogue, in.AddRouteTables)
+}
+
+func (c *Control) modifyInterface(tx *store.Tx, caller Caller, e *vpc.Endpoint, offer Offer, in ModifyEndpointInput) error {
+	if len(in.AddRouteTables) > 0 {
+		return badEndpoint("The parameter AddRouteTableId cannot be used with an endpoint of type %s", e.Type)
+	}
+	if len(in.RemoveRouteTables) > 0 {
+		return badEndpoint("The parameter RemoveRouteTableId cannot be used with an endpoint of type %s", e.Type)
+	}
+	for _, id := range in.RemoveSubnets {
+		if slices.Contains(in.AddSubnets, id) {
+			return vpc.Errorf(vpc.Combination, "AddSubnetId", string(id), "The subnet %s cannot be added and removed at once", id)
+		}
+		if !slices.ContainsFunc(e.Nodes, func(n vpc.EndpointNode) bool { return n.Subnet == id }) {
+			if _, err := Owned[vpc.Subnet](tx, caller, id); err != nil {
+				return vpc.Errorf(vpc.NotFound, string(vpc.KindSubnet), string(id), "The subnet ID '%s' does not exist", id)
+			}
+			continue
+		}
+		dropNode(tx, e, id)
+	}
+	subnets, err := c.endpointSubnets(tx, caller, e, offer, in.AddSubnets)
+	if err != nil {
+		return err
+	}
+	if in.PrivateDNS != nil {
+		if *in.PrivateDNS && !e.PrivateDNS {
+			v, ok := vpc.Get[vpc.VPC](tx, e.VPC)
+			if !ok {
+				return NotFound(vpc.KindVPC, string(e.VPC))
+			}
+			if err := checkPrivateDNS(tx, v, e, offer); err != nil {
+				return err
+			}
+			tx.Touch(v)
+		}
+		e.PrivateDNS = *in.PrivateDNS
+	}
+	if err := modifyGroups(tx, caller, e, in); err != nil {
+		return err
+	}
+	return c.modifyAddresses(tx, e, subnets, in.Addresses)
+}
+
+// modifyAddresses makes the interfaces in new subnets and replaces the ones
+// whose address was chosen anew: an address belongs to an interface for life.
+func (c *Control) modifyAddresses(tx *store.Tx, e *vpc.Endpoint, added []*vpc.Subnet, list []SubnetAddress) error {
+	all := make([]vpc.SubnetID, 0, len(e.Nodes)+len(added))
+	for _, n := range e.Nodes {
+		all = append(all, n.Subnet)
+	}
+	for _, s := range added {
+		all = append(all, s.ID)
+	}
+	chosen, err := chosenAddresses(list, all)
+	if err != nil {
+		return err
+	}
+	for _, n := range slices.Clone(e.Nodes) {
+		addr := chosen[n.Subnet]
+		if !addr.IsValid() || addr == n.Addr {
+			continue
+		}
+		s, ok := vpc.Get[vpc.Subnet](tx, n.Subnet)
+		if !ok {
+			return NotFound(vpc.KindSubnet, string(n.Subnet))
+		}
+		dropNode(tx, e, n.Subnet)
+		if err := c.addNode(tx, e, s, addr); err != nil {
+			return err
+		}
+	}
+	for _, s := range added {
+		if err := c.addNode(tx, e, s, chosen[s.ID]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropNode removes the endpoint's interface in a subnet.
+func dropNode(tx *store.Tx, e *vpc.Endpoint, id vpc.SubnetID) {
+	e.Nodes = slices.DeleteFunc(e.Nodes, func(n vpc.EndpointNode) bool {
+		if n.Subnet != id {
+			return false
+		}
+		if o, ok := vpc.Get[vpc.NetworkInterface](tx, n.Interface); ok {
+			tx.Delete(o)
+		}
+		return true
+	})
+}
+
+// modifyGroups changes the groups of the endpoint and of its interfaces.
+func modifyGroups(tx *store.Tx, caller Caller, e *vpc.Endpoint, in ModifyEndpointInput) error {
+	if len(in.AddGroups) == 0 && len(in.RemoveGroups) == 0 {
+		return nil
+	}
+	groups := slices.Clone(e.Groups)
+	for _, id := range in.RemoveGroups {
+		if !slices.Contains(groups, id) {
+			if _, err := Owned[vpc.SecurityGroup](tx, caller, id); err != nil {
+				return vpc.Errorf(vpc.NotFound, string(vpc.KindGroup), string(id), "The security group '%s' does not exist", id)
+			}
+		}
+		groups = slices.DeleteFunc(groups, func(g vpc.GroupID) bool { return g == id })
+	}
+	for _, id := range in.AddGroups {
+		if !slices.Contains(groups, id) {
+			groups = append(groups, id)
+		}
+	}
+	if len(groups) == 0 {
+		return badEndpoint("An endpoint of type %s needs at least one security group", e.Type)
+	}
+	groups, err := groupsFor(tx, caller, e.VPC, groups)
+	if err != nil {
+		return err
+	}
+	if slices.Equal(groups, e.Groups) {
+		return nil
+	}
+	e.Groups = groups
+	for _, n := range e.Nodes {
+		if o, ok := vpc.Get[vpc.NetworkInterface](tx, n.Interface); ok {
+			o = vpc.Edit(o)
+			o.Groups = groups
+			tx.Put(o)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package control
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"postern.dev/postern/internal/vpc"
+)
+
+// HostStatus is what a host last said of itself.
+type HostStatus struct {
+	Host vpc.HostID `json:"host"`
+	// Applied is the revision whose desired state the host holds.
+	Applied vpc.Revision `json:"applied"`
+	// Errors are the objects that could not be brought to desired, by name.
+	Errors map[string]string `json:"errors,omitempty"`
+	Seen   time.Time         `json:"seen"`
+	Live   bool              `json:"live"`
+}
+
+// Hosts knows which hosts are connected to this server and what they have
+// applied. It is status, not state: it is empty after a start and filled by
+// the hosts' own reports.
+type Hosts struct {
+	mu      sync.Mutex
+	hosts   map[vpc.HostID]HostStatus // guarded by mu
+	changed chan struct{}             // closed and replaced at each change; guarded by mu
+}
+
+// NewHosts makes an empty registry.
+func NewHosts() *Hosts {
+	return &Hosts{hosts: map[vpc.HostID]HostStatus{}, changed: make(chan struct{})}
+}
+
+// Report records a host's status; a host that reports is live.
+func (h *Hosts) Report(s HostStatus) {
+	s.Live = true
+	h.set(s.Host, func(HostStatus) HostStatus { return s })
+}
+
+// Gone records that a host's stream ended. It keeps carrying packets, and
+// nobody waits for it.
+func (h *Hosts) Gone(id vpc.HostID) {
+	h.set(id, func(s HostStatus) HostStatus { s.Live = false; return s })
+}
+
+func (h *Hosts) set(id vpc.HostID, f func(HostStatus) HostStatus) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.hosts[id] = f(h.hosts[id])
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
+
+// Status returns every host's status and a channel closed at the next change.
+func (h *Hosts) Status() (map[vpc.HostID]HostStatus, <-chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m := make(map[vpc.HostID]HostStatus, len(h.hosts))
+	for k, v := range h.hosts {
+		m[k] = v
+	}
+	return m, h.changed
+}
+
+// AppliedByAll reports whether every live host holds revision r without errors
+// on the named objects, and if not which host and why.
+func (h *Hosts) AppliedByAll(r vpc.Revision, objects ...string) (bool, string) {
+	m, _ := h.Status()
+	for id, s := range m {
+		if !s.Live {
+			continue
+		}
+		if s.Applied < r {
+			return false, fmt.Sprintf("host %s is at revision %d of %d", id, s.Applied, r)
+		}
+		for _, o := range objects {
+			if e, ok := s.Errors[o]; ok {
+				return false, fmt.Sprintf("host %s: %s: %s", id, o, e)
+			}
+		}
+	}
+	return true, ""
+}
+
+// WaitApplied waits until every live host holds revision r.
+func (h *Hosts) WaitApplied(ctx context.Context, r vpc.Revision) error {
+	for {
+		_, ch := h.Status()
+		ok, why := h.AppliedByAll(r)
+		if ok {
+			return nil
+		}
+		select {
+		case <-ch:
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", why, ctx.Err())
+		}
+	}
+}

@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package control
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"postern.dev/postern/internal/store"
+	"postern.dev/postern/internal/vpc"
+)
+
+// BalancerRequester is the requester of load balancer nodes' interfaces.
+const BalancerRequester = "amazon-elb"
+
+// AWS's default quotas of network load balancers, as DescribeAccountLimits
+// answers them.
+const (
+	MaxBalancers            = 50
+	MaxListenersPerBalancer = 50
+	MaxTargetGroups         = 3000
+	MaxTargetsPerGroup      = 500
+)
+
+// elbService is the service in the ARNs of load balancing.
+const elbService = "elasticloadbalancing"
+
+// ELBKind is the kind of object a load balancing ARN names, false if it is no
+// such ARN.
+func ELBKind(arn vpc.ARN) (vpc.Kind, bool) {
+	p := strings.SplitN(string(arn), ":", 6)
+	if len(p) != 6 || p[0] != "arn" || p[2] != elbService || len(arn) > 256 {
+		return "", false
+	}
+	for prefix, kind := range map[string]vpc.Kind{
+		"loadbalancer/": vpc.KindBalancer, "targetgroup/": vpc.KindTargetGroup, "listener/": vpc.KindListener,
+	} {
+		if strings.HasPrefix(p[5], prefix) {
+			return kind, true
+		}
+	}
+	return "", false
+}
+
+// newSuffix makes the 16 hexadecimal digits at the end of an ARN.
+func (c *Control) newSuffix() (string, error) {
+	var b [8]byte
+	if _, err := io.ReadFull(c.Random, b[:]); err != nil {
+		return "", fmt.Errorf("read random bytes for an ARN: %w", err)
+	}
+	return hex.EncodeToString(b[:]), nil
+}
+
+// checkELBName refuses names that load balancers and target groups cannot have.
+func checkELBName(what, name string) error {
+	ok := name != "" && len(name) <= 32 && !strings.HasPrefix(name, "-") && !strings.HasSuffix(name, "-")
+	for _, r := range name {
+		ok = ok && (r == '-' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z')
+	}
+	if !ok {
+		return vpc.Errorf(vpc.Invalid, "Name", name,
+			"The %s name '%.40s' must have 1 to 32 characters, letters, digits and hyphens, and must not begin or end with a hyphen", what, name)
+	}
+	return nil
+}
+
+// BalancerSubnet is one subnet of a load balancer. The zero Addr takes a free one.
+type BalancerSubnet struct {
+	Subnet vpc.SubnetID
+	Addr   netip.Addr
+}
+
+// CreateBalancerInput are the parameters of CreateLoadBalancer.
+type CreateBalancerInput struct {
+	Name    string
+	Scheme  string // kept only: "internet-facing" (also "") or "internal"
+	Subnets []BalancerSubnet
+	Groups  []vpc.GroupID
+	Tags    vpc.Tags
+}
+
+// CreateBalancer makes a network load balancer with one node per subnet. A
+// second call with the same name and settings answers the first one's.
+func (c *Control) CreateBalancer(ctx context.Context, caller Caller, in CreateBalancerInput) (vpc.ARN, error) {
+	if err := checkELBName("load balancer", in.Name); err != nil {
+		return "", err
+	}
+	if strings.HasPrefix(in.Name, "internal-") {
+		return "", vpc.Errorf(vpc.Invalid, "Name", in.Name, "The load balancer name '%s' must not begin with 'internal-'", in.Name)
+	}
+	if in.Scheme == "" {
+		in.Scheme = "internet-facing"
+	}
+	if len(in.Subnets) == 0 {
+		return "", vpc.Errorf(vpc.Missing, "Subnets", "", "At least one subnet must be specified")
+	}
+	for _, s := range in.Subnets {
+		if s.Addr.IsValid() && in.Scheme != "internal" {
+			return "", vpc.Errorf(vpc.Combination, "PrivateIPv4Address", "", "A private IPv4 address can be specified only for an internal load balancer")
+		}
+	}
+	var arn vpc.ARN
+	err := c.update(ctx, caller, func(tx *store.Tx) error {
+		if same, ok := vpc.First[vpc.LoadBalancer](tx, vpc.IndexName, string(caller.Account)+"/"+in.Name); ok {
+			if !sameBalancer(same, in) {
+				return vpc.Errorf(vpc.Duplicate, string(vpc.KindBalancer), in.Name,
+					"A load balancer with the same name '%s' exists, but with different settings", in.Name)
+			}
+			arn = same.ARN
+			return nil
+		}
+		if count[vpc.LoadBalancer](tx, vpc.IndexOwner, caller.Account) >= MaxBalancers {
+			return vpc.Errorf(vpc.Limit, string(vpc.KindBalancer), "", "The maximum number of load balancers has been reached: %d", MaxBalancers)
+		}
+		suffix, err := c.newSuffix()
+		if err != nil {
+			return err
+		}
+		lb := &vpc.LoadBalancer{
+			ARN:   vpc.ARN(RegionOf(tx).ARN(elbService, caller.Account, "loadbalancer/net/"+in.Name+"/"+suffix)),
+			Owner: caller.Account, Name: in.Name, Suffix: suffix, Scheme: in.Scheme, Created: c.Now(), Tags: in.Tags,
+		}
+		subnets, err := balancerSubnets(tx, caller, in.Subnets)
+		if err != nil {
+			return err
+		}
+		lb.VPC = subnets[0].VPC
+		if len(in.Groups) > 0 {
+			if lb.Groups, err = groupsFor(tx, caller, lb.VPC, in.Groups); err != nil {
+				return err
+			}
+			lb.EnforceOnPrivateLink = "on"
+		}
+		if err := c.addBalancerNodes(tx, lb, subnets, in.Subnets); err != nil {
+			return err
+		}
+		arn = lb.ARN
+		tx.Put(lb)
+		return nil
+	})
+	return arn, err
+}
+
+// count counts the objects under (index, value).
+func count[T any, P object[T], K ~string](v vpc.View, index string, value K) int {
+	n := 0
+	for range v.Lookup(P(nil).Kind(), index, string(value)) {
+		n++
+	}
+	return n
+}
+
+// sameBalancer reports whether a call to create asks for what exists.
+func sameBalancer(lb *vpc.LoadBalancer, in CreateBalancerInput) bool {
+	if lb.Scheme != in.Scheme || len(lb.Nodes) != len(in.Subnets) || !maps.Equal(lb.Tags, in.Tags) {
+		return false
+	}
+	for _, s := range in.Subnets {
+		if !slices.ContainsFunc(lb.Nodes, func(n vpc.BalancerNode) bool {
+			return n.Subnet == s.Subnet && (!s.Addr.IsValid() || s.Addr == n.Addr)
+		}) {
+			return false
+		}
+	}
+	want, have := unique(in.Groups), slices.Clone(lb.Groups)
+	slices.Sort(want)
+	slices.Sort(have)
+	return slices.Equal(want, have)
+}
+
+// balancerSubnets finds the subnets: the caller's, of one VPC, one per zone.
+func balancerSubnets(tx *store.Tx, caller Caller, in []BalancerSubnet) ([]*vpc.Subnet, error) {
+	var out []*vpc.Subnet
+	zones := map[string]bool{}
+	for _, b := range in {
+		s, err := Owned[vpc.Subnet](tx, caller, b.Subnet)
+		if err != nil {
+			return nil, err
+		}
+		if zones[s.Zone] {
+			return nil, vpc.Errorf(vpc.Combination, "Subnets", string(s.ID), "A load balancer cannot be attached to multiple subnets in the same Availability Zone")
+		}
+		zones[s.Zone] = true
+		if len(out) > 0 && out[0].VPC != s.VPC {
+			return nil, vpc.Errorf(vpc.Combination, "Subnets", string(s.ID), "All subnets must belong to the same VPC: '%s'", out[0].VPC)
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// addBalancerNodes gives a load balancer a node in each of the subnets.
+func (c *Control) addBalancerNodes(tx *store.Tx, lb *vpc.LoadBalancer, subnets []*vpc.Subnet, in []BalancerSubnet) error {
+	for i, s := range subnets {
+		n, err := c.newInterface(tx, interfaceSpec{
+			Owner: lb.Owner, Subnet: s, Addr: in[i].Addr, Type: vpc.TypeBalancer, Groups: lb.Groups,
+			Description: "ELB net/" + lb.Name + "/" + lb.Suffix, RequesterID: BalancerRequester, Balancer: lb.ARN,
+		})
+		if err != nil {
+			return err
+		}
+		lb.Nodes = append(lb.Nodes, vpc.BalancerNode{Zone: s.Zone, Subnet: s.ID, Interface: n.ID, Addr: n.Addr})
+	}
+	slices.SortFunc(lb.Nodes, func(a, b vpc.BalancerNode) int { return strings.Compare(a.Zone, b.Zone) })
+	return nil
+}
+
+func dropBalancerNode(tx *store.Tx, n vpc.BalancerNode) {
+	if eni, ok := vpc.Get[vpc.NetworkInterface](tx, n.Interface); ok {
+		tx.Delete(eni)
+	}
+}
+
+// DeleteBalancer removes a load balancer with its listeners and nodes; target
+// groups stay. Deleting one that does not exist succeeds, as in AWS.
+func (c *Control) DeleteBalancer(ctx context.Context, caller Caller, arn vpc.ARN) error {
+	return c.update(ctx, caller, func(tx *store.Tx) error {
+		lb, err := Owned[vpc.LoadBalancer](tx, caller, arn)
+		if err != nil {
+			return nil
+		}
+		if BalancerAttributes.value(lb, lb.Attributes, AttrDeletionProtection) == "true" {
+			return vpc.Errorf(vpc.NotPermitted, string(vpc.KindBalancer), string(arn), "Load balancer '%s' cannot be deleted because deletion protection is enabled", arn)
+		}
+		if s, ok := vpc.First[vpc.EndpointService](tx, vpc.IndexBalancer, arn); ok {
+			return vpc.Errorf(vpc.InUse, string(vpc.KindBalancer), string(arn),
+				"Load balancer '%s' cannot be deleted because it is currently associated with another service: VPC endpoint service '%s'", arn, s.ID)
+		}
+		for l := range vpc.By[vpc.Listener](tx, vpc.IndexBalancer, arn) {
+			deleteListener(tx, l)
+		}
+		for _, n := range lb.Nodes {
+			dropBalancerNode(tx, n)
+		}
+		tx.Delete(lb)
+		return nil
+	})
+}
+
+// editBalancer runs fn on a private copy of the caller's load balancer and
+// stores it.
+func (c *Control) editBalancer(ctx context.Context, caller Caller, arn vpc.ARN, fn func(*store.Tx, *vpc.LoadBalancer) error) error {
+	return c.update(ctx, caller, func(tx *store.Tx) error {
+		lb, err := Owned[vpc.LoadBalancer](tx, caller, arn)
+		if err != nil {
+			return err
+		}
+		lb = vpc.Edit(lb)
+		if err := fn(tx, lb); err != nil {
+			return err
+		}
+		tx.Put(lb)
+		return nil
+	})
+}
+
+// SetBalancerAttributes sets attributes; keys that are not given stay.
+func (c *Control) SetBalancerAttributes(ctx context.Context, caller Caller, arn vpc.ARN, set map[string]string) error {
+	return c.editBalancer(ctx, caller, arn, func(_ *store.Tx, lb *vpc.LoadBalancer) error {
+		var err error
+		lb.Attributes, err = BalancerAttributes.set(lb, lb.Attributes, set)
+		return err
+	})
+}
+
+// SetBalancerGroups replaces the security groups of a load balancer that was
+// made with some. enforce, "on" or "off", is kept; "" leaves it.
+func (c *Control) SetBalancerGroups(ctx context.Context, caller Caller, arn vpc.ARN, groups []vpc.GroupID, enforce string) error {
+	return c.editBalancer(ctx, caller, arn, func(tx *store.Tx, lb *vpc.LoadBalancer) error {
+		if len(lb.Groups) == 0 {
+			return vpc.Errorf(vpc.Combination, "SecurityGroups", string(arn), "Security groups cannot be set for load balancer '%s', which was created without any", arn)
+		}
+		if len(groups) == 0 {
+			return vpc.Errorf(vpc.Combination, "SecurityGroups", string(arn), "At least one security group must be specified")
+		}
+		ids, err := groupsFor(tx, caller, lb.VPC, groups)
+		if err != nil {
+			return err
+		}
+		lb.Groups = ids
+		if enforce != "" {
+			lb.EnforceOnPrivateLink = enforce
+		}
+		for _, n := range lb.Nodes {
+			if eni, ok := vpc.Get[vpc.NetworkInterface](tx, n.Interface); ok {
+				eni = vpc.Edit(eni)
+				eni.Groups = ids
+				tx.Put(eni)
+			}
+		}
+		return nil
+	})
+}
+
+// SetBalancerSubnets replaces the subnets. Nodes in subnets that stay are kept
+// with their addresses. A zone cannot be left while an endpoint service uses
+// the load balancer: its endpoints have interfaces there.
+func (c *Control) SetBalancerSubnets(ctx context.Context, caller Caller, arn vpc.ARN, in []BalancerSubnet) error {
+	if len(in) == 0 {
+		return vpc.Errorf(vpc.Missing, "Subnets", "", "At least one subnet must be specified")
+	}
+	return c.editBalancer(ctx, caller, arn, func(tx *store.Tx, lb *vpc.LoadBalancer) error {
+		subnets, err := balancerSubnets(tx, caller, in)
+		if err != nil {
+			return err
+		}
+		if subnets[0].VPC != lb.VPC {
+			return vpc.Errorf(vpc.Combination, "Subnets", string(subnets[0].ID), "The subnets must belong to the load balancer's VPC: '%s'", lb.VPC)
+		}
+		var kept []vpc.BalancerNode
+		var added []*vpc.Subnet
+		var addedIn []BalancerSubnet
+		for i, s := range subnets {
+			if in[i].Addr.IsValid() && lb.Scheme != "internal" {
+				return vpc.Errorf(vpc.Combination, "PrivateIPv4Address", "", "A private IPv4 address can be specified only for an internal load balancer")
+			}
+			at := slices.IndexFunc(lb.Nodes, func(n vpc.BalancerNode) bool { return n.Subnet == s.ID })
+			if at < 0 {
+				added, addedIn = append(added, s), append(addedIn, in[i])
+				continue
+			}
+			if in[i].Addr.IsValid() && in[i].Addr != lb.Nodes[at].Addr {
+				return vpc.Errorf(vpc.Combination, "PrivateIPv4Address", "", "The address of the load balancer in subnet '%s' cannot be changed", s.ID)
+			}
+			kept = append(kept, lb.Nodes[at])
+		}
+		service, used := vpc.First[vpc.EndpointService](tx, vpc.IndexBalancer, arn)
+		for _, n := range lb.Nodes {
+			if slices.Contains(kept, n) {
+				continue
+			}
+			if used && !slices.ContainsFunc(added, func(s *vpc.Subnet) bool { return s.Zone == n.Zone }) {
+				return vpc.Errorf(vpc.InUse, string(vpc.KindBalancer), string(arn),
+					"Availability Zone '%s' cannot be disabled for load balancer '%s' because VPC endpoint service '%s' uses it", n.Zone, arn, service.ID)
+			}
+			dropBalancerNode(tx, n)
+		}
+		lb.Nodes = kept
+		return c.addBalancerNodes(tx, lb, added, addedIn)
+	})
+}
+
+// RunBalancerLifecycle brings load balancing forward until ctx is done, and
+// then returns its error:
+//
+//	load balancer, not active  every live host carries its nodes     active
+//	target, draining           its deregistration delay has passed   removed, with its health
+//
+// Like RunEndpointLifecycle it is driven by the store and the hosts' status.
+func (c *Control) RunBalancerLifecycle(ctx context.Context) error {
+	stuck := stuckLog{c: c, kind: "load balancer"}
+	return c.levelTriggered(ctx, func(ctx context.Context, snap *store.Snapshot) time.Duration {
+		return c.stepBalancers(ctx, snap, &stuck)
+	})
+}
+
+func (c *Control) stepBalancers(ctx context.Context, snap *store.Snapshot, stuck *stuckLog) time.Duration {
+	var next wait
+	stuck.begin()
+	for lb := range vpc.All[vpc.LoadBalancer](snap) {
+		if lb.Active {
+			continue
+		}
+		var nodes []string
+		for _, n := range lb.Nodes {
+			nodes = append(nodes, string(n.Interface))
+		}
+		if ok, why := c.holds(snap, c.LocalHost, snap.Changed(vpc.KindBalancer, string(lb.ARN)), nodes...); !ok {
+			stuck.waits(string(lb.ARN), why)
+			continue
+		}
+		_, err := c.Store.Update(ctx, func(tx *store.Tx) error {
+			// A balancer whose nodes changed meanwhile has another pass coming.
+			if now, ok := vpc.Get[vpc.LoadBalancer](tx, lb.ARN); ok && !now.Active && slices.Equal(now.Nodes, lb.Nodes) {
+				now = vpc.Edit(now)
+				now.Active = true
+				tx.Put(now)
+			}
+			return nil
+		})
+		if err != nil && ctx.Err() == nil {
+			c.Log.Warn("load balancer not advanced, trying again", "load balancer", lb.ARN, "error", err)
+			next.sooner(retryTime)
+		}
+	}
+	c.stepTargets(ctx, snap, &next)
+	return time.Duration(next)
+}

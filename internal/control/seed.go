@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"postern.dev/postern/internal/store"
+	"postern.dev/postern/internal/vpc"
+)
+
+// OperatorName is the name of the account the operator's own key belongs to.
+const OperatorName = "operator"
+
+// Seed brings what surrounds the resources to the configuration: the region,
+// the operator's account and key, the catalogue and, if host is not nil, the
+// host. It runs at every start of a server and writes only what differs.
+//
+// A region keeps its name and domain for life, since ARNs and DNS names hold
+// them, and a zone its name while there are subnets in it. A catalogue entry
+// keeps its ids; one that is no longer configured goes when no endpoint and no
+// rule uses it.
+func (c *Control) Seed(ctx context.Context, region vpc.Region, catalogue []vpc.CatalogueService, host *vpc.Host, operator vpc.AccessKey) error {
+	if region.Name == "" || region.Domain == "" || len(region.Zones) == 0 {
+		return errors.New("the region needs a name, a domain and at least one zone")
+	}
+	if err := checkAccessKey(operator); err != nil {
+		return fmt.Errorf("operator's key: %w", err)
+	}
+	_, err := c.commit(ctx, installation, func(tx *store.Tx) error {
+		if err := c.seedRegion(tx, region); err != nil {
+			return err
+		}
+		if err := c.seedOperator(tx, operator); err != nil {
+			return err
+		}
+		if err := c.seedCatalogue(tx, catalogue); err != nil {
+			return err
+		}
+		if host != nil {
+			putIfDifferent(tx, &vpc.Host{ID: host.ID, Zone: host.Zone})
+		}
+		return nil
+	})
+	return err
+}
+
+// putIfDifferent writes o unless the store has the same.
+func putIfDifferent(tx *store.Tx, o vpc.Object) {
+	if old, ok := tx.Object(o.Kind(), o.Key()); !ok || !reflect.DeepEqual(old, o) {
+		tx.Put(o)
+	}
+}
+
+func (c *Control) seedRegion(tx *store.Tx, r vpc.Region) error {
+	r.Zones = slices.Clone(r.Zones)
+	old, ok := vpc.Get[vpc.Region](tx, vpc.RegionKey)
+	if ok {
+		if old.Name != r.Name {
+			return fmt.Errorf("the store holds region %q and the configuration names %q: a region cannot be renamed; start with an empty store or configure %q", old.Name, r.Name, old.Name)
+		}
+		if old.Domain != r.Domain {
+			return fmt.Errorf("the store's endpoint domain is %q and the configuration names %q: it cannot change once names exist; start with an empty store or configure %q", old.Domain, r.Domain, old.Domain)
+		}
+		for _, z := range old.Zones {
+			if slices.Contains(r.Zones, z) {
+				continue
+			}
+			for s := range vpc.All[vpc.Subnet](tx) {
+				if s.Zone == z.Name {
+					return fmt.Errorf("zone %s (%s) is no longer configured but subnet %s is in it; delete its subnets first", z.Name, z.ID, s.ID)
+				}
+			}
+		}
+		if r.DHCPOptions == "" {
+			r.DHCPOptions = old.DHCPOptions
+		}
+	}
+	if r.DHCPOptions == "" {
+		id, err := c.newID(vpc.PrefixDHCPOptions)
+		if err != nil {
+			return err
+		}
+		r.DHCPOptions = id
+	}
+	putIfDifferent(tx, &r)
+	return nil
+}
+
+func (c *Control) seedOperator(tx *store.Tx, key vpc.AccessKey) error {
+	keys := []vpc.AccessKey{key}
+	for a := range vpc.By[vpc.Account](tx, vpc.IndexName, OperatorName) {
+		a, ok := vpc.Get[vpc.Account](tx, a.ID)
+		if ok && a.Operator && slices.Equal(a.Keys, keys) {
+			return nil
+		}
+		for other := range vpc.By[vpc.Account](tx, vpc.IndexKey, key.ID) {
+			if other.ID != a.ID {
+				return fmt.Errorf("the operator's access key %s already belongs to account %q", key.ID, other.Name)
+			}
+		}
+		a = vpc.Edit(a)
+		a.Operator, a.Keys = true, keys
+		tx.Put(a)
+		return nil
+	}
+	a, err := c.newAccount(tx, OperatorName, &key)
+	if err != nil {
+		return err
+	}
+	a = vpc.Edit(a)
+	a.Operator = true
+	tx.Put(a)
+	return nil
+}
+
+func (c *Control) seedCatalogue(tx *store.Tx, catalogue []vpc.CatalogueService) error {
+	configured := map[string]bool{}
+	for i := range catalogue {
+		s := vpc.Edit(&catalogue[i])
+		if s.Name == "" || s.ServiceName == "" {
+			return errors.New("a catalogue service needs a name and a service name")
+		}
+		if configured[s.Name] {
+			return fmt.Errorf("catalogue service %s is configured twice", s.Name)
+		}
+		configured[s.Name] = true
+		old, exists := vpc.Get[vpc.CatalogueService](tx, s.Name)
+		if exists {
+			if s.ID == "" {
+				s.ID = old.ID
+			}
+			if s.PrefixList == "" {
+				s.PrefixList = old.PrefixList
+			}
+		}
+		if s.ID == "" {
+			id, err := c.newID(vpc.PrefixService)
+			if err != nil {
+				return err
+			}
+			s.ID = vpc.ServiceID(id)
+		}
+		if s.PrefixList == "" && slices.Contains(s.Types, vpc.GatewayEndpoint) {
+			id, err := c.newID(vpc.PrefixManagedList)
+			if err != nil {
+				return err
+			}
+			s.PrefixList = vpc.PrefixListID(id)
+		}
+		if exists && (old.ServiceName != s.ServiceName || old.PrefixList != s.PrefixList) {
+			if by := catalogueUser(tx, old); by != "" {
+				return fmt.Errorf("catalogue service %s cannot change its service name or prefix list while %s uses it", s.Name, by)
+			}
+		}
+		putIfDifferent(tx, s)
+	}
+	for s := range vpc.All[vpc.CatalogueService](tx) {
+		if configured[s.Name] {
+			continue
+		}
+		if by := catalogueUser(tx, s); by != "" {
+			c.Log.Warn("catalogue service is no longer configured but stays while it is used", "service", s.Name, "by", by)
+			continue
+		}
+		tx.Delete(s)
+	}
+	return nil
+}
+
+// catalogueUser names something that uses a catalogue service, "" if nothing does.
+func catalogueUser(v vpc.View, s *vpc.CatalogueService) string {
+	for e := range vpc.By[vpc.Endpoint](v, vpc.IndexServiceName, s.ServiceName) {
+		return "endpoint " + string(e.ID)
+	}
+	if s.PrefixList != "" {
+		for g := range vpc.All[vpc.SecurityGroup](v) {
+			for _, r := range g.Rules {
+				if r.PrefixList == s.PrefixList {
+					return "security group " + string(g.ID)
+				}
+			}
+		}
+	}
+	return ""
+}

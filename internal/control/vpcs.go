@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package control
+
+import (
+	"context"
+	"net/netip"
+
+	"postern.dev/postern/internal/store"
+	"postern.dev/postern/internal/vpc"
+)
+
+// CreateVPCInput are the parameters of CreateVpc that have an effect.
+type CreateVPCInput struct {
+	CIDR netip.Prefix
+	Tags vpc.Tags
+}
+
+// CreateVPC makes a VPC with its main route table, default network ACL and
+// default security group.
+func (c *Control) CreateVPC(ctx context.Context, caller Caller, in CreateVPCInput) (vpc.VPCID, error) {
+	if !in.CIDR.Addr().Is4() {
+		return "", vpc.Errorf(vpc.Invalid, "cidrBlock", in.CIDR.String(), "Value (%s) for parameter cidrBlock is invalid. This is not a valid CIDR block.", in.CIDR)
+	}
+	if in.CIDR.Bits() < 16 || in.CIDR.Bits() > 28 {
+		return "", vpc.Errorf(vpc.OutOfRange, string(vpc.KindVPC), in.CIDR.String(), "The CIDR '%s' is invalid.", in.CIDR)
+	}
+	var id vpc.VPCID
+	err := c.update(ctx, caller, func(tx *store.Tx) error {
+		ids := map[string]string{}
+		for _, p := range []string{vpc.PrefixVPC, vpc.PrefixCIDRAssoc, vpc.PrefixRouteTable, vpc.PrefixRouteAssoc, vpc.PrefixACL, vpc.PrefixGroup} {
+			s, err := c.newID(p)
+			if err != nil {
+				return err
+			}
+			ids[p] = s
+		}
+		vni, err := c.newVNI(tx)
+		if err != nil {
+			return err
+		}
+		id = vpc.VPCID(ids[vpc.PrefixVPC])
+		tx.Put(&vpc.VPC{
+			ID: id, Owner: caller.Account, VNI: vni,
+			CIDRs:            []vpc.CIDRAssociation{{ID: ids[vpc.PrefixCIDRAssoc], CIDR: in.CIDR.Masked()}},
+			EnableDNSSupport: true,
+			Tags:             in.Tags,
+		})
+		tx.Put(&vpc.RouteTable{
+			ID: vpc.RouteTableID(ids[vpc.PrefixRouteTable]), Owner: caller.Account, VPC: id,
+			Main:   ids[vpc.PrefixRouteAssoc],
+			Routes: []vpc.Route{{CIDR: in.CIDR.Masked(), TargetKind: vpc.TargetLocal, Origin: "CreateRouteTable"}},
+		})
+		tx.Put(&vpc.NetworkACL{
+			ID: vpc.ACLID(ids[vpc.PrefixACL]), Owner: caller.Account, VPC: id, Default: true,
+			Entries: []vpc.ACLEntry{
+				{Number: 100, Egress: true, Allow: true, Protocol: vpc.AllProtocols, CIDR: anyIPv4},
+				{Number: 100, Allow: true, Protocol: vpc.AllProtocols, CIDR: anyIPv4},
+			},
+		})
+		egress, err := c.newID(vpc.PrefixRule)
+		if err != nil {
+			return err
+		}
+		ingress, err := c.newID(vpc.PrefixRule)
+		if err != nil {
+			return err
+		}
+		g := vpc.GroupID(ids[vpc.PrefixGroup])
+		tx.Put(&vpc.SecurityGroup{
+			ID: g, Owner: caller.Account, VPC: id, Name: vpc.DefaultGroupName, Description: "default VPC security group",
+			Rules: []vpc.GroupRule{
+				{ID: vpc.RuleID(egress), Egress: true, Protocol: vpc.AllProtocols, From: -1, To: -1, CIDR: anyIPv4},
+				{ID: vpc.RuleID(ingress), Protocol: vpc.AllProtocols, From: -1, To: -1, Group: g, GroupOwner: caller.Account},
+			},
+		})
+		return nil
+	})
+	return id, err
+}
+
+var anyIPv4 = netip.MustParsePrefix("0.0.0.0/0")

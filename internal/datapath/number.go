@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package datapath
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"net/netip"
+
+	"postern.dev/postern/bpf"
+	"postern.dev/postern/internal/vpc"
+)
+
+// Numbers of what has no AWS id.
+var (
+	nodeEdge     = vpc.Num("postern:edge")
+	nodeResolver = vpc.Num("postern:resolver")
+
+	// ServiceInterface is the number that packets of the service port (health
+	// checks, answers of the edge) are counted under.
+	ServiceInterface = vpc.Num("postern:service")
+)
+
+// serviceGateway is the MAC address that the datapath has towards the service
+// namespace.
+var serviceGateway = [6]uint8{0x02, 'p', 'o', 's', 't', 'n'}
+
+// routerMAC is a subnet's router as its workloads see it: stable, so that a
+// workload's neighbour table survives everything.
+func routerMAC(s vpc.SubnetID) [6]uint8 {
+	sum := sha256.Sum256([]byte(s))
+	return [6]uint8{0x02, sum[0], sum[1], sum[2], sum[3], sum[4]}
+}
+
+// toAddr gives an address as the maps hold it: 16 bytes in network order, IPv4
+// mapped into IPv6.
+func toAddr(a netip.Addr) bpf.DatapathAddr {
+	if !a.IsValid() {
+		return bpf.DatapathAddr{}
+	}
+	b := a.As16()
+	var out bpf.DatapathAddr
+	for i := range out.W {
+		out.W[i] = binary.NativeEndian.Uint32(b[4*i:])
+	}
+	return out
+}
+
+func fromAddr(a bpf.DatapathAddr) netip.Addr {
+	var b [16]byte
+	for i, w := range a.W {
+		binary.NativeEndian.PutUint32(b[4*i:], w)
+	}
+	return netip.AddrFrom16(b).Unmap()
+}
+
+// toPort gives a port as the maps hold it, in network order; fromPort is the
+// same operation.
+func toPort(p uint16) uint16 {
+	var b [2]byte
+	binary.BigEndian.PutUint16(b[:], p)
+	return binary.NativeEndian.Uint16(b[:])
+}
+
+func fromPort(p uint16) uint16 { return toPort(p) }
+
+// addrBits is a prefix's length among 128-bit addresses.
+func addrBits(p netip.Prefix) int {
+	if p.Addr().Is4() {
+		return 96 + p.Bits()
+	}
+	return p.Bits()
+}
+
+func split(n uint64) [2]uint32 { return [2]uint32{uint32(n), uint32(n >> 32)} }
+
+// contentID is the number of a list by what is in it. Tenants write the lists,
+// so it is a cryptographic hash: nobody can make a list that passes for
+// another's. It is never 0.
+func contentID(content []byte) uint64 {
+	sum := sha256.Sum256(content)
+	if n := binary.BigEndian.Uint64(sum[:]); n != 0 {
+		return n
+	}
+	return 1
+}

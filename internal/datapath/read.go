@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"postern.dev/postern/bpf"
+	"postern.dev/postern/internal/vpc"
+)
+
+// Reason is one reason for a drop.
+type Reason struct {
+	Code uint32
+	Name string // lower case with dashes
+	Text string // one sentence
+}
+
+// Reasons lists every reason the programs know, by code.
+func Reasons() []Reason {
+	out := make([]Reason, 0, len(bpf.Reasons))
+	for _, r := range bpf.Reasons {
+		out = append(out, Reason(r))
+	}
+	return out
+}
+
+// ReasonOf gives the reason with this code; one of a newer program has only
+// its number.
+func ReasonOf(code uint32) Reason {
+	for _, r := range bpf.Reasons {
+		if r.Code == code {
+			return Reason(r)
+		}
+	}
+	return Reason{Code: code, Name: fmt.Sprintf("reason-%d", code)}
+}
+
+// Drop counts the packets of one interface that were dropped for one reason.
+type Drop struct {
+	Interface uint64 // number of the sender; 0 if it is not known
+	Reason    Reason
+	Packets   uint64
+	Bytes     uint64
+	// The last of them: when, in which VPC, and what it was.
+	Last         time.Time
+	VNI          vpc.VNI
+	Protocol     int
+	Source, Dest netip.AddrPort
+}
+
+// Reader reads the maps that packets write, without changing any.
+type Reader struct{ conns, drops *ebpf.Map }
+
+// OpenReader opens the maps pinned under pinDir for reading; it needs the
+// privileges to open pins, not those to load programs.
+func OpenReader(pinDir string) (*Reader, error) {
+	open := func(name string) (*ebpf.Map, error) {
+		m, err := ebpf.LoadPinnedMap(filepath.Join(mapDir(pinDir), name), &ebpf.LoadPinOptions{ReadOnly: true})
+		if err != nil {
+			return nil, fmt.Errorf("open the pinned map %s: %w", name, err)
+		}
+		return m, nil
+	}
+	conns, err := open("conns")
+	if err != nil {
+		return nil, err
+	}
+	drops, err := open("drops")
+	if err != nil {
+		conns.Close()
+		return nil, err
+	}
+	return &Reader{conns: conns, drops: drops}, nil
+}
+
+// Close closes the maps.
+func (r *Reader) Close() error { return errors.Join(r.conns.Close(), r.drops.Close()) }
+
+func (d *Datapath) reader() *Reader { return &Reader{conns: d.objs.Conns, drops: d.objs.Drops} }
+
+// Drops is Reader.Drops for the process that owns the datapath.
+func (d *Datapath) Drops() ([]Drop, error) { return d.reader().Drops() }
+
+// Connections is Reader.Connections for the process that owns the datapath.
+func (d *Datapath) Connections() iter.Seq2[Connection, error] { return d.reader().Connections() }
+
+// Drops lists the counters of dropped packets, most recent first.
+func (r *Reader) Drops() ([]Drop, error) {
+	boot := bootTime()
+	var k bpf.DatapathDropKey
+	var v bpf.DatapathDropValue
+	var out []Drop
+	it := r.drops.Iterate()
+	for it.Next(&k, &v) {
+		out = append(out, Drop{
+			Interface: k.Eni, Reason: ReasonOf(k.Reason), Packets: v.Packets, Bytes: v.Bytes,
+			Last: boot.Add(time.Duration(v.Last)), VNI: vpc.VNI(v.Vni), Protocol: int(v.Proto),
+			Source: netip.AddrPortFrom(fromAddr(v.Src), fromPort(v.Sport)),
+			Dest:   netip.AddrPortFrom(fromAddr(v.Dst), fromPort(v.Dport)),
+		})
+	}
+	if err := it.Err(); err != nil {
+		return nil, fmt.Errorf("read map drops: %w", err)
+	}
+	slices.SortFunc(out, func(a, b Drop) int { return b.Last.Compare(a.Last) })
+	return out, nil
+}
+
+// pruneCounts forgets what was counted for interfaces that are gone.
+func (d *Datapath) pruneCounts(want *entries) error {
+	known := map[uint64]bool{0: true, ServiceInterface: true}
+	for _, i := range want.interfaces {
+		known[i.Eni] = true
+	}
+	err := forget(d.objs.Drops, func(k bpf.DatapathDropKey, _ bpf.DatapathDropValue) bool { return !known[k.Eni] })
+	if err != nil {
+		return fmt.Errorf("prune map drops: %w", err)
+	}
+	// An interface that is gone begins no flows, so a count of 0 stays 0.
+	err = forget(d.objs.EniQuota, func(eni, used uint64) bool { return used == 0 && !known[eni] })
+	if err != nil {
+		return fmt.Errorf("prune map eni_quota: %w", err)
+	}
+	return nil
+}
+
+// forget deletes the entries that which chooses. Packets may write to the map
+// meanwhile; what a disturbed walk misses, the next one finds.
+func forget[K, V any](m *ebpf.Map, which func(K, V) bool) error {
+	var k K
+	var v V
+	var gone []K
+	it := m.Iterate()
+	for it.Next(&k, &v) {
+		if which(k, v) {
+			gone = append(gone, k)
+		}
+	}
+	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+		return err
+	}
+	for i := range gone {
+		if err := m.Delete(&gone[i]); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// bootTime is the zero of CLOCK_MONOTONIC.
+func bootTime() time.Time {
+	return time.Now().Add(-time.Duration(monotonic()))
+}
+
+func monotonic() int64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return 0
+	}
+	return ts.Nano()
+}
+
+// Collected is what one round of the collector found.
+type Collected struct {
+	Expired uint64 // entries deleted
+	// Entries left: a translated flow is one consumer and one provider half.
+	Plain, Consumer, Provider uint64
+}
+
+// Collect deletes expired connections. It is meant to be called every few
+// seconds; nothing but memory and quotas waits for it, because an expired
+// connection carries nothing.
+func (d *Datapath) Collect() (Collected, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, err := d.objs.Collect.Run(&ebpf.RunOptions{}); err != nil {
+		return Collected{}, fmt.Errorf("run collector: %w", err)
+	}
+	var c bpf.DatapathCollected
+	if err := d.objs.Collections.Lookup(uint32(0), &c); err != nil {
+		return Collected{}, fmt.Errorf("read map collections: %w", err)
+	}
+	return Collected{Expired: c.Expired, Plain: c.Plain, Consumer: c.Consumer, Provider: c.Provider}, nil
+}
+
+// Counters are totals since the maps were made.
+type Counters struct {
+	Delivered      uint64 // packets that reached a workload
+	DeliveredBytes uint64
+	Translated     uint64 // packets whose addresses were rewritten
+	Connections    uint64 // flows begun
+	Resets         uint64 // TCP resets sent
+	ARP            uint64 // questions answered
+}
+
+// Counters reads the totals over all CPUs.
+func (d *Datapath) Counters() (Counters, error) {
+	var c Counters
+	for which, to := range map[bpf.DatapathCounter]*uint64{
+		bpf.DatapathCounterCOUNT_DELIVERED:       &c.Delivered,
+		bpf.DatapathCounterCOUNT_DELIVERED_BYTES: &c.DeliveredBytes,
+		bpf.DatapathCounterCOUNT_TRANSLATED:      &c.Translated,
+		bpf.DatapathCounterCOUNT_CONNECTIONS:     &c.Connections,
+		bpf.DatapathCounterCOUNT_RESETS:          &c.Resets,
+		bpf.DatapathCounterCOUNT_ARP:             &c.ARP,
+	} {
+		var per []uint64
+		if err := d.objs.Counters.Lookup(uint32(which), &per); err != nil {
+			return Counters{}, fmt.Errorf("read map counters: %w", err)
+		}
+		for _, n := range per {
+			*to += n
+		}
+	}
+	return c, nil
+}
+
+// Connection is one entry of the connection table.
+type Connection struct {
+	VNI      vpc.VNI
+	Protocol int
+	// Kind is plain, consumer or provider.
+	Kind string
+	// Initiator and Responder as they are in VNI. For a translated flow the
+	// Peer fields are the other half.
+	Initiator, Responder         netip.AddrPort
+	PeerVNI                      vpc.VNI
+	PeerInitiator, PeerResponder netip.AddrPort
+	Interface                    uint64 // number of the initiator's interface
+	Target                       uint64 // number of the interface that answers
+	Endpoint                     uint64 // number of the endpoint, or 0
+	Link                         vpc.VNI
+	Replied, Finished            bool
+	Created, LastSeen            time.Time
+	// By the initiator and by the responder.
+	Packets, Bytes [2]uint64
+}
+
+// Connections walks the connection table. Entries that come and go meanwhile
+// may be missed or seen; an error ends the walk.
+func (r *Reader) Connections() iter.Seq2[Connection, error] {
+	return func(yield func(Connection, error) bool) {
+		boot := bootTime()
+		var cursor ebpf.MapBatchCursor
+		keys := make([]bpf.DatapathConnKey, 4096)
+		values := make([]bpf.DatapathConn, len(keys))
+		for {
+			n, err := r.conns.BatchLookup(&cursor, keys, values, nil)
+			for i := range n {
+				if !yield(connection(keys[i], values[i], boot), nil) {
+					return
+				}
+			}
+			if errors.Is(err, ebpf.ErrKeyNotExist) {
+				return
+			}
+			if err != nil {
+				yield(Connection{}, fmt.Errorf("read map conns: %w", err))
+				return
+			}
+		}
+	}
+}
+
+func connection(k bpf.DatapathConnKey, v bpf.DatapathConn, boot time.Time) Connection {
+	c := Connection{
+		VNI: vpc.VNI(k.Vni), Protocol: int(k.Proto), Interface: v.Eni, Target: v.Target, Endpoint: v.Endpoint, Link: vpc.VNI(v.Link),
+		Created: boot.Add(time.Duration(v.Created)), LastSeen: boot.Add(time.Duration(v.LastSeen)),
+		Packets: v.Packets, Bytes: v.Bytes,
+	}
+	const fins = bpf.DatapathSeenSEEN_FIN_INITIATOR | bpf.DatapathSeenSEEN_FIN_RESPONDER
+	seen := bpf.DatapathSeen(v.Seen)
+	c.Replied = seen&bpf.DatapathSeenSEEN_REPLY != 0
+	c.Finished = seen&bpf.DatapathSeenSEEN_RST != 0 || seen&fins == fins
+	c.Initiator, c.Responder = ends(k, v.Initiator)
+	switch bpf.DatapathConnKind(v.Kind) {
+	case bpf.DatapathConnKindCONN_PLAIN:
+		c.Kind = "plain"
+		return c
+	case bpf.DatapathConnKindCONN_CONSUMER:
+		c.Kind = "consumer"
+	case bpf.DatapathConnKindCONN_PROVIDER:
+		c.Kind = "provider"
+	}
+	c.PeerVNI = vpc.VNI(v.Peer.Vni)
+	c.PeerInitiator, c.PeerResponder = ends(v.Peer, v.PeerInitiator)
+	return c
+}
+
+// ends gives a key's two ends, the initiator first.
+func ends(k bpf.DatapathConnKey, initiator uint8) (netip.AddrPort, netip.AddrPort) {
+	i := initiator & 1
+	return netip.AddrPortFrom(fromAddr(k.Addr[i]), fromPort(k.Port[i])),
+		netip.AddrPortFrom(fromAddr(k.Addr[1-i]), fromPort(k.Port[1-i]))
+}

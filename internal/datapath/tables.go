@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package datapath
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+
+	"postern.dev/postern/bpf"
+)
+
+// entries is everything the agent writes, as the maps hold it.
+type entries struct {
+	ports      map[uint32]bpf.DatapathPort
+	interfaces map[bpf.DatapathInterfaceKey]bpf.DatapathInterface
+	subnets    map[uint64]bpf.DatapathSubnet
+	routes     map[bpf.DatapathRouteKey]bpf.DatapathRoute
+	rulePeers  map[bpf.DatapathRulePeerKey]uint64
+	rulePorts  map[bpf.DatapathRulePortKey]uint8
+	endpoints  map[uint64]bpf.DatapathEndpoint
+	listeners  map[bpf.DatapathListenerKey]bpf.DatapathListener
+	maglev     map[bpf.DatapathSlotKey]bpf.DatapathBackend
+	probes     map[bpf.DatapathAddr]bpf.DatapathProbe
+}
+
+func newEntries() *entries {
+	return &entries{
+		ports:      map[uint32]bpf.DatapathPort{},
+		interfaces: map[bpf.DatapathInterfaceKey]bpf.DatapathInterface{},
+		subnets:    map[uint64]bpf.DatapathSubnet{},
+		routes:     map[bpf.DatapathRouteKey]bpf.DatapathRoute{},
+		rulePeers:  map[bpf.DatapathRulePeerKey]uint64{},
+		rulePorts:  map[bpf.DatapathRulePortKey]uint8{},
+		endpoints:  map[uint64]bpf.DatapathEndpoint{},
+		listeners:  map[bpf.DatapathListenerKey]bpf.DatapathListener{},
+		maglev:     map[bpf.DatapathSlotKey]bpf.DatapathBackend{},
+		probes:     map[bpf.DatapathAddr]bpf.DatapathProbe{},
+	}
+}
+
+// tables are the maps of entries with what each holds.
+type tables struct {
+	ports      table[uint32, bpf.DatapathPort]
+	interfaces table[bpf.DatapathInterfaceKey, bpf.DatapathInterface]
+	subnets    table[uint64, bpf.DatapathSubnet]
+	routes     table[bpf.DatapathRouteKey, bpf.DatapathRoute]
+	rulePeers  table[bpf.DatapathRulePeerKey, uint64]
+	rulePorts  table[bpf.DatapathRulePortKey, uint8]
+	endpoints  table[uint64, bpf.DatapathEndpoint]
+	listeners  table[bpf.DatapathListenerKey, bpf.DatapathListener]
+	maglev     table[bpf.DatapathSlotKey, bpf.DatapathBackend]
+	probes     table[bpf.DatapathAddr, bpf.DatapathProbe]
+}
+
+// openTables reads back what the maps hold.
+func openTables(m *bpf.DatapathMaps) (*tables, error) {
+	t := &tables{}
+	err := errors.Join(
+		t.ports.open("ports", m.Ports),
+		t.interfaces.open("interfaces", m.Interfaces),
+		t.subnets.open("subnets", m.Subnets),
+		t.routes.open("routes", m.Routes),
+		t.rulePeers.open("rule_peers", m.RulePeers),
+		t.rulePorts.open("rule_ports", m.RulePorts),
+		t.endpoints.open("endpoints", m.Endpoints),
+		t.listeners.open("listeners", m.Listeners),
+		t.maglev.open("maglev", m.Maglev),
+		t.probes.open("probes", m.Probes),
+	)
+	return t, err
+}
+
+// apply makes the maps hold exactly want. What must no longer carry packets
+// goes first, so that no later failure keeps it alive. Then comes what is
+// added, data before what refers to it, and then the rest of the deletions,
+// references before data and after wait has returned. A step that fails ends
+// it; what is written so far is consistent, and the next apply goes on there.
+func (t *tables) apply(want *entries, wait func() error) error {
+	err := inOrder(
+		func() error { return t.endpoints.prune(want.endpoints) },
+		func() error { return t.ports.prune(want.ports) },
+		func() error { return t.probes.prune(want.probes) },
+		func() error { return t.interfaces.prune(want.interfaces) },
+
+		func() error { return t.rulePorts.add(want.rulePorts) },
+		func() error { return t.rulePeers.add(want.rulePeers) },
+		func() error { return t.maglev.add(want.maglev) },
+		func() error { return t.routes.add(want.routes) },
+		func() error { return t.subnets.add(want.subnets) },
+		func() error { return t.listeners.add(want.listeners) },
+		func() error { return t.endpoints.add(want.endpoints) },
+		func() error { return t.interfaces.add(want.interfaces) },
+		func() error { return t.probes.add(want.probes) },
+		func() error { return t.ports.add(want.ports) },
+
+		func() error { return t.listeners.prune(want.listeners) },
+		func() error { return t.subnets.prune(want.subnets) },
+	)
+	if err != nil {
+		return err
+	}
+	if t.routes.stale(want.routes)+t.maglev.stale(want.maglev)+t.rulePeers.stale(want.rulePeers)+
+		t.rulePorts.stale(want.rulePorts) == 0 {
+		return nil
+	}
+	// A packet that read the old reference must be through before the list
+	// behind it goes.
+	return inOrder(
+		wait,
+		func() error { return t.routes.prune(want.routes) },
+		func() error { return t.maglev.prune(want.maglev) },
+		func() error { return t.rulePeers.prune(want.rulePeers) },
+		func() error { return t.rulePorts.prune(want.rulePorts) },
+	)
+}
+
+func inOrder(steps ...func() error) error {
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// table is one map and a mirror of its content.
+type table[K, V comparable] struct {
+	name string
+	m    *ebpf.Map
+	have map[K]V
+}
+
+func (t *table[K, V]) open(name string, m *ebpf.Map) error {
+	t.name, t.m, t.have = name, m, map[K]V{}
+	var k K
+	var v V
+	it := m.Iterate()
+	for it.Next(&k, &v) {
+		t.have[k] = v
+	}
+	if err := it.Err(); err != nil {
+		return fmt.Errorf("read map %s: %w", name, err)
+	}
+	return nil
+}
+
+// batch is how many entries one system call writes.
+const batch = 1024
+
+// add writes the entries that are missing or different.
+func (t *table[K, V]) add(want map[K]V) error {
+	var keys []K
+	var values []V
+	flush := func() error {
+		if len(keys) == 0 {
+			return nil
+		}
+		n, err := t.m.BatchUpdate(keys, values, nil)
+		if err != nil && n == 0 {
+			// batches are refused as a whole for some reasons; one by one
+			// the error names the entry
+			for i := range keys {
+				if err := t.m.Put(&keys[i], &values[i]); err != nil {
+					return fmt.Errorf("write map %s at %+v: %w", t.name, keys[i], err)
+				}
+				t.have[keys[i]] = values[i]
+			}
+			keys, values = keys[:0], values[:0]
+			return nil
+		}
+		for i := range n {
+			t.have[keys[i]] = values[i]
+		}
+		if err != nil {
+			return fmt.Errorf("write map %s at %+v: %w", t.name, keys[min(n, len(keys)-1)], err)
+		}
+		keys, values = keys[:0], values[:0]
+		return nil
+	}
+	for k, v := range want {
+		if old, ok := t.have[k]; ok && old == v {
+			continue
+		}
+		keys, values = append(keys, k), append(values, v)
+		if len(keys) == batch {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// stale counts the entries that prune would delete.
+func (t *table[K, V]) stale(want map[K]V) int {
+	n := 0
+	for k := range t.have {
+		if _, ok := want[k]; !ok {
+			n++
+		}
+	}
+	return n
+}
+
+// prune deletes the entries that are not wanted.
+func (t *table[K, V]) prune(want map[K]V) error {
+	for k := range t.have {
+		if _, ok := want[k]; ok {
+			continue
+		}
+		if err := t.m.Delete(&k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("delete from map %s at %+v: %w", t.name, k, err)
+		}
+		delete(t.have, k)
+	}
+	return nil
+}

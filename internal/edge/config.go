@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package edge
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+
+	"postern.dev/postern/internal/desired"
+	"postern.dev/postern/internal/vpc"
+)
+
+// Config is everything the edge process knows of its host. It always comes
+// whole, and the one that came last counts.
+type Config struct {
+	Revision vpc.Revision `json:"revision"`
+	Region   string       `json:"region"`
+	// VPCs, Endpoints and Services are those of desired.Host, except that
+	// Service.Backend is never empty for a service that has a backend: it is
+	// http://host:port, https://host:port or unix:/path.
+	VPCs      map[vpc.VNI]desired.VPC             `json:"vpcs,omitempty"`
+	Endpoints map[vpc.EndpointID]desired.Endpoint `json:"endpoints,omitempty"`
+	Services  map[string]desired.Service          `json:"services,omitempty"`
+	// Interfaces by vpc.Num of their ids, to name a client in the log.
+	Interfaces map[uint64]Interface `json:"interfaces,omitempty"`
+	// Keys are the accounts of access keys, without secrets.
+	Keys map[string]vpc.AccountID `json:"keys,omitempty"`
+	// Upstreams are DNS resolvers of the outside, "address" or "address:port".
+	Upstreams []string `json:"upstreams,omitempty"`
+	// Certificates by service short name. One covers all the service's names;
+	// the key that issues them never comes here.
+	Certificates map[string]Certificate `json:"certificates,omitempty"`
+}
+
+// Interface is whose interface a client has.
+type Interface struct {
+	ID    vpc.InterfaceID `json:"id"`
+	VPC   vpc.VPCID       `json:"vpc"`
+	Owner vpc.AccountID   `json:"owner"`
+}
+
+// Certificate is a chain, leaf first, and the leaf's key, both PEM.
+type Certificate struct {
+	CertPEM string `json:"certPem"`
+	KeyPEM  string `json:"keyPem"`
+}
+
+// Identity is who is at the other end of a connection, as the datapath knows it.
+type Identity struct {
+	VNI    vpc.VNI        // the client's VPC
+	Client netip.AddrPort // the client's private address
+	// Interface and Endpoint are vpc.Num of the client's interface and of the
+	// endpoint the connection came through; 0 if there is none.
+	Interface, Endpoint uint64
+}
+
+// Identifier names the client of a connection. proto is an IANA number. An error
+// means that nobody known is there.
+type Identifier interface {
+	Identify(remote, local netip.AddrPort, proto int) (Identity, error)
+}
+
+// maxConfigLine bounds one line of a config stream.
+const maxConfigLine = 256 << 20
+
+// ReadConfigs sends the configs of a stream, one JSON object on a line, until
+// it ends (nil), ctx ends or a line cannot be read. The stream comes from the
+// agent: a line that does not parse is an error, not something to skip.
+func ReadConfigs(ctx context.Context, r io.Reader, out chan<- Config) error {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, maxConfigLine)
+	for lines.Scan() {
+		if len(lines.Bytes()) == 0 {
+			continue
+		}
+		var c Config
+		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
+			// The text holds keys: say where, not what.
+			var syntax *json.SyntaxError
+			if errors.As(err, &syntax) {
+				return fmt.Errorf("read config: bad JSON at byte %d", syntax.Offset)
+			}
+			return fmt.Errorf("read config: %w", err)
+		}
+		select {
+		case out <- c:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("read config: %w", err)
+	}
+	return nil
+}

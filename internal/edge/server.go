@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package edge
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"postern.dev/postern/internal/vpc"
+)
+
+// Sockets are the listeners the agent hands over; nil ones are not served.
+type Sockets struct {
+	HTTP, HTTPS net.Listener
+}
+
+// Bounds of a client.
+const (
+	maxHeaderBytes = 64 << 10
+	headerTimeout  = 20 * time.Second
+	idleTimeout    = 2 * time.Minute
+	// stallTimeout is how long a body may make no progress.
+	stallTimeout = time.Minute
+	// maxConns and maxConnsPerVNI bound open connections.
+	maxConns       = 16384
+	maxConnsPerVNI = 2048
+	// shutdownTimeout is how long requests may go on when the edge ends.
+	shutdownTimeout = 10 * time.Second
+)
+
+// Server serves the endpoints of one host.
+type Server struct {
+	ident    Identifier
+	record   func(Record)
+	log      *slog.Logger
+	state    atomic.Pointer[state]
+	backends backends // used by configure
+
+	mu     sync.Mutex
+	conns  map[*conn]struct{}
+	perVNI map[vpc.VNI]int
+}
+
+// Run serves the sockets with the config that came last over configs until ctx
+// ends. Until the first has come, every connection is closed. record is called
+// once for each request, from many goroutines; it must not block for long. The
+// sockets are closed when Run returns.
+func Run(ctx context.Context, sockets Sockets, configs <-chan Config, ident Identifier, record func(Record)) error {
+	s := newServer(ident, record)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errorLog := slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
+	failed := make(chan error, 2)
+	var servers []*http.Server
+	var serving sync.WaitGroup
+	start := func(l net.Listener, secure bool) {
+		srv := &http.Server{
+			Handler:           http.HandlerFunc(s.serve),
+			ReadHeaderTimeout: headerTimeout,
+			IdleTimeout:       idleTimeout,
+			MaxHeaderBytes:    maxHeaderBytes,
+			ErrorLog:          errorLog,
+			Protocols:         http1(),
+			// "OPTIONS *" is answered by the handler like everything else.
+			DisableGeneralOptionsHandler: true,
+			ConnContext:                  withConn,
+		}
+		servers = append(servers, srv)
+		l = &listener{Listener: l, server: s}
+		if secure {
+			l = tls.NewListener(l, &tls.Config{
+				MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: s.certificateFor,
+			})
+		}
+		serving.Go(func() {
+			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
+			}
+		})
+	}
+	if sockets.HTTP != nil {
+		start(sockets.HTTP, false)
+	}
+	if sockets.HTTPS != nil {
+		start(sockets.HTTPS, true)
+	}
+	var err error
+	for err == nil && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case err = <-failed:
+		case c, ok := <-configs:
+			if !ok {
+				configs = nil // nobody configures us any more: go on as we are
+				continue
+			}
+			s.configure(c)
+		}
+	}
+	graceful, stop := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer stop()
+	for _, srv := range servers {
+		serving.Go(func() {
+			if srv.Shutdown(graceful) != nil {
+				srv.Close()
+			}
+		})
+	}
+	serving.Wait()
+	s.backends.keep(nil)
+	return err
+}
+
+func newServer(ident Identifier, record func(Record)) *Server {
+	s := &Server{ident: ident, record: record, log: slog.Default(), conns: map[*conn]struct{}{}, perVNI: map[vpc.VNI]int{}}
+	s.state.Store(&state{})
+	return s
+}
+
+// configure swaps the state and closes what came through endpoints that are gone.
+func (s *Server) configure(c Config) {
+	now := compile(c, s.state.Load(), &s.backends, s.log)
+	s.state.Store(now)
+	s.mu.Lock()
+	var gone []*conn
+	for c := range s.conns {
+		if now.endpoint(c.id) == nil {
+			gone = append(gone, c)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range gone {
+		c.Close()
+	}
+}
+
+// conn is a client's connection and who the client is.
+type conn struct {
+	net.Conn
+	id     Identity
+	server *Server
+	closed sync.Once
+}
+
+func (c *conn) Close() error {
+	err := c.Conn.Close()
+	c.closed.Do(func() {
+		s := c.server
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.conns, c)
+		if s.perVNI[c.id.VNI]--; s.perVNI[c.id.VNI] == 0 {
+			delete(s.perVNI, c.id.VNI)
+		}
+	})
+	return err
+}
+
+// listener accepts connections of known clients only.
+type listener struct {
+	net.Listener
+	server *Server
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		raw, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if c := l.server.admit(raw); c != nil {
+			return c, nil
+		}
+		raw.Close()
+	}
+}
+
+// admit identifies a connection; nil refuses it.
+func (s *Server) admit(raw net.Conn) *conn {
+	id, err := s.ident.Identify(addrPort(raw.RemoteAddr()), addrPort(raw.LocalAddr()), unix.IPPROTO_TCP)
+	if err != nil {
+		s.log.Debug("connection from nobody we know", "remote", raw.RemoteAddr(), "error", err)
+		return nil
+	}
+	c := &conn{Conn: raw, id: id, server: s}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// Under the lock, so that configure either sees the connection or has
+	// stored the state before.
+	if s.state.Load().endpoint(id) == nil {
+		return nil
+	}
+	if len(s.conns) >= maxConns || s.perVNI[id.VNI] >= maxConnsPerVNI {
+		s.log.Warn("too many connections", "vni", id.VNI)
+		return nil
+	}
+	s.conns[c] = struct{}{}
+	s.perVNI[id.VNI]++
+	return c
+}
+
+type connKey struct{}
+
+// withConn gives a request its connection.
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	var ap netip.AddrPort
+	if t, ok := a.(*net.TCPAddr); ok {
+		ap = t.AddrPort()
+	} else {
+		ap, _ = netip.ParseAddrPort(a.String())
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}

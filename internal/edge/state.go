@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package edge
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"postern.dev/postern/internal/desired"
+	"postern.dev/postern/internal/policy"
+	"postern.dev/postern/internal/vpc"
+)
+
+// state is a compiled Config. It is immutable; requests take the one there is
+// when they begin.
+type state struct {
+	region     string
+	endpoints  map[uint64]*endpoint // by vpc.Num of their ids
+	services   map[string]*service
+	interfaces map[uint64]Interface
+	vpcs       map[vpc.VNI]vpc.VPCID
+	vpcOwners  map[vpc.VNI]vpc.AccountID
+	keys       map[string]vpc.AccountID
+}
+
+// endpoint is an endpoint with its policy parsed.
+type endpoint struct {
+	desired.Endpoint
+	service *service
+	policy  *policy.Policy // nil if the document is unreadable: nothing is allowed
+	badText string         // why
+}
+
+// service is a catalogue service with its backend and certificate ready.
+type service struct {
+	desired.Service
+	backend *backend // nil if it has none
+	cert    *tls.Certificate
+	certIn  Certificate
+}
+
+// endpoint is the one a connection came through, nil if it is gone or if it is
+// not of the client's VPC, which the datapath never lets happen.
+func (s *state) endpoint(id Identity) *endpoint {
+	ep := s.endpoints[id.Endpoint]
+	if ep == nil || ep.VNI != id.VNI {
+		return nil
+	}
+	return ep
+}
+
+// compile makes a state, taking over from the old one what did not change.
+func compile(c Config, old *state, backends *backends, log *slog.Logger) *state {
+	s := &state{
+		region: c.Region, endpoints: map[uint64]*endpoint{}, services: map[string]*service{}, interfaces: c.Interfaces,
+		vpcs: map[vpc.VNI]vpc.VPCID{}, vpcOwners: map[vpc.VNI]vpc.AccountID{}, keys: c.Keys,
+	}
+	for vni, v := range c.VPCs {
+		s.vpcs[vni], s.vpcOwners[vni] = v.ID, v.Owner
+	}
+	used := map[string]bool{}
+	for name, in := range c.Services {
+		svc := &service{Service: in, certIn: c.Certificates[name]}
+		if in.Backend != "" {
+			b, err := backends.get(in.Backend)
+			if err != nil {
+				log.Error("backend cannot be used", "service", name, "error", err)
+			} else {
+				svc.backend = b
+				used[in.Backend] = true
+			}
+		}
+		before := old.services[name]
+		switch {
+		case svc.certIn.CertPEM == "":
+		case before != nil && before.certIn == svc.certIn:
+			svc.cert = before.cert
+		default:
+			cert, err := parseCertificate(name, svc.certIn)
+			if err != nil {
+				log.Error("no TLS for a service", "error", err)
+			}
+			svc.cert = cert
+		}
+		s.services[name] = svc
+	}
+	for id, in := range c.Endpoints {
+		svc := s.services[in.Service]
+		if svc == nil {
+			continue // a customer's service: its packets never come here
+		}
+		ep := &endpoint{Endpoint: in, service: svc}
+		num := vpc.Num(id)
+		if before := old.endpoints[num]; before != nil && before.Policy == in.Policy {
+			ep.policy, ep.badText = before.policy, before.badText
+		} else if in.Policy == "" {
+			_, ep.policy = policy.Default()
+		} else if p, err := policy.Parse([]byte(in.Policy)); err != nil {
+			log.Error("endpoint policy is unreadable, every request is denied", "endpoint", id, "error", err)
+			ep.badText = "the endpoint policy is unreadable: " + err.Error()
+		} else {
+			ep.policy = p
+		}
+		s.endpoints[num] = ep
+	}
+	backends.keep(used)
+	return s
+}
+
+// backend is where a service's requests go.
+type backend struct {
+	scheme, host string
+	transport    *http.Transport
+}
+
+// backends keeps one backend, with its idle connections, for each URL. It is
+// used by one goroutine at a time.
+type backends struct {
+	byURL map[string]*backend
+}
+
+// Times for a backend. Completing a large upload can take S3 minutes before it
+// answers.
+const (
+	backendDial     = 5 * time.Second
+	backendAnswer   = 10 * time.Minute
+	backendContinue = 5 * time.Second
+	backendIdle     = 90 * time.Second
+)
+
+// get makes or finds a backend: http://host:port, https://host:port or unix:/path.
+func (b *backends) get(raw string) (*backend, error) {
+	if have := b.byURL[raw]; have != nil {
+		return have, nil
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("backend %q: %w", raw, err)
+	}
+	d := &net.Dialer{Timeout: backendDial}
+	out := &backend{scheme: u.Scheme, host: u.Host}
+	t := &http.Transport{
+		DialContext:           d.DialContext,
+		TLSHandshakeTimeout:   backendDial,
+		DisableCompression:    true, // nothing may change what the client asked for
+		MaxIdleConns:          256,
+		MaxIdleConnsPerHost:   256,
+		IdleConnTimeout:       backendIdle,
+		ResponseHeaderTimeout: backendAnswer,
+		ExpectContinueTimeout: backendContinue,
+		Protocols:             http1(),
+	}
+	switch {
+	case u.Scheme == "unix" && u.Path != "" && u.Host == "":
+		path := u.Path
+		out.scheme, out.host = "http", "backend"
+		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", path) }
+	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && (u.Path == "" || u.Path == "/") && u.RawQuery == "":
+	default:
+		return nil, fmt.Errorf("backend %q: write http://host:port, https://host:port or unix:/path", raw)
+	}
+	out.transport = t
+	if b.byURL == nil {
+		b.byURL = map[string]*backend{}
+	}
+	b.byURL[raw] = out
+	return out, nil
+}
+
+// keep forgets all backends but these. Requests on their way end in peace.
+func (b *backends) keep(used map[string]bool) {
+	for raw, have := range b.byURL {
+		if !used[raw] {
+			delete(b.byURL, raw)
+			have.transport.CloseIdleConnections()
+		}
+	}
+}
+
+// http1 is the only version spoken on either side: what is signed is an
+// HTTP/1.1 request.
+func http1() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	return p
+}

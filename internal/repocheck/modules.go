@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package repocheck
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Linked is one module that ends up in a binary, with what its licence files
+// say.
+type Linked struct {
+	Path, Version string
+	Licences      []string // SPDX identifiers, sorted
+	Notice        bool     // it has a NOTICE file, which binary releases must carry
+}
+
+// Binaries are the programs whose modules are checked: the directory of their
+// Go module and the package in it.
+var Binaries = []struct{ Name, Dir, Package string }{
+	{"postern", ".", "./cmd/postern"},
+	{"postern-s3", "backends/s3", "."},
+}
+
+// Allowed are the licences that fit a program under Apache-2.0.
+var Allowed = []string{"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MPL-2.0"}
+
+// LinkedModules lists the modules that a package in dir links in, without
+// those of its tests. It asks the go command, which reads the module cache.
+func LinkedModules(dir, pkg string) ([]Linked, error) {
+	cmd := exec.Command("go", "list", "-deps", "-json=Module", pkg)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list in %s: %w: %s", dir, err, strings.TrimSpace(stderr.String()))
+	}
+	found := map[string]Linked{}
+	dec := json.NewDecoder(bytes.NewReader(out))
+	for {
+		var p struct {
+			Module *struct {
+				Path, Version, Dir string
+				Main               bool
+			}
+		}
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return nil, fmt.Errorf("read what go list says: %w", err)
+		}
+		m := p.Module
+		if m == nil || m.Main {
+			continue
+		}
+		if _, ok := found[m.Path]; ok {
+			continue
+		}
+		l, err := readLicences(m.Dir)
+		if err != nil {
+			return nil, fmt.Errorf("licence of %s %s: %w", m.Path, m.Version, err)
+		}
+		l.Path, l.Version = m.Path, m.Version
+		found[m.Path] = l
+	}
+	var all []Linked
+	for _, l := range found {
+		all = append(all, l)
+	}
+	slices.SortFunc(all, func(a, b Linked) int { return strings.Compare(a.Path, b.Path) })
+	return all, nil
+}
+
+// readLicences reads the licence files at the top of a module.
+func readLicences(dir string) (Linked, error) {
+	var l Linked
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return l, fmt.Errorf("open the module: %w", err)
+	}
+	for _, e := range entries {
+		name := strings.ToUpper(e.Name())
+		if e.IsDir() {
+			continue
+		}
+		if strings.HasPrefix(name, "NOTICE") {
+			l.Notice = true
+		}
+		if !strings.HasPrefix(name, "LICEN") && !strings.HasPrefix(name, "COPYING") && !strings.HasPrefix(name, "UNLICENSE") {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return l, fmt.Errorf("read the licence: %w", err)
+		}
+		ids := Classify(string(text))
+		if len(ids) == 0 {
+			return l, fmt.Errorf("%s is no licence this check knows: read it, then teach Classify", e.Name())
+		}
+		l.Licences = append(l.Licences, ids...)
+	}
+	if len(l.Licences) == 0 {
+		return l, errors.New("no licence file")
+	}
+	slices.Sort(l.Licences)
+	l.Licences = slices.Compact(l.Licences)
+	return l, nil
+}
+
+// Classify names the licences whose words a text contains, as SPDX
+// identifiers. A text it does not know gives none. The GPL family is
+// recognised in order to be refused.
+func Classify(text string) []string {
+	words := strings.Join(strings.Fields(text), " ")
+	lower := strings.ToLower(words)
+	has := func(s string) bool { return strings.Contains(lower, s) }
+	var ids []string
+	add := func(id string) { ids = append(ids, id) }
+	if strings.Contains(words, "GNU AFFERO GENERAL PUBLIC LICENSE") {
+		add("AGPL-3.0")
+	}
+	if strings.Contains(words, "GNU LESSER GENERAL PUBLIC LICENSE") {
+		add("LGPL")
+	}
+	if strings.Contains(words, "GNU GENERAL PUBLIC LICENSE") {
+		add("GPL")
+	}
+	if has("business source license") {
+		add("BUSL")
+	}
+	if has("server side public license") {
+		add("SSPL")
+	}
+	if has("apache license") && (has("version 2.0") || has("apache license, version 2")) {
+		add("Apache-2.0")
+	}
+	if has("mozilla public license") && has("2.0") {
+		add("MPL-2.0")
+	}
+	if has("permission is hereby granted, free of charge, to any person obtaining a copy") {
+		add("MIT")
+	}
+	if has("permission to use, copy, modify, and/or distribute this software for any purpose") ||
+		has("permission to use, copy, modify, and distribute this software for any purpose") {
+		add("ISC")
+	}
+	if has("redistribution and use in source and binary forms") {
+		if has("neither the name") || has("may not be used to endorse") || has("used to endorse or promote products") {
+			add("BSD-3-Clause")
+		} else {
+			add("BSD-2-Clause")
+		}
+	}
+	return ids
+}
+
+// LicenceList renders docs/generated/licences.md for the repository at root.
+func LicenceList(root string) ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteString("<!-- Generated by `make generate`. Do not edit. -->\n" +
+		"# Licences of what the binaries contain\n\n" +
+		"Read from the licence files of the modules that each binary links in, tests left out. A module with several\n" +
+		"licence texts lists them all. Where there is a notice file, a binary release has to carry it; where the licence\n" +
+		"is MPL-2.0, it has to say where that module's source is.\n")
+	for _, bin := range Binaries {
+		mods, err := LinkedModules(filepath.Join(root, bin.Dir), bin.Package)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(&b, "\n## %s\n\n| module | version | licence | notice |\n| --- | --- | --- | --- |\n", bin.Name)
+		for _, m := range mods {
+			notice := ""
+			if m.Notice {
+				notice = "yes"
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", m.Path, m.Version, strings.Join(m.Licences, ", "), notice)
+		}
+	}
+	return b.Bytes(), nil
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resolver
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"postern.dev/postern/internal/vpc"
+)
+
+// Limits per asker and in all.
+const (
+	// packetsPerSecond is AWS's limit for one network interface.
+	packetsPerSecond = 1024
+	// forwardsPerAsker and maxForwards bound queries waiting for an upstream.
+	forwardsPerAsker = 64
+	maxForwards      = 512
+	// streamsPerAsker and maxStreams bound open TCP connections.
+	streamsPerAsker = 16
+	maxStreams      = 1024
+	// maxAskers bounds the table; idle askers are dropped from it first.
+	maxAskers = 1 << 16
+)
+
+// askerKey names an asker's interface by its address.
+type askerKey struct {
+	vni  vpc.VNI
+	addr netip.Addr
+}
+
+// askerState is what one asker is using.
+type askerState struct {
+	tokens   float64
+	refilled time.Time
+	forwards int
+	streams  int
+}
+
+// limiter keeps askers to their share.
+type limiter struct {
+	now func() time.Time
+
+	mu       sync.Mutex
+	askers   map[askerKey]*askerState
+	forwards int
+	streams  int
+}
+
+func newLimiter(now func() time.Time) *limiter {
+	return &limiter{now: now, askers: map[askerKey]*askerState{}}
+}
+
+// state finds or makes an asker's state; nil if the table is full of busy ones.
+// The caller holds mu.
+func (l *limiter) state(k askerKey) *askerState {
+	a := l.askers[k]
+	if a != nil {
+		return a
+	}
+	now := l.now()
+	if len(l.askers) >= maxAskers {
+		for k, a := range l.askers {
+			if a.forwards == 0 && a.streams == 0 && now.Sub(a.refilled) > time.Second {
+				delete(l.askers, k)
+			}
+		}
+		if len(l.askers) >= maxAskers {
+			return nil
+		}
+	}
+	a = &askerState{tokens: packetsPerSecond, refilled: now}
+	l.askers[k] = a
+	return a
+}
+
+// packet takes one packet of the asker's rate.
+func (l *limiter) packet(k askerKey) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.state(k)
+	if a == nil {
+		return false
+	}
+	now := l.now()
+	a.tokens = min(packetsPerSecond, a.tokens+now.Sub(a.refilled).Seconds()*packetsPerSecond)
+	a.refilled = now
+	if a.tokens < 1 {
+		return false
+	}
+	a.tokens--
+	return true
+}
+
+// forward takes one of the asker's places in the queue for upstreams; the
+// caller gives it back with forwarded.
+func (l *limiter) forward(k askerKey) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.state(k)
+	if a == nil || l.forwards >= maxForwards || a.forwards >= forwardsPerAsker {
+		return false
+	}
+	l.forwards++
+	a.forwards++
+	return true
+}
+
+func (l *limiter) forwarded(k askerKey) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forwards--
+	l.askers[k].forwards--
+}
+
+// stream takes a place for a TCP connection; the caller gives it back with closed.
+func (l *limiter) stream(k askerKey) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.state(k)
+	if a == nil || l.streams >= maxStreams || a.streams >= streamsPerAsker {
+		return false
+	}
+	l.streams++
+	a.streams++
+	return true
+}
+
+func (l *limiter) closed(k askerKey) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.streams--
+	l.askers[k].streams--
+}

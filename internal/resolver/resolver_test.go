@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resolver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"go.uber.org/goleak"
+
+	"postern.dev/postern/internal/desired"
+	"postern.dev/postern/internal/vpc"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	vniA = vpc.FirstVNI
+	vniB = vpc.FirstVNI + 1
+	vniC = vpc.FirstVNI + 2 // has DNS switched off
+)
+
+func addrs(s ...string) []netip.Addr {
+	var out []netip.Addr
+	for _, a := range s {
+		out = append(out, netip.MustParseAddr(a))
+	}
+	return out
+}
+
+var testVPCs = map[vpc.VNI]desired.VPC{
+	vniA: {
+		DNS: true, CIDRs: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")},
+		PrivateZones: []string{"s3.us-east-1.amazonaws.com", "Corp.Example.", "deep.corp.example"},
+		Records: []desired.Record{
+			{Name: "s3.us-east-1.amazonaws.com", Addrs: addrs("10.0.1.10", "10.0.2.10", "10.0.3.10"), TTL: 60},
+			{Name: "*.s3.us-east-1.amazonaws.com", Addrs: addrs("10.0.1.10"), TTL: 60},
+			{Name: "pay.corp.example", CNAME: "vpce-1.svc.us-east-1.vpce.amazonaws.com", TTL: 60},
+			{Name: "out.corp.example", CNAME: "www.outside.test", TTL: 60},
+			{Name: "loop1.corp.example", CNAME: "loop2.corp.example", TTL: 60},
+			{Name: "loop2.corp.example", CNAME: "loop1.corp.example", TTL: 60},
+			{Name: "dangling.corp.example", CNAME: "missing.corp.example", TTL: 60},
+			{Name: "a.b.c.corp.example", Addrs: addrs("10.0.0.1"), TTL: 60},
+			{Name: "*.wild.corp.example", Addrs: addrs("10.0.0.2"), TTL: 60},
+			{Name: "exact.wild.corp.example", Addrs: addrs("10.0.0.3"), TTL: 60},
+			{Name: "x.deep.corp.example", Addrs: addrs("10.0.0.4", "2001:db8::4"), TTL: 60},
+			{Name: "vpce-1.svc.us-east-1.vpce.amazonaws.com", Addrs: addrs("10.0.9.9"), TTL: 60},
+			{Name: "5.0.0.10.in-addr.arpa", PTR: "ip-10-0-0-5.ec2.internal", TTL: 60},
+		},
+	},
+	vniB: {DNS: true, Records: []desired.Record{{Name: "s3.us-east-1.amazonaws.com", Addrs: addrs("203.0.113.7"), TTL: 300}}},
+	vniC: {DNS: false, Records: []desired.Record{{Name: "s3.us-east-1.amazonaws.com", Addrs: addrs("203.0.113.7"), TTL: 300}}},
+}
+
+// bench is a resolver on loopback whose askers are in the VPC it is told.
+type bench struct {
+	t        *testing.T
+	r        *Resolver
+	udp, tcp string
+	vni      atomic.Uint32 // 0 is nobody
+}
+
+func newBench(t *testing.T, upstreams ...string) *bench {
+	b := &bench{t: t}
+	b.vni.Store(uint32(vniA))
+	v := Compile(testVPCs)
+	b.r = New(Options{
+		Identify: func(remote, local netip.AddrPort, proto int) (Asker, error) {
+			if !remote.Addr().IsLoopback() || local.Port() == 0 || proto != 6 && proto != 17 {
+				t.Errorf("identify %v %v %d", remote, local, proto)
+			}
+			vni := vpc.VNI(b.vni.Load())
+			if vni == 0 {
+				return Asker{}, errors.New("nobody")
+			}
+			return Asker{VNI: vni, Client: netip.MustParseAddrPort("10.0.0.5:1000")}, nil
+		},
+		View:      func() *View { return v },
+		Upstreams: func() []string { return upstreams },
+	})
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.udp, b.tcp = pc.LocalAddr().String(), l.Addr().String()
+	ended := make(chan error, 2)
+	go func() { ended <- b.r.ServePacket(pc) }()
+	go func() { ended <- b.r.ServeListener(l) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := b.r.Shutdown(ctx); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		for range 2 {
+			if err := <-ended; err != nil {
+				t.Errorf("serve: %v", err)
+			}
+		}
+	})
+	return b
+}
+
+func (b *bench) exchange(network string, q *dns.Msg) *dns.Msg {
+	b.t.Helper()
+	c := &dns.Client{Net: network, Timeout: 10 * time.Second}
+	to := b.udp
+	if network == "tcp" {
+		to = b.tcp
+	}
+	m, _, err := c.Exchange(q, to)
+	if err != nil {
+		b.t.Fatalf("%v over %s: %v", q.Question, network, err)
+	}
+	return m
+}
+
+func (b *bench) ask(name string, qtype uint16) *dns.Msg {
+	b.t.Helper()
+	return b.exchange("udp", new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype))
+}
+
+// show writes an answer in one line.
+func show(m *dns.Msg) string {
+	var out []string
+	for _, rr := range m.Answer {
+		f := strings.Fields(rr.String())
+		out = append(out, f[3]+" "+f[4])
+	}
+	s := dns.RcodeToString[m.Rcode] + " " + strings.Join(out, ", ")
+	for _, rr := range m.Ns {
+		if rr.Header().Rrtype == dns.TypeSOA {
+			s += " soa " + rr.Header().Name
+		}
+	}
+	return strings.TrimSpace(s)
+}
+
+func TestAnswersFromTheView(t *testing.T) {
+	b := newBench(t)
+	for _, tc := range []struct {
+		name  string
+		qtype uint16
+		want  string
+	}{
+		{"bucket.s3.us-east-1.amazonaws.com", dns.TypeA, "NOERROR A 10.0.1.10"},
+		{"a.b.S3.us-EAST-1.amazonaws.com", dns.TypeA, "NOERROR A 10.0.1.10"},
+		{"s3.us-east-1.amazonaws.com", dns.TypeAAAA, "NOERROR soa s3.us-east-1.amazonaws.com."},
+		{"s3.us-east-1.amazonaws.com", dns.TypeSOA, "NOERROR SOA s3.us-east-1.amazonaws.com."},
+		{"nothing.corp.example", dns.TypeA, "NXDOMAIN soa corp.example."},
+		{"corp.example", dns.TypeA, "NOERROR soa corp.example."},
+		{"b.c.corp.example", dns.TypeA, "NOERROR soa corp.example."},
+		{"x.b.c.corp.example", dns.TypeA, "NXDOMAIN soa corp.example."},
+		{"y.wild.corp.example", dns.TypeA, "NOERROR A 10.0.0.2"},
+		{"exact.wild.corp.example", dns.TypeA, "NOERROR A 10.0.0.3"},
+		{"below.exact.wild.corp.example", dns.TypeA, "NXDOMAIN soa corp.example."},
+		{"x.deep.corp.example", dns.TypeAAAA, "NOERROR AAAA 2001:db8::4"},
+		{"z.deep.corp.example", dns.TypeA, "NXDOMAIN soa deep.corp.example."},
+		{"pay.corp.example", dns.TypeA, "NOERROR CNAME vpce-1.svc.us-east-1.vpce.amazonaws.com., A 10.0.9.9"},
+		{"pay.corp.example", dns.TypeCNAME, "NOERROR CNAME vpce-1.svc.us-east-1.vpce.amazonaws.com."},
+		{"dangling.corp.example", dns.TypeA, "NXDOMAIN CNAME missing.corp.example. soa corp.example."},
+		{"loop1.corp.example", dns.TypeA, "SERVFAIL"},
+		{"vpce-1.svc.us-east-1.vpce.amazonaws.com", dns.TypeAAAA, "NOERROR soa vpce-1.svc.us-east-1.vpce.amazonaws.com."},
+		{"5.0.0.10.in-addr.arpa", dns.TypePTR, "NOERROR PTR ip-10-0-0-5.ec2.internal."},
+		{"6.0.0.10.in-addr.arpa", dns.TypePTR, "NXDOMAIN soa 6.0.0.10.in-addr.arpa."},
+		{"0.0.10.in-addr.arpa", dns.TypePTR, "NOERROR soa 0.0.10.in-addr.arpa."},
+		{"9.100.51.198.in-addr.arpa", dns.TypePTR, "NXDOMAIN soa 9.100.51.198.in-addr.arpa."},
+		{"9.113.0.203.in-addr.arpa", dns.TypePTR, "SERVFAIL"}, // would be forwarded
+		{"www.outside.test", dns.TypeA, "SERVFAIL"},
+	} {
+		if got := show(b.ask(tc.name, tc.qtype)); got != tc.want {
+			t.Errorf("%s %s:\n got %s\nwant %s", tc.name, dns.TypeToString[tc.qtype], got, tc.want)
+		}
+	}
+	if m := b.ask("bucket.s3.us-east-1.amazonaws.com", dns.TypeA); !m.Authoritative || !m.RecursionAvailable {
+		t.Errorf("flags %+v", m.MsgHdr)
+	}
+	if m := b.ask("s3.us-east-1.amazonaws.com", dns.TypeANY); len(m.Answer) != 1 || m.Answer[0].Header().Rrtype != dns.TypeHINFO {
+		t.Errorf("ANY: %v", m)
+	}
+	if m := b.ask("BuCkEt.s3.us-east-1.amazonaws.com", dns.TypeA); m.Question[0].Name != "BuCkEt.s3.us-east-1.amazonaws.com." || m.Answer[0].Header().Name != m.Question[0].Name {
+		t.Errorf("letter case is not kept: %v", m)
+	}
+	b.vni.Store(uint32(vniB))
+	if got := show(b.ask("s3.us-east-1.amazonaws.com", dns.TypeA)); got != "NOERROR A 203.0.113.7" {
+		t.Errorf("another VPC: %s", got)
+	}
+	if got := show(b.ask("pay.corp.example", dns.TypeA)); got != "SERVFAIL" {
+		t.Errorf("another VPC sees a private name: %s", got)
+	}
+}
+
+func TestAddressesRotate(t *testing.T) {
+	b := newBench(t)
+	first := map[string]int{}
+	for range 100 {
+		m := b.ask("s3.us-east-1.amazonaws.com", dns.TypeA)
+		if len(m.Answer) != 3 {
+			t.Fatalf("%v", m)
+		}
+		first[m.Answer[0].(*dns.A).A.String()]++
+	}
+	if len(first) != 3 {
+		t.Errorf("first of 100 answers: %v", first)
+	}
+}
+
+func TestWhoGetsNoAnswer(t *testing.T) {
+	b := newBench(t)
+	marker := new(dns.Msg).SetQuestion("vpce-1.svc.us-east-1.vpce.amazonaws.com.", dns.TypeA)
+	c, err := net.Dial("udp", b.udp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	conn := &dns.Conn{Conn: c}
+	// Queries are answered in order, so the answer to a last good one shows
+	// that those before it got none.
+	silent := func(what string, send func()) {
+		t.Helper()
+		send()
+		b.vni.Store(uint32(vniA))
+		marker.Id = dns.Id()
+		if err := conn.WriteMsg(marker); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := conn.ReadMsg(); err != nil || m.Id != marker.Id {
+			t.Errorf("%s got an answer: %v %v", what, m, err)
+		}
+	}
+	as := func(vni vpc.VNI) func() {
+		return func() {
+			before := b.r.seen.Load()
+			b.vni.Store(uint32(vni))
+			conn.WriteMsg(new(dns.Msg).SetQuestion("s3.us-east-1.amazonaws.com.", dns.TypeA))
+			for b.r.seen.Load() == before {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}
+	silent("an unknown asker", as(0))
+	silent("a VPC without DNS", as(vniC))
+	silent("a VPC that is not here", as(vpc.FirstVNI+99))
+	silent("an answer", func() {
+		conn.WriteMsg(new(dns.Msg).SetReply(new(dns.Msg).SetQuestion("corp.example.", dns.TypeA)))
+	})
+	silent("a short packet", func() { c.Write([]byte{1, 2, 3}) })
+}
+
+func TestBadQueriesAreRefusedByCode(t *testing.T) {
+	b := newBench(t)
+	query := func(change func(*dns.Msg)) *dns.Msg {
+		q := new(dns.Msg).SetQuestion("s3.us-east-1.amazonaws.com.", dns.TypeA)
+		change(q)
+		return q
+	}
+	for name, tc := range map[string]struct {
+		q    *dns.Msg
+		want int
+	}{
+		"update":         {query(func(m *dns.Msg) { m.Opcode = dns.OpcodeUpdate }), dns.RcodeNotImplemented},
+		"chaos":          {query(func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS }), dns.RcodeRefused},
+		"transfer":       {query(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeAXFR }), dns.RcodeRefused},
+		"two questions":  {query(func(m *dns.Msg) { m.Question = append(m.Question, m.Question[0]) }), dns.RcodeFormatError},
+		"no question":    {query(func(m *dns.Msg) { m.Question = nil }), dns.RcodeFormatError},
+		"EDNS version 1": {query(func(m *dns.Msg) { m.SetEdns0(1232, false); m.IsEdns0().SetVersion(1) }), dns.RcodeBadVers},
+		"not recursive":  {query(func(m *dns.Msg) { m.Question[0].Name = "outside.test."; m.RecursionDesired = false }), dns.RcodeRefused},
+	} {
+		if m := b.exchange("udp", tc.q); m.Rcode != tc.want || len(m.Answer) > 0 {
+			t.Errorf("%s: %v", name, m)
+		}
+	}
+	raw, err := query(func(*dns.Msg) {}).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reply, _ := b.r.handle(raw[:len(raw)-3], Asker{VNI: vniA}, false)
+	m := new(dns.Msg)
+	if err := m.Unpack(reply); err != nil || m.Rcode != dns.RcodeFormatError || len(reply) != headerBytes {
+		t.Errorf("a cut query: %v %v", m, err)
+	}
+}
+
+func TestSizeIsWhatTheAskerCanTake(t *testing.T) {
+	vpcs := map[vpc.VNI]desired.VPC{vniA: {DNS: true}}
+	v := vpcs[vniA]
+	rec := desired.Record{Name: "many.test", TTL: 60}
+	for i := range 200 {
+		rec.Addrs = append(rec.Addrs, netip.AddrFrom4([4]byte{10, 0, 1, byte(i)}))
+	}
+	v.Records = []desired.Record{rec}
+	vpcs[vniA] = v
+	view := Compile(vpcs)
+	r := New(Options{View: func() *View { return view }})
+	defer r.Shutdown(context.Background())
+	for _, tc := range []struct {
+		edns  uint16
+		tcp   bool
+		limit int
+	}{{0, false, 512}, {100, false, 512}, {900, false, 900}, {65535, false, 1232}, {0, true, 65535}} {
+		q := new(dns.Msg).SetQuestion("many.test.", dns.TypeA)
+		if tc.edns > 0 {
+			q.SetEdns0(tc.edns, false)
+		}
+		raw, _ := q.Pack()
+		reply, _ := r.handle(raw, Asker{VNI: vniA}, tc.tcp)
+		m := new(dns.Msg)
+		if err := m.Unpack(reply); err != nil {
+			t.Fatal(err)
+		}
+		if len(reply) > tc.limit || m.Truncated == tc.tcp || tc.tcp && len(m.Answer) != 200 || !tc.tcp && len(reply) < tc.limit*3/4 {
+			t.Errorf("EDNS %d, TCP %t: %d bytes, %d records, TC %t", tc.edns, tc.tcp, len(reply), len(m.Answer), m.Truncated)
+		}
+		if (m.IsEdns0() != nil) != (tc.edns > 0) {
+			t.Errorf("EDNS %d: OPT %v", tc.edns, m.IsEdns0())
+		}
+	}
+}
+
+func TestStreamAnswersSeveralQueries(t *testing.T) {
+	b := newBench(t)
+	c, err := dns.Dial("tcp", b.tcp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	for i := range 3 {
+		q := new(dns.Msg).SetQuestion("pay.corp.example.", dns.TypeA)
+		if err := c.WriteMsg(q); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := c.ReadMsg(); err != nil || m.Id != q.Id || len(m.Answer) != 2 {
+			t.Fatalf("query %d: %v %v", i, m, err)
+		}
+	}
+}
+
+func TestRateIsLimitedPerAsker(t *testing.T) {
+	now := time.Unix(1000, 0)
+	l := newLimiter(func() time.Time { return now })
+	a := askerKey{vniA, netip.MustParseAddr("10.0.0.1")}
+	other := askerKey{vniB, a.addr}
+	passed := 0
+	for range 5000 {
+		if l.packet(a) {
+			passed++
+		}
+	}
+	if passed != packetsPerSecond {
+		t.Errorf("%d packets in no time, want %d", passed, packetsPerSecond)
+	}
+	if !l.packet(other) {
+		t.Error("the same address in another VPC is held back")
+	}
+	now = now.Add(500 * time.Millisecond)
+	passed = 0
+	for range 5000 {
+		if l.packet(a) {
+			passed++
+		}
+	}
+	if passed != packetsPerSecond/2 {
+		t.Errorf("%d packets after half a second, want %d", passed, packetsPerSecond/2)
+	}
+	for i := range forwardsPerAsker {
+		if !l.forward(a) {
+			t.Fatalf("forward %d refused", i)
+		}
+	}
+	if l.forward(a) || !l.forward(other) {
+		t.Error("forwards are not counted by asker")
+	}
+	l.forwarded(a)
+	if !l.forward(a) {
+		t.Error("a place that was given back is not free")
+	}
+	for i := range maxAskers + 10 {
+		l.packet(askerKey{vniA, netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)})})
+	}
+	if len(l.askers) > maxAskers {
+		t.Errorf("%d askers are remembered", len(l.askers))
+	}
+}
+
+func FuzzQuery(f *testing.F) {
+	q := new(dns.Msg).SetQuestion("bucket.s3.us-east-1.amazonaws.com.", dns.TypeA)
+	q.SetEdns0(4096, true)
+	raw, _ := q.Pack()
+	f.Add(raw)
+	f.Add([]byte(fmt.Sprintf("%012d", 0)))
+	view := Compile(testVPCs)
+	r := New(Options{View: func() *View { return view }})
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		reply, later := r.handle(raw, Asker{VNI: vniA}, false)
+		if later != nil {
+			t.Fatal("forwarded without upstreams")
+		}
+		if len(reply) > udpPayload {
+			t.Fatalf("%d bytes", len(reply))
+		}
+		if reply != nil && new(dns.Msg).Unpack(reply) != nil {
+			t.Fatal("the reply cannot be read")
+		}
+	})
+}
