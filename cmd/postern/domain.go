@@ -39,7 +39,11 @@ func newDomainVerifyCommand(o *options) *cobra.Command {
 			}
 			cl := newClient(o)
 			defer cl.Close()
-			return serverError(o, cl.VerifyDomain(c.Context(), admin.Domain{Account: account, Domain: args[0]}))
+			if err := cl.VerifyDomain(c.Context(), admin.Domain{Account: account, Domain: args[0]}); err != nil {
+				return serverError(o, err)
+			}
+			fmt.Fprintf(c.ErrOrStderr(), "%s may use %s and the names below it\n", account, args[0])
+			return nil
 		},
 	}
 	c.Flags().StringVar(&account, "account", "", "name or id of the account")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,7 +67,7 @@ type dropAnswer struct {
 	Packets   uint64    `json:"packets"`
 	Bytes     uint64    `json:"bytes"`
 	Last      time.Time `json:"last"`
-	Protocol  string    `json:"protocol"` // of the last packet, as are:
+	Protocol  string    `json:"protocol"` // of the last packet, "" if it was not IP; as are:
 	Source    string    `json:"source"`
 	Dest      string    `json:"destination"`
 }
@@ -92,6 +93,9 @@ func runDrops(ctx context.Context, o *options, in dropsInput, now time.Time, out
 	return dropTable(answers, now).write(out)
 }
 
+// reasonARP is the reason of dropped ARP packets.
+const reasonARP = "arp"
+
 // dropAnswers names what was counted and leaves out what was not asked for.
 func dropAnswers(list []datapath.Drop, n numbers, in dropsInput, now time.Time) []dropAnswer {
 	out := []dropAnswer{}
@@ -103,6 +107,12 @@ func dropAnswers(list []datapath.Drop, n numbers, in dropsInput, now time.Time) 
 		}
 		if d.Protocol != vpc.TCP && d.Protocol != vpc.UDP {
 			a.Source, a.Dest = d.Source.Addr().String(), d.Dest.Addr().String()
+		}
+		if d.Protocol == 0 { // not read as IP: ARP, or a frame that says nothing
+			a.Protocol = ""
+			if d.Reason.Name == reasonARP {
+				a.Protocol = "arp"
+			}
 		}
 		if in.iface != "" && in.iface != a.Interface && in.iface != a.Instance {
 			continue
@@ -119,7 +129,7 @@ func dropTable(list []dropAnswer, now time.Time) *table {
 	t := newTable("LAST", "INTERFACE", "NAME", "REASON", "PACKETS", "LAST PACKET")
 	for _, a := range list {
 		t.row(ago(now, a.Last), a.Interface, a.Name, a.Reason, strconv.FormatUint(a.Packets, 10),
-			fmt.Sprintf("%s %s > %s", a.Protocol, a.Source, a.Dest))
+			strings.TrimSpace(fmt.Sprintf("%s %s > %s", a.Protocol, a.Source, a.Dest)))
 	}
 	return t
 }

@@ -158,7 +158,7 @@ func workloadNamespace(info admin.Info, w admin.Workload) (string, error) {
 // caVariables tell the common TLS clients which certificates to trust.
 var caVariables = []string{
 	"SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO",
-	"PIP_CERT", "CARGO_HTTP_CAINFO", "DENO_CERT",
+	"PIP_CERT", "CARGO_HTTP_CAINFO", "DENO_CERT", "HTTPLIB2_CA_CERTS", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "NIX_SSL_CERT_FILE",
 }
 
 // workloadEnv is base as a workload needs it; key may be nil.

@@ -51,8 +51,10 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 			return err
 		}
 	}
+	hosts := control.NewHosts()
+	hosts.GoneAfter = 10 * time.Second
 	c := control.New(control.Config{
-		Store: st, Hosts: control.NewHosts(), Now: time.Now, Random: rand.Reader, Log: log, LocalHost: host,
+		Store: st, Hosts: hosts, Now: time.Now, Random: rand.Reader, Log: log, LocalHost: host,
 	})
 	if err := seed(ctx, c, cfg, host); err != nil {
 		return err
@@ -81,9 +83,14 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 			}
 		})
 	}
-	start("endpoint life cycle", c.RunEndpointLifecycle)
-	start("instance life cycle", c.RunInstanceLifecycle)
-	start("load balancer life cycle", c.RunBalancerLifecycle)
+	// What becomes available waits for the host's word, so the life cycles
+	// start when it has been heard.
+	begin := func() {
+		start("endpoint life cycle", c.RunEndpointLifecycle)
+		start("instance life cycle", c.RunInstanceLifecycle)
+		start("load balancer life cycle", c.RunBalancerLifecycle)
+		ready()
+	}
 	accounts := &accountsFile{path: p.s3Accounts()}
 	if err := accounts.write(st.Snapshot()); err != nil {
 		return err
@@ -129,10 +136,10 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 			Log:      log,
 		}).Handler())
 		start("first report of the host", func(ctx context.Context) error {
-			return awaitHost(ctx, c, host, ready)
+			return awaitHost(ctx, c, host, begin)
 		})
 	} else {
-		ready()
+		begin()
 	}
 	select {
 	case <-ctx.Done():

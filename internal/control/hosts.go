@@ -26,6 +26,10 @@ type HostStatus struct {
 // applied. It is status, not state: it is empty after a start and filled by
 // the hosts' own reports.
 type Hosts struct {
+	// GoneAfter is how long a host whose stream ended still counts as live: a
+	// restart of its agent is no reason to stop waiting for it. Set it before use.
+	GoneAfter time.Duration
+
 	mu      sync.Mutex
 	hosts   map[vpc.HostID]HostStatus // guarded by mu
 	changed chan struct{}             // closed and replaced at each change; guarded by mu
@@ -42,10 +46,22 @@ func (h *Hosts) Report(s HostStatus) {
 	h.set(s.Host, func(HostStatus) HostStatus { return s })
 }
 
-// Gone records that a host's stream ended. It keeps carrying packets, and
-// nobody waits for it.
+// Gone records that a host's stream ended. It keeps carrying packets; if it
+// does not report again within GoneAfter, nobody waits for it any longer.
 func (h *Hosts) Gone(id vpc.HostID) {
-	h.set(id, func(s HostStatus) HostStatus { s.Live = false; return s })
+	m, _ := h.Status()
+	last := m[id].Seen
+	gone := func() {
+		h.set(id, func(s HostStatus) HostStatus {
+			s.Live = s.Live && !s.Seen.Equal(last)
+			return s
+		})
+	}
+	if h.GoneAfter == 0 {
+		gone()
+		return
+	}
+	time.AfterFunc(h.GoneAfter, gone)
 }
 
 func (h *Hosts) set(id vpc.HostID, f func(HostStatus) HostStatus) {

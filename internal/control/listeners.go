@@ -39,19 +39,15 @@ func (c *Control) CreateListener(ctx context.Context, caller Caller, in CreateLi
 			ARN:   vpc.ARN(RegionOf(tx).ARN(elbService, caller.Account, "listener/net/"+lb.Name+"/"+lb.Suffix+"/"+suffix)),
 			Owner: caller.Account, Balancer: lb.ARN, Protocol: in.Protocol, Port: in.Port, TargetGroup: in.TargetGroup, Tags: in.Tags,
 		}
-		if err := checkListener(tx, caller, lb, l); err != nil {
-			return err
-		}
 		arn = l.ARN
-		tx.Put(l)
-		return nil
+		return putListener(tx, caller, lb, l)
 	})
 	return arn, err
 }
 
-// checkListener refuses a listener that does not fit its load balancer, the
-// other listeners or its target group.
-func checkListener(tx *store.Tx, caller Caller, lb *vpc.LoadBalancer, l *vpc.Listener) error {
+// putListener writes a listener, or refuses one that does not fit its load
+// balancer, the other listeners or its target group.
+func putListener(tx *store.Tx, caller Caller, lb *vpc.LoadBalancer, l *vpc.Listener) error {
 	if l.Port < 1 || l.Port > 65535 {
 		return vpc.Errorf(vpc.Invalid, "Port", "", "Port '%d' must be from 1 to 65535", l.Port)
 	}
@@ -77,6 +73,10 @@ func checkListener(tx *store.Tx, caller Caller, lb *vpc.LoadBalancer, l *vpc.Lis
 	}
 	// Two calls that give the group to two balancers must not both win.
 	tx.Touch(g)
+	tx.Put(l)
+	if balancerTargets(tx, lb.ARN) > MaxTargetsPerBalancer {
+		return tooManyTargets()
+	}
 	return nil
 }
 
@@ -104,10 +104,9 @@ func (c *Control) ModifyListener(ctx context.Context, caller Caller, arn vpc.ARN
 		if in.TargetGroup != "" {
 			l.TargetGroup = in.TargetGroup
 		}
-		if err := checkListener(tx, caller, lb, l); err != nil {
+		if err := putListener(tx, caller, lb, l); err != nil {
 			return err
 		}
-		tx.Put(l)
 		if before != l.TargetGroup {
 			leftAlone(tx, before)
 		}

@@ -26,7 +26,7 @@ const (
 	MaxBalancers            = 50
 	MaxListenersPerBalancer = 50
 	MaxTargetGroups         = 3000
-	MaxTargetsPerGroup      = 500
+	MaxTargetsPerBalancer   = 500
 )
 
 // elbService is the service in the ARNs of load balancing.

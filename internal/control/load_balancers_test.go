@@ -413,3 +413,30 @@ func TestELBTagsAreAddedAndRemovedTogether(t *testing.T) {
 		}
 	}
 }
+
+func TestABalancerHasSoManyTargetsThatItCanBeDeleted(t *testing.T) {
+	w := newWorkloads(t)
+	lb := w.balancer("one", w.a)
+	full := w.targetGroup("full", "ip")
+	var targets []control.TargetInput
+	var reports []control.HealthReport
+	for port := 1; port <= control.MaxTargetsPerBalancer; port++ {
+		targets = append(targets, control.TargetInput{ID: "10.0.1.9", Port: port})
+		reports = append(reports, control.HealthReport{Group: full, Target: "10.0.1.9", Port: port, Healthy: true})
+	}
+	w.wants("one too many", w.RegisterTargets(w.ctx, me, full, append(slices.Clone(targets), control.TargetInput{ID: "10.0.1.10"})), vpc.Limit)
+	w.wants("as many as there may be", w.RegisterTargets(w.ctx, me, full, targets), "")
+	w.listener(lb, full, 80)
+	w.wants("their health", w.ReportHealth(w.ctx, reports), "")
+	more := w.targetGroup("more", "ip")
+	l := w.listener(lb, more, 81)
+	w.wants("more by another group", w.RegisterTargets(w.ctx, me, more, targets[:1]), vpc.Limit)
+	w.wants("the listener goes", w.DeleteListener(w.ctx, me, l), "")
+	w.wants("more in an unused group", w.RegisterTargets(w.ctx, me, more, targets[:1]), "")
+	_, err := w.CreateListener(w.ctx, me, control.CreateListenerInput{Balancer: lb, Protocol: "TCP", Port: 81, TargetGroup: more})
+	w.wants("more by a listener", err, vpc.Limit)
+	w.wants("delete", w.DeleteBalancer(w.ctx, me, lb), "")
+	for range vpc.All[vpc.Health](w.View()) {
+		t.Fatal("health of nobody's targets is left")
+	}
+}

@@ -36,8 +36,12 @@ func (in CheckInput) apply(h vpc.HealthCheck) (vpc.HealthCheck, error) {
 		if h.Path == "" {
 			h.Path, h.Matcher = "/", "200-399"
 		}
-		set(&h.Path, in.Path)
-		set(&h.Matcher, in.Matcher)
+		if in.Path != nil && *in.Path != "" {
+			h.Path = *in.Path
+		}
+		if in.Matcher != nil && *in.Matcher != "" {
+			h.Matcher = *in.Matcher
+		}
 	case "TCP":
 		if in.Path != nil && *in.Path != "" || in.Matcher != nil && *in.Matcher != "" {
 			return h, badCheck("Health check path and matcher are not supported for health checks with protocol TCP")
@@ -282,11 +286,34 @@ func (c *Control) RegisterTargets(ctx context.Context, caller Caller, arn vpc.AR
 				g.Targets[i] = n
 			}
 		}
-		if len(g.Targets) > MaxTargetsPerGroup {
-			return vpc.Errorf(vpc.Limit, "target", "", "The maximum number of targets of a target group has been reached: %d", MaxTargetsPerGroup)
+		if len(g.Targets) > MaxTargetsPerBalancer {
+			return tooManyTargets()
+		}
+		tx.Put(g)
+		for _, lb := range BalancersOf(tx, arn) {
+			if balancerTargets(tx, lb) > MaxTargetsPerBalancer {
+				return tooManyTargets()
+			}
 		}
 		return nil
 	})
+}
+
+func tooManyTargets() error {
+	return vpc.Errorf(vpc.Limit, "target", "", "The maximum number of targets of a load balancer has been reached: %d", MaxTargetsPerBalancer)
+}
+
+// balancerTargets counts the targets of the groups a load balancer forwards to.
+func balancerTargets(v vpc.View, lb vpc.ARN) int {
+	n := 0
+	seen := map[vpc.ARN]bool{}
+	for l := range vpc.By[vpc.Listener](v, vpc.IndexBalancer, lb) {
+		if g, ok := vpc.Get[vpc.TargetGroup](v, l.TargetGroup); ok && !seen[g.ARN] {
+			seen[g.ARN] = true
+			n += len(g.Targets)
+		}
+	}
+	return n
 }
 
 func badTarget(format string, args ...any) error {

@@ -210,8 +210,8 @@ func gracePeriod() error {
 	const membarrierCmdGlobal = 1
 	_, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, membarrierCmdGlobal, 0, 0)
 	if errno == unix.ENOSYS || errno == unix.EINVAL {
-		// a kernel without it, or with nohz_full: wait longer than any
-		// packet takes
+		// sleep: a kernel without the call (or with nohz_full) has no other
+		// way to wait for readers; this is longer than any packet takes
 		time.Sleep(50 * time.Millisecond)
 		return nil
 	}
@@ -232,9 +232,10 @@ func removeMaps(pin string) error {
 }
 
 // Remove unpins everything under pinDir: the programs leave their devices, and
-// maps go when nobody holds them. A directory that does not exist is success.
+// maps go when nobody holds them. pinDir itself stays, since it may be where
+// the file system is mounted. What does not exist is success.
 func Remove(pinDir string) error {
-	for _, d := range []string{linkDir(pinDir), mapDir(pinDir), pinDir} {
+	for _, d := range []string{linkDir(pinDir), mapDir(pinDir)} {
 		if err := os.RemoveAll(d); err != nil {
 			return fmt.Errorf("remove pins: %w", err)
 		}

@@ -544,6 +544,27 @@ func TestBodiesStreamBothWaysAfter100Continue(t *testing.T) {
 	}
 }
 
+func TestAnswerThatBreaksOffIsNotTakenForWhole(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "half")
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	defer srv.Close()
+	b := newBench(t, srv.URL)
+	resp, err := b.client.Do(b.request("GET", testHost, "/data/a", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if got, err := io.ReadAll(resp.Body); err == nil {
+		t.Errorf("the client read %q as if it were all", got)
+	}
+	if rec := b.last(); rec.Status != 200 || rec.BytesOut != 4 {
+		t.Errorf("record %+v", rec)
+	}
+}
+
 func TestBulkDeleteIsJudgedKeyByKeyAndSentUnchanged(t *testing.T) {
 	b := newBench(t, signedBackend(t).URL)
 	b.policy(`{"Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:DeleteObject","Resource":"arn:aws:s3:::data/tmp/*"}]}`)

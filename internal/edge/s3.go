@@ -96,6 +96,11 @@ func classifyS3(r s3Request) (*s3Call, *s3Error) {
 	if call.Claim, err = readClaim(r.Header, q); err != nil {
 		return nil, err
 	}
+	if len(q.inQuery) > 0 && call.Claim.Auth != authQuery {
+		// Only presigning moves headers to the query; elsewhere servers differ
+		// in whether they look there.
+		return nil, denied("x-amz- parameters belong to presigned requests only")
+	}
 	for _, name := range overriding {
 		if r.Header.Get(name) != "" && call.Claim.signs(name) {
 			return nil, refuse("InvalidRequest", "The header %s is not passed on, send the request without it.", name)

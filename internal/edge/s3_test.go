@@ -41,6 +41,7 @@ func headers(lines ...string) http.Header {
 }
 
 func TestEveryRequestHasItsAction(t *testing.T) {
+	const presigned = "&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AK%2F20260101%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-SignedHeaders=host&X-Amz-Signature=00"
 	for _, tc := range []struct {
 		request string // method URI [bucket of the host]
 		headers []string
@@ -85,7 +86,8 @@ func TestEveryRequestHasItsAction(t *testing.T) {
 		{"PUT /data/a?x-id=PutObject", nil, "PutObject data/a"},
 		{"PUT /data/a", []string{"X-Amz-Grant-Read: id=x", "X-Amz-Tagging: a=b", "X-Amz-Object-Lock-Mode: GOVERNANCE", "X-Amz-Object-Lock-Legal-Hold: ON"},
 			"PutObject data/a, PutObjectAcl data/a, PutObjectTagging data/a, PutObjectRetention data/a, PutObjectLegalHold data/a"},
-		{"PUT /data/a?X-Amz-Acl=public-read", nil, "PutObject data/a, PutObjectAcl data/a"},
+		{"PUT /data/a?X-Amz-Acl=public-read" + presigned, nil, "PutObject data/a, PutObjectAcl data/a"},
+		{"PUT /data/a?X-Amz-Acl=public-read", nil, "AccessDenied"},
 		{"POST /data/a?uploads", []string{"X-Amz-Acl: private"}, "PutObject data/a, PutObjectAcl data/a"},
 		{"PUT /data/a?partNumber=1&uploadId=u", nil, "PutObject data/a"},
 		{"POST /data/a?uploadId=u", nil, "PutObject data/a"},
@@ -98,7 +100,7 @@ func TestEveryRequestHasItsAction(t *testing.T) {
 		{"PUT /data/a", []string{"X-Amz-Copy-Source: /src/b%20c"}, "PutObject data/a, GetObject src/b c"},
 		{"PUT /data/a", []string{"X-Amz-Copy-Source: src/b?versionId=v9"}, "PutObject data/a, GetObjectVersion src/b @v9"},
 		{"PUT /data/a", []string{"X-Amz-Copy-Source: src/b+c"}, "PutObject data/a, GetObject src/b+c, GetObject src/b c"},
-		{"PUT /data/a?x-amz-copy-source=src%2Fb", nil, "PutObject data/a, GetObject src/b"},
+		{"PUT /data/a?x-amz-copy-source=src%2Fb" + presigned, nil, "PutObject data/a, GetObject src/b"},
 		{"PUT /data/a?partNumber=1&uploadId=u", []string{"X-Amz-Copy-Source: src/b"}, "PutObject data/a, GetObject src/b"},
 		{"PUT /data/a?acl", []string{"X-Amz-Copy-Source: src/b"}, "AccessDenied"},
 		{"PUT /data/a", []string{"X-Amz-Copy-Source: src"}, "InvalidArgument"},

@@ -11,6 +11,9 @@ import (
 	"postern.dev/postern/internal/vpc"
 )
 
+// authQuery is s3:authType of a presigned request.
+const authQuery = "REST-QUERY-STRING"
+
 // claim is what a request says of who signed it. The backend verifies it; the
 // edge takes it for true, since a false one gets nothing there.
 type claim struct {
@@ -37,7 +40,7 @@ func readClaim(h http.Header, q *query) (claim, *s3Error) {
 	case auth != "" && presigned:
 		return claim{}, refuse("InvalidArgument", "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter or the Authorization header should be specified.")
 	case presigned:
-		c := claim{Auth: "REST-QUERY-STRING", Version: q.amz("x-amz-algorithm")}
+		c := claim{Auth: authQuery, Version: q.amz("x-amz-algorithm")}
 		if !strings.HasPrefix(c.Version, "AWS4-") {
 			return claim{}, refuse("AuthorizationQueryParametersError", "X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\"")
 		}

@@ -15,8 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"postern.dev/postern/internal/vpc"
 )
 
@@ -188,7 +186,7 @@ func (l *listener) Accept() (net.Conn, error) {
 
 // admit identifies a connection; nil refuses it.
 func (s *Server) admit(raw net.Conn) *conn {
-	id, err := s.ident.Identify(addrPort(raw.RemoteAddr()), addrPort(raw.LocalAddr()), unix.IPPROTO_TCP)
+	id, err := s.ident.Identify(addrPort(raw.RemoteAddr()), addrPort(raw.LocalAddr()), vpc.TCP)
 	if err != nil {
 		s.log.Debug("connection from nobody we know", "remote", raw.RemoteAddr(), "error", err)
 		return nil

@@ -139,13 +139,16 @@ func show(m *dns.Msg) string {
 		f := strings.Fields(rr.String())
 		out = append(out, f[3]+" "+f[4])
 	}
-	s := dns.RcodeToString[m.Rcode] + " " + strings.Join(out, ", ")
+	s := dns.RcodeToString[m.Rcode]
+	if len(out) > 0 {
+		s += " " + strings.Join(out, ", ")
+	}
 	for _, rr := range m.Ns {
 		if rr.Header().Rrtype == dns.TypeSOA {
 			s += " soa " + rr.Header().Name
 		}
 	}
-	return strings.TrimSpace(s)
+	return s
 }
 
 func TestAnswersFromTheView(t *testing.T) {

@@ -14,8 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"postern.dev/postern/internal/vpc"
 )
 
@@ -170,7 +168,7 @@ func (r *Resolver) ServePacket(c net.PacketConn) error {
 
 // packet answers one UDP query. raw is reused when it returns.
 func (r *Resolver) packet(c net.PacketConn, from net.Addr, local netip.AddrPort, raw []byte) {
-	who, err := r.o.Identify(addrPort(from), local, unix.IPPROTO_UDP)
+	who, err := r.o.Identify(addrPort(from), local, vpc.UDP)
 	if err != nil {
 		r.o.Log.Debug("query from nobody we know", "remote", from, "error", err)
 		return
@@ -242,7 +240,7 @@ func (r *Resolver) ServeListener(l net.Listener) error {
 
 // stream answers the queries of one TCP connection in order.
 func (r *Resolver) stream(c net.Conn) {
-	who, err := r.o.Identify(addrPort(c.RemoteAddr()), addrPort(c.LocalAddr()), unix.IPPROTO_TCP)
+	who, err := r.o.Identify(addrPort(c.RemoteAddr()), addrPort(c.LocalAddr()), vpc.TCP)
 	if err != nil {
 		r.o.Log.Debug("connection from nobody we know", "remote", c.RemoteAddr(), "error", err)
 		return

@@ -34,8 +34,10 @@ func (h *handler) status(*http.Request) (any, error) {
 	slices.SortFunc(out.Hosts, func(a, b Host) int { return cmp.Compare(a.ID, b.ID) })
 	for _, k := range counted {
 		n := 0
-		for range v.Objects(k) {
-			n++
+		for o := range v.Objects(k) {
+			if i, ok := o.(*vpc.Instance); !ok || i.State != vpc.InstanceTerminated {
+				n++
+			}
 		}
 		out.Objects[k] = n
 	}

@@ -112,7 +112,7 @@ type Host struct {
 type Status struct {
 	Revision vpc.Revision `json:"revision"` // of the store
 	Hosts    []Host       `json:"hosts"`
-	// Objects counts what there is, by kind.
+	// Objects counts what there is, by kind; terminated instances are not.
 	Objects map[vpc.Kind]int `json:"objects"`
 }
 

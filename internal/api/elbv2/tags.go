@@ -127,7 +127,7 @@ func describeAccountLimits(call *Call, in *DescribeAccountLimitsInput) (*Describ
 		{"listeners-per-network-load-balancer", strconv.Itoa(control.MaxListenersPerBalancer)},
 		{"network-load-balancers", strconv.Itoa(control.MaxBalancers)},
 		{"target-groups", strconv.Itoa(control.MaxTargetGroups)},
-		{"targets-per-network-load-balancer", strconv.Itoa(control.MaxTargetsPerGroup)},
+		{"targets-per-network-load-balancer", strconv.Itoa(control.MaxTargetsPerBalancer)},
 	}
 	list, next, err := paginate(list, in.Page, func(l Limit) string { return l.Name })
 	if err != nil {

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ec2_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/smithy-go"
+
+	"postern.dev/postern/internal/api/awsquery"
+	"postern.dev/postern/internal/api/awsquery/goldentest"
+	"postern.dev/postern/internal/api/ec2"
+	"postern.dev/postern/internal/control"
+	"postern.dev/postern/internal/control/controltest"
+	"postern.dev/postern/internal/store"
+	"postern.dev/postern/internal/vpc"
+)
+
+var instanceActions = []string{"RunInstances", "DescribeInstances", "TerminateInstances", "DescribeInstanceStatus", "DescribeInstanceAttribute"}
+
+func TestInstanceInputsCoverTheSDK(t *testing.T) {
+	for _, name := range instanceActions {
+		if !slices.Contains(ec2.Actions(), name) {
+			t.Errorf("%s is not registered", name)
+			continue
+		}
+		goldentest.Cover(t, awsquery.EC2, "ec2", name, reflect.New(ec2.Input(name)).Interface())
+	}
+}
+
+const instanceSubnet = "subnet-000000000000000aa"
+
+// newInstanceClient is the SDK's client of a server with one subnet, whose
+// instances become running.
+func newInstanceClient(t *testing.T) *awsec2.Client {
+	t.Helper()
+	c, _ := controltest.New(t)
+	id, err := c.CreateVPC(t.Context(), controltest.Consumer, control.CreateVPCInput{CIDR: netip.MustParsePrefix("10.0.0.0/16")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Store.Update(t.Context(), func(tx *store.Tx) error {
+		tx.Put(&vpc.Subnet{ID: instanceSubnet, Owner: controltest.Consumer.Account, VPC: id, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = c.RunInstanceLifecycle(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		form, _, err := awsquery.Parse(r, 1<<20)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		ec2.Serve(w, &ec2.Call{Context: r.Context(), Control: c, Caller: controltest.Consumer}, form, "req-1")
+	}))
+	t.Cleanup(srv.Close)
+	return awsec2.New(awsec2.Options{
+		Region: "us-east-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: srv.Client(), RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", ""),
+	})
+}
+
+func instanceCode(err error) string {
+	var e smithy.APIError
+	if errors.As(err, &e) {
+		return e.ErrorCode()
+	}
+	return ""
+}
+
+func TestSDKClientRunsDescribesAndTerminatesInstances(t *testing.T) {
+	client, ctx := newInstanceClient(t), t.Context()
+	run, err := client.RunInstances(ctx, &awsec2.RunInstancesInput{
+		ImageId: aws.String("ami-12345678"), InstanceType: types.InstanceTypeT3Micro, MinCount: aws.Int32(2), MaxCount: aws.Int32(2),
+		SubnetId: aws.String(instanceSubnet), KeyName: aws.String("me"),
+		TagSpecifications: []types.TagSpecification{{ResourceType: types.ResourceTypeInstance, Tags: []types.Tag{{Key: aws.String("Name"), Value: aws.String("web")}}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(run.Instances) != 2 || *run.OwnerId != "111111111111" || run.ReservationId == nil {
+		t.Fatalf("%+v", run)
+	}
+	ids := []string{*run.Instances[0].InstanceId, *run.Instances[1].InstanceId}
+	if err := awsec2.NewInstanceRunningWaiter(client, func(o *awsec2.InstanceRunningWaiterOptions) { o.MinDelay = 10 * time.Millisecond }).
+		Wait(ctx, &awsec2.DescribeInstancesInput{InstanceIds: ids}, 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	status, err := client.DescribeInstanceStatus(ctx, &awsec2.DescribeInstanceStatusInput{InstanceIds: ids})
+	if err != nil || len(status.InstanceStatuses) != 2 || status.InstanceStatuses[0].InstanceStatus.Status != types.SummaryStatusOk {
+		t.Errorf("status: %+v %v", status, err)
+	}
+	filter := func(name, value string) []types.Filter {
+		return []types.Filter{{Name: aws.String(name), Values: []string{value}}}
+	}
+	got, err := client.DescribeInstances(ctx, &awsec2.DescribeInstancesInput{Filters: filter("private-ip-address", "10.0.1.5")})
+	if err != nil || len(got.Reservations) != 1 || len(got.Reservations[0].Instances) != 1 {
+		t.Fatalf("describe: %+v %v", got, err)
+	}
+	i := got.Reservations[0].Instances[0]
+	if i.State.Name != types.InstanceStateNameRunning || *i.State.Code != 16 || *i.PrivateDnsName != "ip-10-0-1-5.ec2.internal" || *i.SubnetId != instanceSubnet ||
+		i.InstanceType != types.InstanceTypeT3Micro || *i.KeyName != "me" || *i.Placement.AvailabilityZone != "us-east-1a" ||
+		len(i.SecurityGroups) != 1 || *i.SecurityGroups[0].GroupName != "default" || *i.Tags[0].Value != "web" {
+		t.Errorf("%+v", i)
+	}
+	if n := i.NetworkInterfaces; len(n) != 1 || *n[0].PrivateIpAddress != "10.0.1.5" || *n[0].Attachment.DeviceIndex != 0 || !*n[0].Attachment.DeleteOnTermination {
+		t.Errorf("interfaces: %+v", n)
+	}
+	if _, err := client.DescribeInstances(ctx, &awsec2.DescribeInstancesInput{Filters: filter("no-such", "x")}); instanceCode(err) != "InvalidParameterValue" {
+		t.Errorf("an unknown filter: %v", err)
+	}
+	end, err := client.TerminateInstances(ctx, &awsec2.TerminateInstancesInput{InstanceIds: ids})
+	if err != nil || end.TerminatingInstances[0].CurrentState.Name != types.InstanceStateNameShuttingDown {
+		t.Fatalf("terminate: %+v %v", end, err)
+	}
+	if err := awsec2.NewInstanceTerminatedWaiter(client, func(o *awsec2.InstanceTerminatedWaiterOptions) { o.MinDelay = 10 * time.Millisecond }).
+		Wait(ctx, &awsec2.DescribeInstancesInput{InstanceIds: ids}, 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRunInstancesNamesWhatItDoesNotDo(t *testing.T) {
+	client, ctx := newInstanceClient(t), t.Context()
+	for what, c := range map[string]struct {
+		change func(*awsec2.RunInstancesInput)
+		code   string
+	}{
+		"no subnet":      {func(in *awsec2.RunInstancesInput) { in.SubnetId = nil }, "MissingParameter"},
+		"bad subnet":     {func(in *awsec2.RunInstancesInput) { in.SubnetId = aws.String("net-1") }, "InvalidSubnetID.Malformed"},
+		"unknown subnet": {func(in *awsec2.RunInstancesInput) { in.SubnetId = aws.String("subnet-12345678") }, "InvalidSubnetID.NotFound"},
+		"bad image":      {func(in *awsec2.RunInstancesInput) { in.ImageId = aws.String("alpine") }, "InvalidAMIID.Malformed"},
+		"user data":      {func(in *awsec2.RunInstancesInput) { in.UserData = aws.String("IyEvYmluL3No") }, "UnsupportedOperation"},
+		"a disk": {func(in *awsec2.RunInstancesInput) {
+			in.BlockDeviceMappings = []types.BlockDeviceMapping{{DeviceName: aws.String("sda")}}
+		}, "UnsupportedOperation"},
+		"dry run": {func(in *awsec2.RunInstancesInput) { in.DryRun = aws.Bool(true) }, "DryRunOperation"},
+		"an interface and a subnet": {func(in *awsec2.RunInstancesInput) {
+			in.NetworkInterfaces = []types.InstanceNetworkInterfaceSpecification{{DeviceIndex: aws.Int32(0), SubnetId: in.SubnetId}}
+		}, "InvalidParameterCombination"},
+	} {
+		in := &awsec2.RunInstancesInput{ImageId: aws.String("ami-1"), MinCount: aws.Int32(1), MaxCount: aws.Int32(1), SubnetId: aws.String(instanceSubnet)}
+		c.change(in)
+		if _, err := client.RunInstances(ctx, in); instanceCode(err) != c.code {
+			t.Errorf("%s: %v, want %s", what, err, c.code)
+		}
+	}
+	if _, err := client.TerminateInstances(ctx, &awsec2.TerminateInstancesInput{InstanceIds: []string{"i-00000000000000001"}}); instanceCode(err) != "InvalidInstanceID.NotFound" {
+		t.Errorf("an unknown instance: %v", err)
+	}
+}

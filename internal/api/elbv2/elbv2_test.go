@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package elbv2_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	awselb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+	"github.com/aws/smithy-go"
+
+	"postern.dev/postern/internal/api/awsquery"
+	"postern.dev/postern/internal/api/awsquery/goldentest"
+	"postern.dev/postern/internal/api/elbv2"
+	"postern.dev/postern/internal/control"
+	"postern.dev/postern/internal/control/controltest"
+	"postern.dev/postern/internal/store"
+	"postern.dev/postern/internal/vpc"
+)
+
+func TestInputsCoverTheSDK(t *testing.T) {
+	if len(elbv2.Actions()) != 27 {
+		t.Errorf("%d actions: %v", len(elbv2.Actions()), elbv2.Actions())
+	}
+	for _, name := range elbv2.Actions() {
+		goldentest.Cover(t, awsquery.Query, "elasticloadbalancingv2", name, reflect.New(elbv2.Input(name)).Interface())
+	}
+}
+
+const (
+	subnetA = "subnet-000000000000000aa"
+	subnetB = "subnet-000000000000000bb"
+)
+
+type server struct {
+	*awselb.Client
+	control *control.Control
+	vpc     string
+	group   string
+}
+
+// newServer is the SDK's client of a server with a VPC and two subnets.
+func newServer(t *testing.T) server {
+	t.Helper()
+	c, _ := controltest.New(t)
+	id, err := c.CreateVPC(t.Context(), controltest.Consumer, control.CreateVPCInput{CIDR: netip.MustParsePrefix("10.0.0.0/16")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Store.Update(t.Context(), func(tx *store.Tx) error {
+		tx.Put(&vpc.Subnet{ID: subnetA, Owner: controltest.Consumer.Account, VPC: id, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"})
+		tx.Put(&vpc.Subnet{ID: subnetB, Owner: controltest.Consumer.Account, VPC: id, CIDR: netip.MustParsePrefix("10.0.2.0/24"), Zone: "us-east-1b"})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = c.RunBalancerLifecycle(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		form, _, err := awsquery.Parse(r, 1<<20)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		elbv2.Serve(w, &elbv2.Call{Context: r.Context(), Control: c, Caller: controltest.Consumer}, form, "req-1")
+	}))
+	t.Cleanup(srv.Close)
+	s := server{control: c, vpc: string(id), Client: awselb.New(awselb.Options{
+		Region: "us-east-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: srv.Client(), RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", ""),
+	})}
+	for g := range vpc.By[vpc.SecurityGroup](c.View(), vpc.IndexVPC, id) {
+		s.group = string(g.ID)
+	}
+	return s
+}
+
+func code(err error) string {
+	var e smithy.APIError
+	if errors.As(err, &e) {
+		return e.ErrorCode()
+	}
+	return ""
+}
+
+func TestSDKClientBuildsAndTearsDownABalancer(t *testing.T) {
+	s, ctx := newServer(t), t.Context()
+	made, err := s.CreateLoadBalancer(ctx, &awselb.CreateLoadBalancerInput{
+		Name: aws.String("web"), Type: types.LoadBalancerTypeEnumNetwork, Scheme: types.LoadBalancerSchemeEnumInternal,
+		SubnetMappings: []types.SubnetMapping{{SubnetId: aws.String(subnetA), PrivateIPv4Address: aws.String("10.0.1.77")}, {SubnetId: aws.String(subnetB)}},
+		SecurityGroups: []string{s.group}, Tags: []types.Tag{{Key: aws.String("a"), Value: aws.String("1")}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	arn := made.LoadBalancers[0].LoadBalancerArn
+	if err := awselb.NewLoadBalancerAvailableWaiter(s.Client, func(o *awselb.LoadBalancerAvailableWaiterOptions) { o.MinDelay = 10 * time.Millisecond }).
+		Wait(ctx, &awselb.DescribeLoadBalancersInput{Names: []string{"web"}}, 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.DescribeLoadBalancers(ctx, &awselb.DescribeLoadBalancersInput{LoadBalancerArns: []string{*arn}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lb := got.LoadBalancers[0]
+	suffix := (*arn)[strings.LastIndex(*arn, "/")+1:]
+	if lb.Type != types.LoadBalancerTypeEnumNetwork || lb.Scheme != types.LoadBalancerSchemeEnumInternal || *lb.VpcId != s.vpc ||
+		*lb.DNSName != "web-"+suffix+".elb.us-east-1.amazonaws.com" || len(lb.AvailabilityZones) != 2 || lb.CreatedTime == nil ||
+		*lb.AvailabilityZones[0].LoadBalancerAddresses[0].PrivateIPv4Address != "10.0.1.77" ||
+		*lb.EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic != "on" || lb.IpAddressType != types.IpAddressTypeIpv4 {
+		t.Errorf("%+v", lb)
+	}
+	group, err := s.CreateTargetGroup(ctx, &awselb.CreateTargetGroupInput{
+		Name: aws.String("g"), Protocol: types.ProtocolEnumTcp, Port: aws.Int32(80), VpcId: aws.String(s.vpc), TargetType: types.TargetTypeEnumIp,
+		HealthCheckProtocol: types.ProtocolEnumHttp, HealthCheckPath: aws.String("/up"), HealthCheckEnabled: aws.Bool(true),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := group.TargetGroups[0].TargetGroupArn
+	listener, err := s.CreateListener(ctx, &awselb.CreateListenerInput{
+		LoadBalancerArn: arn, Protocol: types.ProtocolEnumTcp, Port: aws.Int32(443),
+		DefaultActions: []types.Action{{Type: types.ActionTypeEnumForward, ForwardConfig: &types.ForwardActionConfig{
+			TargetGroups: []types.TargetGroupTuple{{TargetGroupArn: g, Weight: aws.Int32(1)}},
+		}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := listener.Listeners[0]
+	if *l.DefaultActions[0].TargetGroupArn != *g || !strings.HasPrefix(*l.ListenerArn, strings.Replace(*arn, "loadbalancer/", "listener/", 1)+"/") {
+		t.Errorf("%+v", l)
+	}
+	groups, err := s.DescribeTargetGroups(ctx, &awselb.DescribeTargetGroupsInput{LoadBalancerArn: arn})
+	if err != nil || len(groups.TargetGroups) != 1 || groups.TargetGroups[0].LoadBalancerArns[0] != *arn || *groups.TargetGroups[0].HealthCheckPath != "/up" {
+		t.Errorf("target groups: %+v %v", groups, err)
+	}
+	if _, err := s.RegisterTargets(ctx, &awselb.RegisterTargetsInput{TargetGroupArn: g, Targets: []types.TargetDescription{{Id: aws.String("10.0.1.9")}}}); err != nil {
+		t.Fatal(err)
+	}
+	health, err := s.DescribeTargetHealth(ctx, &awselb.DescribeTargetHealthInput{TargetGroupArn: g})
+	if err != nil || len(health.TargetHealthDescriptions) != 1 || *health.TargetHealthDescriptions[0].HealthCheckPort != "80" ||
+		health.TargetHealthDescriptions[0].TargetHealth.State != types.TargetHealthStateEnumUnhealthy {
+		t.Errorf("health: %+v %v", health, err)
+	}
+	attributes, err := s.ModifyTargetGroupAttributes(ctx, &awselb.ModifyTargetGroupAttributesInput{TargetGroupArn: g,
+		Attributes: []types.TargetGroupAttribute{{Key: aws.String("deregistration_delay.timeout_seconds"), Value: aws.String("0")}}})
+	if err != nil || len(attributes.Attributes) != 13 || *attributes.Attributes[0].Value != "0" {
+		t.Errorf("attributes: %+v %v", attributes, err)
+	}
+	tags, err := s.DescribeTags(ctx, &awselb.DescribeTagsInput{ResourceArns: []string{*arn, *g, *l.ListenerArn}})
+	if err != nil || len(tags.TagDescriptions) != 3 || len(tags.TagDescriptions[0].Tags) != 1 {
+		t.Errorf("tags: %+v %v", tags, err)
+	}
+	if _, err := s.DeleteTargetGroup(ctx, &awselb.DeleteTargetGroupInput{TargetGroupArn: g}); code(err) != "ResourceInUse" {
+		t.Errorf("a group in use: %v", err)
+	}
+	for range 2 {
+		if _, err := s.DeleteLoadBalancer(ctx, &awselb.DeleteLoadBalancerInput{LoadBalancerArn: arn}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.DescribeLoadBalancers(ctx, &awselb.DescribeLoadBalancersInput{LoadBalancerArns: []string{*arn}}); code(err) != "LoadBalancerNotFound" {
+		t.Errorf("a deleted balancer: %v", err)
+	}
+	if _, err := s.DescribeListeners(ctx, &awselb.DescribeListenersInput{ListenerArns: []string{*l.ListenerArn}}); code(err) != "ListenerNotFound" {
+		t.Errorf("its listener: %v", err)
+	}
+	if _, err := s.DeleteTargetGroup(ctx, &awselb.DeleteTargetGroupInput{TargetGroupArn: g}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRefusalsHaveAWSsCodes(t *testing.T) {
+	s, ctx := newServer(t), t.Context()
+	create := func(change func(*awselb.CreateLoadBalancerInput)) string {
+		in := &awselb.CreateLoadBalancerInput{Name: aws.String("x"), Type: types.LoadBalancerTypeEnumNetwork, Subnets: []string{subnetA}}
+		change(in)
+		_, err := s.CreateLoadBalancer(ctx, in)
+		return code(err)
+	}
+	if got := create(func(*awselb.CreateLoadBalancerInput) {}); got != "" {
+		t.Fatal(got)
+	}
+	all, err := s.DescribeLoadBalancers(ctx, &awselb.DescribeLoadBalancersInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	arn := all.LoadBalancers[0].LoadBalancerArn
+	other := strings.Replace(*arn, "111111111111", "222222222222", 1)
+	check := func(what, got, want string) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+	}
+	check("default type", create(func(in *awselb.CreateLoadBalancerInput) { in.Name, in.Type = aws.String("y"), "" }), "InvalidConfigurationRequest")
+	check("gateway", create(func(in *awselb.CreateLoadBalancerInput) { in.Type = types.LoadBalancerTypeEnumGateway }), "ValidationError")
+	check("dualstack", create(func(in *awselb.CreateLoadBalancerInput) { in.IpAddressType = types.IpAddressTypeDualstack }), "ValidationError")
+	check("same name", create(func(in *awselb.CreateLoadBalancerInput) { in.Subnets = []string{subnetB} }), "DuplicateLoadBalancerName")
+	check("bad name", create(func(in *awselb.CreateLoadBalancerInput) { in.Name = aws.String("-x") }), "ValidationError")
+	check("unknown subnet", create(func(in *awselb.CreateLoadBalancerInput) {
+		in.Name, in.Subnets = aws.String("y"), []string{"subnet-12345678"}
+	}), "SubnetNotFound")
+	check("unknown group", create(func(in *awselb.CreateLoadBalancerInput) {
+		in.Name, in.SecurityGroups = aws.String("y"), []string{"sg-12345678"}
+	}), "InvalidSecurityGroup")
+	_, err = s.DescribeLoadBalancers(ctx, &awselb.DescribeLoadBalancersInput{LoadBalancerArns: []string{other}})
+	check("another account's", code(err), "LoadBalancerNotFound")
+	_, err = s.DescribeLoadBalancers(ctx, &awselb.DescribeLoadBalancersInput{LoadBalancerArns: []string{"arn:aws:s3:::x"}})
+	check("no such ARN", code(err), "ValidationError")
+	_, err = s.ModifyLoadBalancerAttributes(ctx, &awselb.ModifyLoadBalancerAttributesInput{LoadBalancerArn: arn,
+		Attributes: []types.LoadBalancerAttribute{{Key: aws.String("idle_timeout.timeout_seconds"), Value: aws.String("60")}}})
+	check("another type's attribute", code(err), "ValidationError")
+	_, err = s.SetSecurityGroups(ctx, &awselb.SetSecurityGroupsInput{LoadBalancerArn: arn, SecurityGroups: []string{s.group}})
+	check("groups too late", code(err), "InvalidConfigurationRequest")
+	_, err = s.DescribeCapacityReservation(ctx, &awselb.DescribeCapacityReservationInput{LoadBalancerArn: arn})
+	check("what is not there", code(err), "InvalidAction")
+	_, err = s.CreateListener(ctx, &awselb.CreateListenerInput{LoadBalancerArn: arn, Protocol: types.ProtocolEnumTls, Port: aws.Int32(443),
+		DefaultActions: []types.Action{{Type: types.ActionTypeEnumForward, TargetGroupArn: aws.String("x")}}})
+	check("TLS", code(err), "ValidationError")
+	_, err = s.DescribeListeners(ctx, &awselb.DescribeListenersInput{})
+	check("no listener named", code(err), "ValidationError")
+	_, err = s.AddTags(ctx, &awselb.AddTagsInput{ResourceArns: []string{*arn}, Tags: []types.Tag{{Key: aws.String("a")}, {Key: aws.String("a")}}})
+	check("a tag twice", code(err), "DuplicateTagKeys")
+	_, err = s.AddTags(ctx, &awselb.AddTagsInput{ResourceArns: []string{other}, Tags: []types.Tag{{Key: aws.String("a")}}})
+	check("another account's tags", code(err), "LoadBalancerNotFound")
+}
+
+func TestPagesAreWholeAndMarkersAreOurs(t *testing.T) {
+	s, ctx := newServer(t), t.Context()
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		if _, err := s.CreateTargetGroup(ctx, &awselb.CreateTargetGroupInput{Name: aws.String(name), Protocol: types.ProtocolEnumTcp, Port: aws.Int32(80), VpcId: aws.String(s.vpc)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var names string
+	pages := awselb.NewDescribeTargetGroupsPaginator(s.Client, &awselb.DescribeTargetGroupsInput{PageSize: aws.Int32(2)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page.TargetGroups) > 2 {
+			t.Errorf("a page of %d", len(page.TargetGroups))
+		}
+		for _, g := range page.TargetGroups {
+			names += *g.TargetGroupName
+		}
+	}
+	if names != "abcde" {
+		t.Errorf("pages hold %s", names)
+	}
+	for what, in := range map[string]*awselb.DescribeTargetGroupsInput{
+		"a marker of somebody else": {Marker: aws.String("bm90IG91cnM")}, "page size 0": {PageSize: aws.Int32(0)}, "page size 401": {PageSize: aws.Int32(401)},
+	} {
+		if _, err := s.DescribeTargetGroups(ctx, in); code(err) != "ValidationError" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
