@@ -110,6 +110,9 @@ func runAgent(ctx context.Context, dataDir string, mtu int, edgeUser string) err
 		return err
 	}
 	cred := &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	// The children's inputs end after the children: their end would end them.
+	feed, endFeed := context.WithCancel(context.Background())
+	defer endFeed()
 	sup, err := supervise.New(supervise.Options{Log: log})
 	if err != nil {
 		return err
@@ -120,10 +123,10 @@ func runAgent(ctx context.Context, dataDir string, mtu int, edgeUser string) err
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	wg.Go(func() { collect(ctx, dp, log) })
-	if err := sup.Start(ctx, edgeChild(ctx, links, dp, e, p, cred)); err != nil {
+	if err := sup.Start(ctx, edgeChild(feed, links, dp, e, p, cred)); err != nil {
 		return err
 	}
-	if err := sup.Start(ctx, proberChild(ctx, serviceNS, e, a, cred, log)); err != nil {
+	if err := sup.Start(ctx, proberChild(feed, serviceNS, e, a, cred, log)); err != nil {
 		return err
 	}
 	return a.Run(ctx)
@@ -339,7 +342,7 @@ func edgeChild(ctx context.Context, links *link.Links, dp *datapath.Datapath, f 
 				return nil, err
 			}
 			cmd.ExtraFiles = []*os.File{socks.HTTP, socks.HTTPS, socks.DNSStream, socks.DNSPacket, table, records}
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
+			cmd.SysProcAttr = childOf(cred)
 			return cmd, nil
 		},
 		Start: func(cmd *exec.Cmd) error {
@@ -380,7 +383,7 @@ func proberChild(ctx context.Context, ns string, f *edgeFeed, a *agent.Agent, cr
 			if err != nil {
 				return nil, err
 			}
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
+			cmd.SysProcAttr = childOf(cred)
 			return cmd, nil
 		},
 		Start: func(cmd *exec.Cmd) error {
@@ -420,7 +423,14 @@ func selfCommand(args ...string) (*exec.Cmd, error) {
 	}
 	cmd := exec.Command(self, args...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	cmd.SysProcAttr = childOf(nil)
 	return cmd, nil
+}
+
+// childOf puts a child in a process group of its own, so that Ctrl-C reaches
+// only the process that ends the others in order.
+func childOf(cred *syscall.Credential) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Credential: cred, Setpgid: true}
 }
 
 // maxRecords is the size at which the record file is put aside at a start of

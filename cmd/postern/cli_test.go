@@ -125,7 +125,7 @@ func TestHelpTeaches(t *testing.T) {
 				t.Errorf("%s: no example of it in its help", name)
 			}
 			for _, line := range strings.Split(c.Long, "\n") {
-				if len(line) > 80 && strings.Contains(c.Long, "\n\n") {
+				if len(line) > 88 && strings.Contains(c.Long, "\n\n") {
 					t.Errorf("%s: help line of %d characters: %s", name, len(line), line)
 				}
 			}

@@ -265,7 +265,9 @@ func TestConnectionsShowTheMostRecentOnce(t *testing.T) {
 	if list, _, _ = recentConnections(walk, someNumbers(), connectionsInput{provider: true, endpoint: "vpce-1"}); len(list) != 1 || list[0].Kind != "provider" {
 		t.Errorf("the provider's half: %+v", list)
 	}
-	broken := func(yield func(datapath.Connection, error) bool) { yield(datapath.Connection{}, errors.New("map gone")) }
+	broken := func(yield func(datapath.Connection, error) bool) {
+		yield(datapath.Connection{}, errors.New("map gone"))
+	}
 	if _, _, err := recentConnections(broken, numbers{}, connectionsInput{}); err == nil {
 		t.Error("an error of the walk was swallowed")
 	}

@@ -110,7 +110,8 @@ func runEdge(ctx context.Context, log *slog.Logger) error {
 	configs := make(chan edge.Config)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() {
+	// Not waited for: a read of the standard input cannot be interrupted.
+	go func() {
 		// The end of the input is the end of the agent, and ours.
 		defer cancel()
 		dec := json.NewDecoder(bufio.NewReader(os.Stdin))
@@ -130,7 +131,7 @@ func runEdge(ctx context.Context, log *slog.Logger) error {
 				return
 			}
 		}
-	})
+	}()
 	wg.Go(func() {
 		if err := res.ServePacket(dnsP); err != nil && ctx.Err() == nil {
 			log.Error("resolver", "error", err)
@@ -145,7 +146,6 @@ func runEdge(ctx context.Context, log *slog.Logger) error {
 	})
 	wg.Go(func() {
 		<-ctx.Done()
-		os.Stdin.Close()
 		end, done := context.WithTimeout(context.Background(), 2*time.Second)
 		defer done()
 		res.Shutdown(end)

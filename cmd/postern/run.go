@@ -106,7 +106,17 @@ func runRun(ctx context.Context, o *options, in runInput, argv []string, errOut 
 	for _, g := range in.groups {
 		ask.Groups = append(ask.Groups, vpc.GroupID(g))
 	}
-	w, err := cl.Run(ctx, ask) // given up by ctx, the server removes it again
+	w, err := cl.Run(ctx, ask)
+	if err != nil && ctx.Err() != nil {
+		// A signal: the server sees us go and removes the instance again.
+		code := 128 + int(syscall.SIGINT)
+		select {
+		case s := <-signals:
+			code = 128 + int(s.(syscall.Signal))
+		default:
+		}
+		return code, nil
+	}
 	if err != nil {
 		return 0, serverError(o, err)
 	}

@@ -228,7 +228,7 @@ func runSupervisor(ctx context.Context, cfg Config, p paths, l listeners, uid, g
 				return nil, err
 			}
 			cmd.ExtraFiles = files
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: server}
+			cmd.SysProcAttr = childOf(server)
 			return cmd, nil
 		},
 		ReadyTimeout: firstStart,
@@ -312,7 +312,7 @@ func s3Child(cfg Config, p paths, program string, cred *syscall.Credential, edge
 				"--listen", "unix:"+p.s3Socket(), "--group-socket", "--region", cfg.Region,
 				"--domain", "s3."+cfg.Region+".amazonaws.com", "--domain", "s3.amazonaws.com", "--lifeline")
 			cmd.Env = []string{"PATH=/usr/bin:/bin"}
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: cred.Uid, Gid: uint32(edgeGID)}}
+			cmd.SysProcAttr = childOf(&syscall.Credential{Uid: cred.Uid, Gid: uint32(edgeGID)})
 			return cmd, nil
 		},
 		Start: func(cmd *exec.Cmd) error {

@@ -40,6 +40,7 @@ type Config struct {
 	// MSS is the largest TCP segment through an endpoint; 0 means 8,460.
 	MSS uint32
 	// Replace discards pinned maps of another layout instead of refusing them.
+	// Until the next Apply nothing is carried then.
 	Replace bool
 
 	// what tests make smaller
@@ -106,7 +107,7 @@ func (d *Datapath) takeOver() error {
 }
 
 // configure sets the variables and sizes the programs are loaded with, and
-// marks every map as pinned by its name.
+// marks every map that holds state as pinned by its name.
 func configure(spec *ebpf.CollectionSpec, cfg Config) error {
 	set := func(name string, value any) error {
 		v, ok := spec.Variables[name]
@@ -138,8 +139,12 @@ func configure(spec *ebpf.CollectionSpec, cfg Config) error {
 		spec.Maps["conns"].MaxEntries = cfg.MaxConnections
 	}
 	for name, m := range spec.Maps {
-		if name[0] != '.' { // those are the variables themselves
-			m.Pinning = ebpf.PinByName
+		switch name {
+		case "scratches", "collections": // hold nothing from one packet or round to the next
+		default:
+			if name[0] != '.' { // those are the variables themselves
+				m.Pinning = ebpf.PinByName
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -281,7 +281,7 @@ func TestMSSIsClampedOnBothSYNs(t *testing.T) {
 	f := w.frame(packet{from: eniA1, src: addrA1, dst: addrEP, proto: vpc.TCP, sport: 41100, dport: 80, flags: "S",
 		options: []layers.TCPOption{mssOf(9000)}})
 	f[55] = 1
-	if r := w.send(packet{from: eniA1, raw: f}); r.action != bpf.DatapathActionACTION_PEER {
+	if r := w.send(packet{from: eniA1, raw: f}); r.Action != ActionPeer {
 		t.Errorf("SYN with a broken option: %v", r)
 	}
 	// larger packets than the MSS allows are not carried
@@ -432,9 +432,9 @@ func TestTargetsShareAListenersFlows(t *testing.T) {
 	for i := range 200 {
 		p := tcp(eniA1, addrA1, 10000+i, addrEP, 80, "S")
 		r := w.send(p)
-		hits[r.ifindex]++
+		hits[r.Ifindex]++
 		p.flags = "A"
-		if again := w.send(p); again.ifindex != r.ifindex {
+		if again := w.send(p); again.Ifindex != r.Ifindex {
 			t.Fatalf("flow %d moved from %v to %v", i, r, again)
 		}
 	}
@@ -448,7 +448,7 @@ func TestTargetsShareAListenersFlows(t *testing.T) {
 	w.apply()
 	kept := 0
 	for i := range 200 {
-		if w.send(tcp(eniA1, addrA1, 10000+i, addrEP, 80, "A")).ifindex == w.devices[eniB2].Ifindex {
+		if w.send(tcp(eniA1, addrA1, 10000+i, addrEP, 80, "A")).Ifindex == w.devices[eniB2].Ifindex {
 			kept++
 		}
 	}

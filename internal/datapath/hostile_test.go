@@ -3,15 +3,12 @@
 package datapath
 
 import (
-	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/cilium/ebpf"
 
 	"postern.dev/postern/bpf"
 	"postern.dev/postern/internal/desired"
@@ -36,13 +33,13 @@ func TestWhateverATenantSendsItsSourceIsItsOwn(t *testing.T) {
 			f[rnd.IntN(len(f))] = byte(rnd.Uint32())
 		}
 		r := w.send(packet{from: eniA1, raw: f})
-		if r.action == bpf.DatapathActionACTION_DROP {
-			if r.reason == 0 || ReasonOf(r.reason).Text == "" {
+		if r.Action == ActionDrop {
+			if r.Reason.Code == 0 || ReasonOf(r.Reason.Code).Text == "" {
 				t.Fatalf("%x was dropped without a reason: %v", f, r)
 			}
 			continue
 		}
-		if r.action != bpf.DatapathActionACTION_PEER {
+		if r.Action != ActionPeer {
 			continue // a reset, to the sender itself
 		}
 		delivered++
@@ -58,10 +55,8 @@ func TestWhateverATenantSendsItsSourceIsItsOwn(t *testing.T) {
 // repeat runs a frame many times.
 func (w *world) repeat(from vpc.InterfaceID, frame []byte, times int) {
 	defer enter(w.t, lab.ns)()
-	var ctx [192]byte
-	binary.NativeEndian.PutUint32(ctx[40:], uint32(w.devices[from].Ifindex))
-	for range times { // each with a fresh copy, which the kernel's own repetition has not
-		if _, err := w.dp.objs.FromWorkload.Run(&ebpf.RunOptions{Data: frame, Context: ctx[:]}); err != nil {
+	for range times {
+		if _, err := w.dp.Try(Workload, w.devices[from].Ifindex, frame, 0); err != nil {
 			w.t.Error(err)
 			return
 		}
@@ -163,10 +158,10 @@ func TestFullTableHasItsOwnReason(t *testing.T) {
 	var full bool
 	for i := range 1000 {
 		r := w.send(tcp(eniA1, addrA1, 1+i, addrEP, 80, "S"))
-		if r.action == bpf.DatapathActionACTION_PEER {
+		if r.Action == ActionPeer {
 			continue
 		}
-		if r.reason != bpf.DropTableFull {
+		if r.Reason.Code != bpf.DropTableFull {
 			t.Fatalf("flow %d: %v", i, r)
 		}
 		full = true

@@ -3,7 +3,6 @@
 package datapath
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -14,14 +13,12 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/cilium/ebpf"
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
-	"postern.dev/postern/bpf"
 	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/vpc"
 )
@@ -292,7 +289,7 @@ type packet struct {
 	id       uint16
 	payload  []byte
 	raw      []byte // the whole frame instead
-	gso      uint32
+	gso      int    // size of segments
 }
 
 func tcp(from vpc.InterfaceID, src netip.Addr, sport int, dst netip.Addr, dport int, flags string) packet {
@@ -361,25 +358,13 @@ func serialize(t *testing.T, all ...gopacket.SerializableLayer) []byte {
 	return b.Bytes()
 }
 
-// result is what became of a frame.
-type result struct {
-	action  bpf.DatapathAction
-	ifindex int
-	reason  uint32
-	frame   []byte
-}
-
-func (r result) String() string {
-	return fmt.Sprintf("%v to %d (%s)", r.action, r.ifindex, ReasonOf(r.reason).Name)
-}
-
-func (w *world) send(p packet) result {
+func (w *world) send(p packet) Verdict {
 	w.t.Helper()
-	index, prog := w.devices[p.from].Ifindex, w.dp.objs.FromWorkload
+	index, role := w.devices[p.from].Ifindex, Workload
 	if p.from == "" {
-		index, prog = w.service.Ifindex, w.dp.objs.FromService
+		index, role = w.service.Ifindex, Service
 	}
-	return w.run(prog, index, w.frame(p), p.gso)
+	return w.try(role, index, w.frame(p), p.gso)
 }
 
 // enter moves the calling goroutine into a namespace until restore is called.
@@ -404,40 +389,14 @@ func enter(t *testing.T, ns netns.NsHandle) (restore func()) {
 	}
 }
 
-func (w *world) run(prog *ebpf.Program, index int, frame []byte, gso uint32) result {
+func (w *world) try(role Role, index int, frame []byte, gso int) Verdict {
 	w.t.Helper()
 	defer enter(w.t, lab.ns)()
-	cpus, err := ebpf.PossibleCPU()
+	v, err := w.dp.Try(role, index, frame, gso)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.dp.objs.Scratches.Put(uint32(0), make([]bpf.DatapathScratch, cpus)); err != nil {
-		w.t.Fatal(err)
-	}
-	var ctx [192]byte
-	binary.NativeEndian.PutUint32(ctx[40:], uint32(index))
-	binary.NativeEndian.PutUint32(ctx[176:], gso)
-	opts := &ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+256), Context: ctx[:]}
-	rc, err := prog.Run(opts)
-	if err != nil {
-		w.t.Fatalf("run program: %v", err)
-	}
-	var per []bpf.DatapathScratch
-	if err := w.dp.objs.Scratches.Lookup(uint32(0), &per); err != nil {
-		w.t.Fatal(err)
-	}
-	for _, s := range per {
-		if s.Verdict.Action == 0 {
-			continue
-		}
-		const shot, redirect = 2, 7
-		if want := map[bool]uint32{true: shot, false: redirect}[s.Verdict.Action == bpf.DatapathActionACTION_DROP]; rc != want {
-			w.t.Errorf("program returned %d for %v, want %d", rc, s.Verdict.Action, want)
-		}
-		return result{action: s.Verdict.Action, ifindex: int(s.Verdict.Ifindex), reason: s.Verdict.Reason, frame: opts.DataOut}
-	}
-	w.t.Fatalf("program returned %d and left no verdict", rc)
-	return result{}
+	return v
 }
 
 // passes sends a packet that must reach the device of an interface ("" is the
@@ -449,14 +408,14 @@ func (w *world) passes(p packet, to vpc.InterfaceID) gopacket.Packet {
 	if to == "" {
 		dev, ok = w.service, true
 	}
-	want := bpf.DatapathActionACTION_PEER
+	want := ActionPeer
 	if dev.Tap {
-		want = bpf.DatapathActionACTION_REDIRECT
+		want = ActionRedirect
 	}
-	if !ok || r.action != want || r.ifindex != dev.Ifindex {
+	if !ok || r.Action != want || r.Ifindex != dev.Ifindex {
 		w.t.Fatalf("%+v: %v, want delivery to %q at %d", p, r, to, dev.Ifindex)
 	}
-	out := decode(w.t, r.frame)
+	out := decode(w.t, r.Frame)
 	eth := out.Layer(layers.LayerTypeEthernet).(*layers.Ethernet)
 	if want := w.mac(to); eth.DstMAC.String() != want.String() {
 		w.t.Errorf("%+v: destination MAC %s, want %s", p, eth.DstMAC, want)
@@ -469,7 +428,7 @@ func (w *world) passes(p packet, to vpc.InterfaceID) gopacket.Packet {
 
 func (w *world) drops(p packet, reason uint32) {
 	w.t.Helper()
-	if r := w.send(p); r.action != bpf.DatapathActionACTION_DROP || r.reason != reason {
+	if r := w.send(p); r.Action != ActionDrop || r.Reason.Code != reason {
 		w.t.Fatalf("%+v: %v, want drop for %s", p, r, ReasonOf(reason).Name)
 	}
 }
@@ -482,10 +441,10 @@ func (w *world) resets(p packet, reason uint32) *layers.TCP {
 	if p.from == "" {
 		index = w.service.Ifindex
 	}
-	if r.action != bpf.DatapathActionACTION_ANSWER || r.reason != reason || r.ifindex != index {
+	if r.Action != ActionAnswer || r.Reason.Code != reason || r.Ifindex != index {
 		w.t.Fatalf("%+v: %v, want a reset for %s", p, r, ReasonOf(reason).Name)
 	}
-	out := decode(w.t, r.frame)
+	out := decode(w.t, r.Frame)
 	ip := out.Layer(layers.LayerTypeIPv4).(*layers.IPv4)
 	if !ip.SrcIP.Equal(p.dst.AsSlice()) || !ip.DstIP.Equal(p.src.AsSlice()) || ip.Length != 40 {
 		w.t.Errorf("%+v: reset is %s to %s, length %d", p, ip.SrcIP, ip.DstIP, ip.Length)

@@ -160,10 +160,10 @@ func TestARPIsAnsweredForTheSubnetOnly(t *testing.T) {
 		addrEP:                          w.mac(eniEP),
 	} {
 		r := w.send(ask(eniA1, addrA1, target))
-		if r.action != bpf.DatapathActionACTION_ANSWER || r.ifindex != w.devices[eniA1].Ifindex {
+		if r.Action != ActionAnswer || r.Ifindex != w.devices[eniA1].Ifindex {
 			t.Fatalf("question for %s: %v, want an answer", target, r)
 		}
-		p := gopacket.NewPacket(r.frame, layers.LayerTypeEthernet, gopacket.Default)
+		p := gopacket.NewPacket(r.Frame, layers.LayerTypeEthernet, gopacket.Default)
 		eth, a := p.Layer(layers.LayerTypeEthernet).(*layers.Ethernet), p.Layer(layers.LayerTypeARP).(*layers.ARP)
 		if a.Operation != 2 || net.HardwareAddr(a.SourceHwAddress).String() != want.String() || eth.SrcMAC.String() != want.String() ||
 			eth.DstMAC.String() != w.mac(eniA1).String() || net.HardwareAddr(a.DstHwAddress).String() != w.mac(eniA1).String() ||
@@ -175,7 +175,7 @@ func TestARPIsAnsweredForTheSubnetOnly(t *testing.T) {
 	w.drops(ask(eniA1, addrA1, netip.MustParseAddr("10.0.0.77")), bpf.DropARP) // nobody
 	w.drops(ask(eniA1, addrA1, addrA1), bpf.DropARP)                           // announcement
 	w.drops(ask(eniA1, addrA2, addrEP), bpf.DropSourceAddress)
-	if r := w.send(ask("", desired.EdgeAddr, netip.MustParseAddr("100.65.3.4"))); r.action != bpf.DatapathActionACTION_ANSWER {
+	if r := w.send(ask("", desired.EdgeAddr, netip.MustParseAddr("100.65.3.4"))); r.Action != ActionAnswer {
 		t.Errorf("service namespace got %v, want an answer", r)
 	}
 }
@@ -203,11 +203,11 @@ func TestMalformedFramesAreDroppedWithTheirReason(t *testing.T) {
 		"broadcast":        {func(b []byte) []byte { copy(b[30:], []byte{255, 255, 255, 255}); return b }, bpf.DropMulticast},
 		"truncated ARP":    {func(b []byte) []byte { b[12], b[13] = 8, 6; return b[:30] }, bpf.DropTooShort},
 	} {
-		if r := w.send(packet{from: eniA1, raw: c.change(good())}); r.action != bpf.DatapathActionACTION_DROP || r.reason != c.reason {
+		if r := w.send(packet{from: eniA1, raw: c.change(good())}); r.Action != ActionDrop || r.Reason.Code != c.reason {
 			t.Errorf("%s: %v, want drop for %s", name, r, ReasonOf(c.reason).Name)
 		}
 	}
-	if r := w.run(w.dp.objs.FromWorkload, lab.devices[9], good(), 0); r.reason != bpf.DropNoPort {
+	if r := w.try(Workload, lab.devices[9], good(), 0); r.Reason.Code != bpf.DropNoPort {
 		t.Errorf("unknown device: %v", r)
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"postern.dev/postern/bpf"
 	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/vpc"
 )
@@ -354,5 +355,74 @@ func TestRealDNSPacketsReachTheServiceNamespace(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestRestartsUnderTrafficLoseNothing(t *testing.T) {
+	w := newWorld(t)
+	client := newPlace(t, "client", netip.PrefixFrom(addrA1, 24), netip.MustParseAddr("10.0.0.1"))
+	server := newPlace(t, "server", netip.PrefixFrom(addrB1, 24), netip.MustParseAddr("10.0.0.1"))
+	w.devices[eniA1] = Device{Ifindex: client.ifindex, MAC: client.mac}
+	w.devices[eniB1] = Device{Ifindex: server.ifindex, MAC: server.mac}
+	w.apply()
+	attach := func() {
+		w.inLab(func() {
+			if err := errors.Join(w.dp.Attach(client.host, client.ifindex, Workload), w.dp.Attach(server.host, server.ifindex, Workload)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	attach()
+	peer, got := make(chan netip.AddrPort, 1), make(chan string, 1)
+	server.serve(t, "10.0.0.5:8080", 1, 0, peer, got)
+	restore := enter(t, client.ns)
+	c, err := net.DialTimeout("tcp4", "10.0.0.100:80", 10*time.Second)
+	restore()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// one client writes until the restarts are over
+	const block = 1 << 16
+	stop, sent := make(chan struct{}), make(chan error, 1)
+	h := sha256.New()
+	go func() {
+		defer c.Close()
+		src := stream(3, 1<<40)
+		for {
+			select {
+			case <-stop:
+				sent <- nil
+				return
+			default:
+			}
+			if _, err := io.CopyN(io.MultiWriter(c, h), src, block); err != nil {
+				sent <- err
+				return
+			}
+		}
+	}()
+	for range 4 {
+		if err := w.dp.Close(); err != nil {
+			t.Error(err)
+		}
+		w.open()
+		w.apply()
+		attach()
+	}
+	close(stop)
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	if sum := <-got; sum != fmt.Sprintf("%x", h.Sum(nil)) {
+		t.Errorf("the server received %s", sum)
+	}
+	ds, err := w.dp.Drops()
+	for _, d := range ds {
+		if d.Reason.Code != bpf.DropIPv6 && d.Reason.Code != bpf.DropMulticast { // the namespaces' own chatter
+			t.Errorf("while the programs were replaced: %+v", d)
+		}
+	}
+	if err != nil {
+		t.Error(err)
 	}
 }

@@ -29,7 +29,7 @@ func checkImport(f GoFile, imp string) string {
 	free := f.Test || IsTestPackage(f.Package)
 	own, ours := strings.CutPrefix(imp, Module+"/")
 	if ours {
-		if IsTestPackage(own) && !free {
+		if IsTestPackage(own) && !free && own != f.Package {
 			return own + " is for tests"
 		}
 		if free || own == f.Package {
@@ -133,6 +133,8 @@ func TestForbiddenImportsAreFound(t *testing.T) {
 		{"internal/vpc", "example.com/unknown", true, false},
 		{"internal/nowhere", Module + "/internal/vpc", false, false},
 		{"cmd/postern", Module + "/internal/datapath", false, true},
+		{"cmd/postern", Module + "/test/bench", false, false},
+		{"test/bench", "github.com/aws/aws-sdk-go-v2/service/ec2", false, true},
 	} {
 		msg := checkImport(GoFile{Package: c.pkg, Test: c.test}, c.imp)
 		if (msg == "") != c.ok {

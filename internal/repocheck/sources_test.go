@@ -108,7 +108,7 @@ func repository(t *testing.T) (root string, files []string) {
 // there is none to wait for, say so in a comment that begins "sleep:".
 func TestNoSleepWithoutAReason(t *testing.T) {
 	for _, f := range goFiles(t) {
-		if f.Test {
+		if f.Test || IsTestPackage(f.Package) {
 			continue
 		}
 		reasons := map[int]bool{}

@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"strconv"
@@ -36,9 +37,12 @@ func Root(dir string) (string, error) {
 }
 
 // Files lists the repository's files, slash-separated and relative to root:
-// everything except version control, what the build makes and what the kernel
-// of an editor leaves behind.
+// what git has or would add. Outside of a git tree it is everything but what
+// the build makes.
 func Files(root string) ([]string, error) {
+	if files, err := gitFiles(root); err == nil {
+		return files, nil
+	}
 	var files []string
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -47,7 +51,7 @@ func Files(root string) ([]string, error) {
 		rel, _ := filepath.Rel(root, p)
 		rel = filepath.ToSlash(rel)
 		if d.IsDir() {
-			if rel == ".git" || rel == "bin" || d.Name() == "node_modules" {
+			if rel == ".git" || rel == "bin" {
 				return filepath.SkipDir
 			}
 			return nil
@@ -59,6 +63,25 @@ func Files(root string) ([]string, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list the repository: %w", err)
+	}
+	return files, nil
+}
+
+// gitFiles asks git. Files that are deleted but not yet committed as such are
+// left out.
+func gitFiles(root string) ([]string, error) {
+	if _, err := os.Stat(filepath.Join(root, ".git")); err != nil {
+		return nil, fmt.Errorf("look for a git tree: %w", err)
+	}
+	out, err := exec.Command("git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").Output()
+	if err != nil {
+		return nil, fmt.Errorf("ask git for the files: %w", err)
+	}
+	var files []string
+	for f := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
+		if st, err := os.Lstat(filepath.Join(root, f)); err == nil && st.Mode().IsRegular() {
+			files = append(files, f)
+		}
 	}
 	return files, nil
 }

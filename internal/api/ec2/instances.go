@@ -52,7 +52,6 @@ type Instance struct {
 	DNSName          string              `xml:"dnsName"`
 	Reason           string              `xml:"reason"`
 	KeyName          string              `xml:"keyName,omitempty"`
-	AmiLaunchIndex   int                 `xml:"amiLaunchIndex"`
 	InstanceType     string              `xml:"instanceType,omitempty"`
 	LaunchTime       time.Time           `xml:"launchTime"`
 	Placement        InstancePlacement   `xml:"placement"`
@@ -203,14 +202,10 @@ func renderReservations(v vpc.View, list []*vpc.Instance) []Reservation {
 			at[i.Reservation] = k
 			out = append(out, Reservation{ReservationID: i.Reservation, OwnerID: string(i.Owner)})
 		}
-		r := renderInstance(v, i)
-		r.AmiLaunchIndex = len(out[k].Instances)
-		out[k].Instances = append(out[k].Instances, r)
+		out[k].Instances = append(out[k].Instances, renderInstance(v, i))
 	}
 	return out
 }
-
-// RunInstances: see run_instances.go for the input.
 
 func runInstances(call *Call, in *RunInstancesInput) (*Reservation, error) {
 	req, err := in.request()
@@ -444,8 +439,7 @@ func describeInstanceStatus(call *Call, in *DescribeInstanceStatusInput) (*Descr
 			}
 		}
 	}
-	page := in.Page
-	list, next, err := describe(call, v, r, in.InstanceIDs, in.Filters, page,
+	list, next, err := describe(call, v, r, in.InstanceIDs, in.Filters, in.Page,
 		owned[vpc.Instance](call, v), all(vpc.By[vpc.Instance](v, vpc.IndexOwner, call.Caller.Account)))
 	if err != nil {
 		return nil, err

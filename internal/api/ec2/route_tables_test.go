@@ -12,7 +12,8 @@ import (
 func (a *netAPI) mainTable(v string) (table, association string) {
 	a.t.Helper()
 	d := a.do("DescribeRouteTables", "Filter.1.Name", "association.main", "Filter.1.Value.1", "true", "Filter.2.Name", "vpc-id", "Filter.2.Value.1", v)
-	return d.one("routeTableSet/item/routeTableId"), d.one("routeTableSet/item/associationSet/item/routeTableAssociationId")
+	// The main association comes first.
+	return d.one("routeTableSet/item/routeTableId"), d.all("routeTableSet/item/associationSet/item/routeTableAssociationId")[0]
 }
 
 func TestRouteTableAssociations(t *testing.T) {
