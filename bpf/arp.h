@@ -25,11 +25,11 @@ static __always_inline int arp(struct __sk_buff *ctx, struct scratch *s, struct 
 	__u32 target;
 
 	if (bpf_skb_load_bytes(ctx, ETH_LEN, a, ARP_LEN))
-		return drop(ctx, s, DROP_TOO_SHORT);
+		return drop(ctx, DROP_TOO_SHORT);
 	if (get16(a) != 1 || get16(a + 2) != ETH_P_IP || a[4] != 6 || a[5] != 4 || get16(a + 6) != 1)
-		return drop(ctx, s, DROP_ARP);
+		return drop(ctx, DROP_ARP);
 	if (raw32(a + 8) != raw32(self->mac) || raw16(a + 12) != raw16(self->mac + 4))
-		return drop(ctx, s, DROP_SOURCE_MAC);
+		return drop(ctx, DROP_SOURCE_MAC);
 	addr_v4(&sender, raw32(a + 14));
 	target = raw32(a + 24);
 	ik.vni = port->vni;
@@ -38,23 +38,23 @@ static __always_inline int arp(struct __sk_buff *ctx, struct scratch *s, struct 
 	s->packet.dst = ik.addr;
 	/* 0.0.0.0 asks whether an address is taken, without claiming one */
 	if (sender.w[3] && !addr_equal(&sender, &port->addr) && (port->flags & PORT_SOURCE_CHECK))
-		return drop(ctx, s, DROP_SOURCE_ADDRESS);
+		return drop(ctx, DROP_SOURCE_ADDRESS);
 	if (addr_equal(&ik.addr, &port->addr))
-		return drop(ctx, s, DROP_ARP);
+		return drop(ctx, DROP_ARP);
 	if (service) {
 		if ((bpf_ntohl(target) & SERVICE_MASK) != SERVICE_PREFIX)
-			return drop(ctx, s, DROP_ARP);
+			return drop(ctx, DROP_ARP);
 		__builtin_memcpy(mac, self->gateway, 6);
 	} else {
 		asked = bpf_map_lookup_elem(&interfaces, &ik);
 		if (!asked)
-			return drop(ctx, s, DROP_ARP);
+			return drop(ctx, DROP_ARP);
 		if (asked->kind == KIND_RESOLVER)
 			__builtin_memcpy(mac, self->gateway, 6);
 		else if (asked->subnet == self->subnet)
 			__builtin_memcpy(mac, asked->mac, 6);
 		else
-			return drop(ctx, s, DROP_ARP);
+			return drop(ctx, DROP_ARP);
 	}
 	__builtin_memcpy(s->frame, s->packet.src_mac, 6);
 	__builtin_memcpy(s->frame + 6, mac, 6);
@@ -68,9 +68,9 @@ static __always_inline int arp(struct __sk_buff *ctx, struct scratch *s, struct 
 	a[16] = target >> 16;
 	a[17] = target >> 24;
 	if (bpf_skb_store_bytes(ctx, 0, s->frame, ETH_LEN + ARP_LEN, 0))
-		return drop(ctx, s, DROP_REWRITE);
+		return drop(ctx, DROP_REWRITE);
 	count(COUNT_ARP, 1);
-	return answer(ctx, s);
+	return answer(ctx);
 }
 
 #endif

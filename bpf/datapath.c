@@ -35,13 +35,13 @@ static __always_inline int plain(struct __sk_buff *ctx, struct scratch *s, struc
 	int reason;
 
 	if (!to->ifindex)
-		return drop(ctx, s, DROP_REMOTE_HOST);
+		return drop(ctx, DROP_REMOTE_HOST);
 	if (c) {
 		conn_touch(c, p, sender == c->initiator);
 	} else if (p->icmp != ICMP_ERROR && p->icmp != ICMP_OTHER && !(p->tcp_flags & TCP_RST)) {
 		reason = conn_new_plain(sender, to->eni);
 		if (reason)
-			return drop(ctx, s, reason);
+			return drop(ctx, reason);
 	}
 	return deliver(ctx, s, to, to->subnet == self->subnet ? self->mac : to->gateway);
 }
@@ -84,10 +84,10 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 		goto translated;
 	}
 	if (to && to->kind == KIND_ROUTER)
-		return drop(ctx, s, DROP_ROUTER);
+		return drop(ctx, DROP_ROUTER);
 	subnet = bpf_map_lookup_elem(&subnets, &self->subnet);
 	if (!subnet)
-		return drop(ctx, s, DROP_NO_SUBNET);
+		return drop(ctx, DROP_NO_SUBNET);
 	rk.prefixlen = 192;
 	rk.table[0] = (__u32)subnet->table;
 	rk.table[1] = subnet->table >> 32;
@@ -103,30 +103,30 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 	}
 	known = c || related;
 	if (!known && !rules_allow(self->sg_out, &p->dst, p->proto, p->rule_port))
-		return drop(ctx, s, DROP_GROUP_EGRESS);
+		return drop(ctx, DROP_GROUP_EGRESS);
 	same = r && r->kind != ROUTE_ENDPOINT && to && to->subnet == self->subnet;
 	if (!same && !rules_allow(subnet->acl_out, &p->dst, p->proto, p->rule_port))
-		return drop(ctx, s, DROP_ACL_OUT);
+		return drop(ctx, DROP_ACL_OUT);
 	if (!r)
-		return drop(ctx, s, DROP_NO_ROUTE);
+		return drop(ctx, DROP_NO_ROUTE);
 	if (r->kind == ROUTE_BLACKHOLE)
-		return drop(ctx, s, DROP_BLACKHOLE);
+		return drop(ctx, DROP_BLACKHOLE);
 	if (r->kind == ROUTE_ENDPOINT) {
 		endpoint = r->endpoint;
 		if (!endpoint_carries(endpoint, p->vni, &e) || !e->gateway)
-			return drop(ctx, s, DROP_ENDPOINT_INACTIVE);
+			return drop(ctx, DROP_ENDPOINT_INACTIVE);
 		node = e->node;
 		link = e->link;
 		goto translated;
 	}
 	if (!to)
-		return drop(ctx, s, DROP_NO_INTERFACE);
+		return drop(ctx, DROP_NO_INTERFACE);
 	if (!same && !acl_in(to->subnet, &p->src, p->proto, p->rule_port))
-		return drop(ctx, s, DROP_ACL_IN);
+		return drop(ctx, DROP_ACL_IN);
 	if (!known && !rules_allow(to->sg_in, &p->src, p->proto, p->rule_port))
-		return drop(ctx, s, DROP_GROUP_INGRESS);
+		return drop(ctx, DROP_GROUP_INGRESS);
 	if (r->kind == ROUTE_INTERFACE && !addr_equal(&r->addr, &p->dst) && (to->flags & INTERFACE_SOURCE_CHECK))
-		return drop(ctx, s, DROP_DESTINATION_CHECK);
+		return drop(ctx, DROP_DESTINATION_CHECK);
 
 	switch (to->kind) {
 	case KIND_WORKLOAD:
@@ -136,14 +136,14 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 	case KIND_ENDPOINT:
 		endpoint = to->endpoint;
 		if (!endpoint_carries(endpoint, p->vni, &e))
-			return drop(ctx, s, DROP_ENDPOINT_INACTIVE);
+			return drop(ctx, DROP_ENDPOINT_INACTIVE);
 		link = e->link;
 		break;
 	case KIND_BALANCER:
 		closed = true;
 		break;
 	default:
-		return drop(ctx, s, DROP_NO_INTERFACE);
+		return drop(ctx, DROP_NO_INTERFACE);
 	}
 	node = to->node;
 
@@ -156,7 +156,7 @@ translated:
 	return consumer(ctx, s, node, endpoint, link, flags, sender, closed);
 stale:
 	conn_forget(&s->key);
-	return drop(ctx, s, DROP_STALE);
+	return drop(ctx, DROP_STALE);
 }
 
 /* handle is the way of one packet, from a workload or from the service port. */
@@ -177,27 +177,29 @@ static __always_inline int handle(struct __sk_buff *ctx, bool service)
 		return TC_ACT_SHOT;
 	p = &s->packet;
 	__builtin_memset(p, 0, sizeof(*p));
-	__builtin_memset(&s->verdict, 0, sizeof(s->verdict));
+	ctx->cb[0] = 0;
+	ctx->cb[1] = 0;
+	ctx->cb[2] = 0;
 	p->now = bpf_ktime_get_ns();
 	port = bpf_map_lookup_elem(&ports, &ifindex);
 	if (!port)
-		return drop(ctx, s, DROP_NO_PORT);
+		return drop(ctx, DROP_NO_PORT);
 	p->eni = port->eni;
 	p->vni = port->vni;
 	ik.vni = port->vni;
 	ik.addr = port->addr;
 	self = bpf_map_lookup_elem(&interfaces, &ik);
 	if (!self)
-		return drop(ctx, s, DROP_NO_PORT);
+		return drop(ctx, DROP_NO_PORT);
 	reason = parse_frame(ctx);
 	if (reason)
-		return drop(ctx, s, reason);
+		return drop(ctx, reason);
 	if (raw32(p->src_mac) != raw32(self->mac) || raw16(p->src_mac + 4) != raw16(self->mac + 4))
-		return drop(ctx, s, DROP_SOURCE_MAC);
+		return drop(ctx, DROP_SOURCE_MAC);
 	if (p->arp)
 		return arp(ctx, s, port, self, service);
 	if (!addr_equal(&p->src, &port->addr) && (port->flags & PORT_SOURCE_CHECK))
-		return drop(ctx, s, DROP_SOURCE_ADDRESS);
+		return drop(ctx, DROP_SOURCE_ADDRESS);
 
 	sender = conn_key_set(&s->key, p->vni, p->proto, &p->src, p->sport, &p->dst, p->dport);
 	conn_key_icmp(&s->key, p->icmp, sender);
@@ -205,7 +207,7 @@ static __always_inline int handle(struct __sk_buff *ctx, bool service)
 		if (!parse_embedded(ctx)) {
 			c = bpf_map_lookup_elem(&conns, &s->key);
 			if (c && c->kind != CONN_PLAIN)
-				return drop(ctx, s, DROP_EMBEDDED_NAT);
+				return drop(ctx, DROP_EMBEDDED_NAT);
 			related = c && !conn_expired(c, s->key.proto, p->now);
 			c = 0;
 		}
@@ -220,11 +222,11 @@ static __always_inline int handle(struct __sk_buff *ctx, bool service)
 	}
 	if (c && c->kind == CONN_PROVIDER) {
 		if (sender == c->initiator)
-			return drop(ctx, s, DROP_TUPLE_IN_USE);
+			return drop(ctx, DROP_TUPLE_IN_USE);
 		return reply(ctx, s, self, c);
 	}
 	if (c && c->kind == CONN_CONSUMER && sender != c->initiator)
-		return drop(ctx, s, DROP_SOURCE_ADDRESS);
+		return drop(ctx, DROP_SOURCE_ADDRESS);
 	if (c && c->endpoint && !endpoint_carries(c->endpoint, p->vni, &e))
 		return gone(ctx, s, c);
 	if (service)

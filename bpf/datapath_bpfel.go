@@ -288,13 +288,12 @@ type DatapathRulePortKey struct {
 }
 
 type DatapathScratch struct {
-	_       structs.HostLayout
-	Verdict DatapathVerdict
-	Packet  DatapathPacket
-	Key     DatapathConnKey
-	Peer    DatapathConnKey
-	Half    [2]DatapathConn
-	Hop     struct {
+	_      structs.HostLayout
+	Packet DatapathPacket
+	Key    DatapathConnKey
+	Peer   DatapathConnKey
+	Half   [2]DatapathConn
+	Hop    struct {
 		_          structs.HostLayout
 		Endpoint   uint64
 		TargetEni  uint64
@@ -318,6 +317,7 @@ type DatapathScratch struct {
 	Options  [68]uint8
 	Names    struct {
 		_             structs.HostLayout
+		Action        DatapathAction
 		InterfaceKind DatapathInterfaceKind
 		RouteKind     DatapathRouteKind
 		ConnKind      DatapathConnKind
@@ -329,7 +329,6 @@ type DatapathScratch struct {
 		Seen          DatapathSeen
 		ConnFlag      DatapathConnFlag
 	}
-	_ [4]byte
 }
 
 type DatapathSeen uint32
@@ -353,14 +352,6 @@ type DatapathSubnet struct {
 	Table  uint64
 	AclIn  uint64
 	AclOut uint64
-}
-
-type DatapathVerdict struct {
-	_       structs.HostLayout
-	Action  DatapathAction
-	Ifindex uint32
-	Reason  uint32
-	Pad     uint32
 }
 
 // Names of all BPF objects in the ELF.

@@ -15,28 +15,28 @@ static __always_inline int deliver(struct __sk_buff *ctx, struct scratch *s, str
 	__u8 macs[12];
 
 	if (!to->ifindex)
-		return drop(ctx, s, DROP_REMOTE_HOST);
+		return drop(ctx, DROP_REMOTE_HOST);
 	__builtin_memcpy(macs, to->mac, 6);
 	__builtin_memcpy(macs + 6, source_mac, 6);
 	if (bpf_skb_store_bytes(ctx, 0, macs, sizeof(macs), 0) || bpf_skb_change_type(ctx, 0 /* PACKET_HOST */))
-		return drop(ctx, s, DROP_REWRITE);
+		return drop(ctx, DROP_REWRITE);
 	count(COUNT_DELIVERED, 1);
 	count(COUNT_DELIVERED_BYTES, s->packet.len);
-	s->verdict.ifindex = to->ifindex;
+	ctx->cb[1] = to->ifindex;
 	if (to->flags & INTERFACE_TAP) {
-		s->verdict.action = ACTION_REDIRECT;
+		ctx->cb[0] = ACTION_REDIRECT;
 		return bpf_redirect(to->ifindex, 0);
 	}
-	s->verdict.action = ACTION_PEER;
+	ctx->cb[0] = ACTION_PEER;
 	return bpf_redirect_peer(to->ifindex, 0);
 }
 
 /* answer sends the frame, already turned into an answer, back out of the
  * device that it came in by. */
-static __always_inline int answer(struct __sk_buff *ctx, struct scratch *s)
+static __always_inline int answer(struct __sk_buff *ctx)
 {
-	s->verdict.action = ACTION_ANSWER;
-	s->verdict.ifindex = ctx->ifindex;
+	ctx->cb[0] = ACTION_ANSWER;
+	ctx->cb[1] = ctx->ifindex;
 	return bpf_redirect(ctx->ifindex, 0);
 }
 

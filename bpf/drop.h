@@ -26,9 +26,9 @@ __noinline int note_drop(struct __sk_buff *ctx, __u32 reason)
 	struct drop_key key = {};
 	struct drop_value *v;
 
+	ctx->cb[2] = reason;
 	if (!s)
 		return 0;
-	s->verdict.reason = reason;
 	key.eni = s->packet.eni;
 	key.reason = reason;
 	v = bpf_map_lookup_elem(&drops, &key);
@@ -46,10 +46,10 @@ __noinline int note_drop(struct __sk_buff *ctx, __u32 reason)
 	return 0;
 }
 
-static __always_inline int drop(struct __sk_buff *ctx, struct scratch *s, __u32 reason)
+static __always_inline int drop(struct __sk_buff *ctx, __u32 reason)
 {
 	note_drop(ctx, reason);
-	s->verdict.action = ACTION_DROP;
+	ctx->cb[0] = ACTION_DROP;
 	return TC_ACT_SHOT;
 }
 

@@ -37,7 +37,7 @@ enum drop_reason {
 	DROP_ENDPOINT_INACTIVE = 27, /* The endpoint does not carry packets in its present state. */
 	DROP_QUOTA = 28, /* The interface has as many tracked connections as it may have. */
 	DROP_PORTS_EXHAUSTED = 29, /* No free source port was found between the load balancer node and the target. */
-	DROP_TABLE_FULL = 30, /* The connection table is full. */
+	DROP_TABLE_FULL = 30, /* The connection table is full, or the kernel had no memory for an entry at once. */
 	DROP_TUPLE_IN_USE = 31, /* The same addresses and ports already belong to another kind of connection. */
 	DROP_STALE = 32, /* The connection no longer fits what is at its destination; the next packet starts a new one. */
 	DROP_EMBEDDED_NAT = 33, /* An ICMP error is about a translated connection; these errors are not translated yet. */

@@ -106,10 +106,10 @@ static __always_inline int provider(struct __sk_buff *ctx, struct scratch *s, st
 	ik.addr = hop->target;
 	target = bpf_map_lookup_elem(&interfaces, &ik);
 	if (!target || target->kind != KIND_WORKLOAD)
-		return drop(ctx, s, DROP_NO_INTERFACE);
+		return drop(ctx, DROP_NO_INTERFACE);
 	if (c && c->target != target->eni) {
 		conn_forget(&s->key);
-		return drop(ctx, s, DROP_STALE);
+		return drop(ctx, DROP_STALE);
 	}
 	hop->target_eni = target->eni;
 	ik.addr = hop->node;
@@ -118,36 +118,36 @@ static __always_inline int provider(struct __sk_buff *ctx, struct scratch *s, st
 	s->new_dport = hop->target_port;
 	if (node) {
 		if (!c && hop->endpoint && !rules_allow(node->sg_in, &hop->client, hop->proto, hop->node_port))
-			return drop(ctx, s, DROP_NODE_INGRESS);
+			return drop(ctx, DROP_NODE_INGRESS);
 		if (!c && !rules_allow(node->sg_out, &hop->target, hop->proto, hop->target_port))
-			return drop(ctx, s, DROP_NODE_EGRESS);
+			return drop(ctx, DROP_NODE_EGRESS);
 		if (node->subnet != target->subnet) {
 			if (!acl_out(node->subnet, &hop->target, hop->proto, hop->target_port))
-				return drop(ctx, s, DROP_ACL_OUT);
+				return drop(ctx, DROP_ACL_OUT);
 			if (!acl_in(target->subnet, &s->new_src, hop->proto, hop->target_port))
-				return drop(ctx, s, DROP_ACL_IN);
+				return drop(ctx, DROP_ACL_IN);
 		}
 	}
 	if (!c && !rules_allow(target->sg_in, &s->new_src, hop->proto, hop->target_port))
-		return drop(ctx, s, DROP_GROUP_INGRESS);
+		return drop(ctx, DROP_GROUP_INGRESS);
 	if (!target->ifindex)
-		return drop(ctx, s, DROP_REMOTE_HOST);
+		return drop(ctx, DROP_REMOTE_HOST);
 	if (c && other) {
 		conn_touch(c, p, true);
 		conn_touch(other, p, true);
 	} else {
 		reason = conn_new_pair(initiator);
 		if (reason)
-			return drop(ctx, s, reason);
+			return drop(ctx, reason);
 	}
 	if (p->proto == IPPROTO_TCP && (p->tcp_flags & TCP_SYN)) {
 		reason = clamp_mss(ctx);
 		if (reason)
-			return drop(ctx, s, reason);
+			return drop(ctx, reason);
 	}
 	reason = translate(ctx);
 	if (reason)
-		return drop(ctx, s, reason);
+		return drop(ctx, reason);
 	return deliver(ctx, s, target, target->gateway);
 }
 
@@ -162,7 +162,7 @@ static __always_inline int onward(struct __sk_buff *ctx, struct scratch *s, stru
 	other = bpf_map_lookup_elem(&conns, &s->peer);
 	if (!other) { /* a pair without its other half is over */
 		conn_forget(&s->key);
-		return drop(ctx, s, DROP_STALE);
+		return drop(ctx, DROP_STALE);
 	}
 	hop->endpoint = c->endpoint;
 	hop->link = c->link;
@@ -182,7 +182,7 @@ static __always_inline int onward(struct __sk_buff *ctx, struct scratch *s, stru
 	}
 	hop->node = hop->flags & CONN_PRESERVED ? s->packet.dst : s->new_src;
 	if (hop->endpoint && too_big(ctx, s))
-		return drop(ctx, s, DROP_TOO_BIG);
+		return drop(ctx, DROP_TOO_BIG);
 	return provider(ctx, s, c, other, 0);
 }
 
@@ -200,7 +200,7 @@ static __always_inline int consumer(struct __sk_buff *ctx, struct scratch *s, __
 	int reason;
 
 	if (p->proto != IPPROTO_TCP && p->proto != IPPROTO_UDP)
-		return drop(ctx, s, DROP_PROTOCOL);
+		return drop(ctx, DROP_PROTOCOL);
 	stray = p->proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN;
 	lk.node = id;
 	lk.port = p->dport;
@@ -209,7 +209,7 @@ static __always_inline int consumer(struct __sk_buff *ctx, struct scratch *s, __
 	if (stray && (l || closed))
 		return reset(ctx, s, DROP_NO_CONNECTION);
 	if (!l)
-		return drop(ctx, s, DROP_NO_LISTENER);
+		return drop(ctx, DROP_NO_LISTENER);
 	__builtin_memset(hop, 0, sizeof(*hop));
 	hop->endpoint = endpoint;
 	hop->link = link;
@@ -220,9 +220,9 @@ static __always_inline int consumer(struct __sk_buff *ctx, struct scratch *s, __
 	hop->flags = flags;
 	reason = choose(s, l);
 	if (reason)
-		return drop(ctx, s, reason);
+		return drop(ctx, reason);
 	if (endpoint && too_big(ctx, s))
-		return drop(ctx, s, DROP_TOO_BIG);
+		return drop(ctx, DROP_TOO_BIG);
 	s->new_src = hop->flags & CONN_PRESERVED ? hop->client : hop->node;
 	return provider(ctx, s, 0, 0, initiator);
 }
@@ -235,9 +235,9 @@ static __always_inline int probe(struct __sk_buff *ctx, struct scratch *s, __u32
 	struct probe *t = bpf_map_lookup_elem(&probes, &p->dst);
 
 	if (!t)
-		return drop(ctx, s, DROP_NO_PROBE);
+		return drop(ctx, DROP_NO_PROBE);
 	if (p->proto != IPPROTO_TCP)
-		return drop(ctx, s, DROP_PROTOCOL);
+		return drop(ctx, DROP_PROTOCOL);
 	if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
 		return reset(ctx, s, DROP_NO_CONNECTION);
 	__builtin_memset(hop, 0, sizeof(*hop));
@@ -283,7 +283,7 @@ static __always_inline int reply(struct __sk_buff *ctx, struct scratch *s, struc
 	other = bpf_map_lookup_elem(&conns, &s->peer);
 	if (!other || c->target != self->eni) {
 		conn_forget(&s->key);
-		return drop(ctx, s, DROP_STALE);
+		return drop(ctx, DROP_STALE);
 	}
 	if (c->peer_initiator & 1) {
 		s->new_dst = s->peer.addr[1];
@@ -297,7 +297,7 @@ static __always_inline int reply(struct __sk_buff *ctx, struct scratch *s, struc
 		s->new_sport = s->peer.port[1];
 	}
 	if (c->endpoint && too_big(ctx, s))
-		return drop(ctx, s, DROP_TOO_BIG);
+		return drop(ctx, DROP_TOO_BIG);
 
 	/* from the target to the node */
 	ik.vni = p->vni;
@@ -305,42 +305,42 @@ static __always_inline int reply(struct __sk_buff *ctx, struct scratch *s, struc
 	node = bpf_map_lookup_elem(&interfaces, &ik);
 	if (node && node->subnet != self->subnet) {
 		if (!acl_out(self->subnet, &p->dst, p->proto, p->dport))
-			return drop(ctx, s, DROP_ACL_OUT);
+			return drop(ctx, DROP_ACL_OUT);
 		if (!acl_in(node->subnet, &p->src, p->proto, p->dport))
-			return drop(ctx, s, DROP_ACL_IN);
+			return drop(ctx, DROP_ACL_IN);
 	}
 	/* from the endpoint (or node, or service) to the client */
 	ik.vni = s->peer.vni;
 	ik.addr = s->new_dst;
 	client = bpf_map_lookup_elem(&interfaces, &ik);
 	if (!client)
-		return drop(ctx, s, DROP_NO_INTERFACE);
+		return drop(ctx, DROP_NO_INTERFACE);
 	if (client->eni != c->eni) {
 		conn_forget(&s->key);
-		return drop(ctx, s, DROP_STALE);
+		return drop(ctx, DROP_STALE);
 	}
 	if (!(c->flags & CONN_EXEMPT)) {
 		ik.addr = s->new_src;
 		from = bpf_map_lookup_elem(&interfaces, &ik);
 		if (!from || from->subnet != client->subnet) {
 			if (from && !acl_out(from->subnet, &s->new_dst, p->proto, s->new_dport))
-				return drop(ctx, s, DROP_ACL_OUT);
+				return drop(ctx, DROP_ACL_OUT);
 			if (!acl_in(client->subnet, &s->new_src, p->proto, s->new_dport))
-				return drop(ctx, s, DROP_ACL_IN);
+				return drop(ctx, DROP_ACL_IN);
 		}
 	}
 	if (!client->ifindex)
-		return drop(ctx, s, DROP_REMOTE_HOST);
+		return drop(ctx, DROP_REMOTE_HOST);
 	conn_touch(c, p, false);
 	conn_touch(other, p, false);
 	if (p->proto == IPPROTO_TCP && (p->tcp_flags & TCP_SYN)) {
 		reason = clamp_mss(ctx);
 		if (reason)
-			return drop(ctx, s, reason);
+			return drop(ctx, reason);
 	}
 	reason = translate(ctx);
 	if (reason)
-		return drop(ctx, s, reason);
+		return drop(ctx, reason);
 	return deliver(ctx, s, client, client->gateway);
 }
 

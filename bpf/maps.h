@@ -2,8 +2,8 @@
 #ifndef POSTERN_MAPS_H
 #define POSTERN_MAPS_H
 
-/* The maps, pinned by name. The agent writes those above the line, packets
- * write those below it. Sizes of conns are the loader's. */
+/* The maps, pinned by name but for the last two. The agent writes those above
+ * the line, packets write those below it. The size of conns is the loader's. */
 
 #include "types.h"
 

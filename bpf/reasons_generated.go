@@ -36,7 +36,7 @@ const (
 	DropEndpointInactive = 27 // The endpoint does not carry packets in its present state.
 	DropQuota            = 28 // The interface has as many tracked connections as it may have.
 	DropPortsExhausted   = 29 // No free source port was found between the load balancer node and the target.
-	DropTableFull        = 30 // The connection table is full.
+	DropTableFull        = 30 // The connection table is full, or the kernel had no memory for an entry at once.
 	DropTupleInUse       = 31 // The same addresses and ports already belong to another kind of connection.
 	DropStale            = 32 // The connection no longer fits what is at its destination; the next packet starts a new one.
 	DropEmbeddedNAT      = 33 // An ICMP error is about a translated connection; these errors are not translated yet.
@@ -85,7 +85,7 @@ var Reasons = []struct {
 	{27, "endpoint-inactive", "The endpoint does not carry packets in its present state."},
 	{28, "quota", "The interface has as many tracked connections as it may have."},
 	{29, "ports-exhausted", "No free source port was found between the load balancer node and the target."},
-	{30, "table-full", "The connection table is full."},
+	{30, "table-full", "The connection table is full, or the kernel had no memory for an entry at once."},
 	{31, "tuple-in-use", "The same addresses and ports already belong to another kind of connection."},
 	{32, "stale", "The connection no longer fits what is at its destination; the next packet starts a new one."},
 	{33, "embedded-nat", "An ICMP error is about a translated connection; these errors are not translated yet."},

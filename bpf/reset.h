@@ -110,8 +110,8 @@ static __always_inline int reset(struct __sk_buff *ctx, struct scratch *s, __u32
 {
 	note_drop(ctx, reason);
 	if (s->packet.proto == IPPROTO_TCP && !(s->packet.tcp_flags & TCP_RST) && !make_reset(ctx))
-		return answer(ctx, s);
-	s->verdict.action = ACTION_DROP;
+		return answer(ctx);
+	ctx->cb[0] = ACTION_DROP;
 	return TC_ACT_SHOT;
 }
 

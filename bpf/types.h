@@ -297,6 +297,8 @@ struct link_hop {
 	__u8 flags; /* CONN_* of both halves */
 };
 
+/* Where a packet ended up. A program leaves it in the packet's control buffer
+ * (cb[0] action, cb[1] device, cb[2] drop reason), which a test run hands back. */
 enum action {
 	ACTION_DROP = 1,
 	ACTION_PEER = 2,     /* into the namespace behind ifindex */
@@ -304,17 +306,10 @@ enum action {
 	ACTION_ANSWER = 4,   /* back to where it came from, answered */
 };
 
-/* Where a packet ended up, for tests: TEST_RUN shows neither. */
-struct verdict {
-	enum action action;
-	__u32 ifindex;
-	__u32 reason; /* enum drop_reason */
-	__u32 pad;
-};
-
 /* Enumerations that live in a byte elsewhere; named here so that they reach
  * the object's type information and with it the Go bindings. */
 struct names {
+	enum action action;
 	enum interface_kind interface_kind;
 	enum route_kind route_kind;
 	enum conn_kind conn_kind;
@@ -330,7 +325,6 @@ struct names {
 /* What does not fit on the 512 bytes of stack. Per CPU: a tc program is never
  * interrupted by another packet on its CPU. */
 struct scratch {
-	struct verdict verdict;
 	struct packet packet;
 	struct conn_key key;      /* of the packet's own flow */
 	struct conn_key peer;     /* of the other half */
