@@ -338,6 +338,7 @@ const (
 	DatapathSeenSEEN_FIN_INITIATOR DatapathSeen = 2
 	DatapathSeenSEEN_FIN_RESPONDER DatapathSeen = 4
 	DatapathSeenSEEN_RST           DatapathSeen = 8
+	DatapathSeenSEEN_TOLD          DatapathSeen = 16
 )
 
 type DatapathSlotKey struct {

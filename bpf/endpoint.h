@@ -253,18 +253,54 @@ static __always_inline int probe(struct __sk_buff *ctx, struct scratch *s, __u32
 	return provider(ctx, s, 0, 0, initiator);
 }
 
-/* gone ends a flow whose endpoint stopped carrying it. The entries stay for a
- * while, so that every late packet is told again. */
+/* tell turns a packet of an ended flow into a reset for the other end, which
+ * may be waiting for data and would never send anything to be told by. */
+static __always_inline int tell(struct __sk_buff *ctx, struct scratch *s)
+{
+	struct interface_key ik = {};
+	struct interface *to;
+
+	ik.vni = s->peer.vni;
+	ik.addr = s->new_dst;
+	to = bpf_map_lookup_elem(&interfaces, &ik);
+	if (!to || !to->ifindex || make_reset(ctx, 1)) {
+		ctx->cb[0] = ACTION_DROP;
+		return TC_ACT_SHOT;
+	}
+	return deliver(ctx, s, to, to->gateway);
+}
+
+/* gone ends a flow whose endpoint stopped carrying it: its first late TCP
+ * packet becomes a reset for the other end, the following ones are answered
+ * with a reset. The entries stay for a while, so that both ends are told. */
 static __always_inline int gone(struct __sk_buff *ctx, struct scratch *s, struct conn *c)
 {
 	struct conn *other;
+	/* the end of the peer's key that stands for the sender */
+	bool first = !(c->peer_initiator & 1) == (c->kind == CONN_CONSUMER);
+	bool told = c->seen & SEEN_TOLD;
 
 	s->peer = c->peer;
-	conn_see(c, SEEN_RST);
+	if (first) {
+		s->new_src = s->peer.addr[0];
+		s->new_sport = s->peer.port[0];
+		s->new_dst = s->peer.addr[1];
+		s->new_dport = s->peer.port[1];
+	} else {
+		s->new_src = s->peer.addr[1];
+		s->new_sport = s->peer.port[1];
+		s->new_dst = s->peer.addr[0];
+		s->new_dport = s->peer.port[0];
+	}
+	conn_see(c, SEEN_RST | SEEN_TOLD);
 	other = bpf_map_lookup_elem(&conns, &s->peer);
 	if (other)
-		conn_see(other, SEEN_RST);
-	return reset(ctx, s, DROP_ENDPOINT_GONE);
+		conn_see(other, SEEN_RST | SEEN_TOLD);
+	/* who is still opening a connection waits for an answer to that */
+	if (told || s->packet.proto != IPPROTO_TCP || (s->packet.tcp_flags & TCP_SYN))
+		return reset(ctx, s, DROP_ENDPOINT_GONE);
+	note_drop(ctx, DROP_ENDPOINT_GONE);
+	return tell(ctx, s);
 }
 
 /* reply takes a target's packet back to the client: c is the provider half. */

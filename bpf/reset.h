@@ -38,8 +38,10 @@ static __always_inline void putraw(__u8 *b, __u32 v)
 	b[3] = v >> 24;
 }
 
-/* make_reset rewrites the packet in place; returns a drop reason or 0. */
-__noinline int make_reset(struct __sk_buff *ctx)
+/* make_reset rewrites the packet in place into a reset; returns a drop reason
+ * or 0. It goes back to the sender, or onward to the other end as if the sender
+ * had sent it: then s->new_* say between whom. */
+__noinline int make_reset(struct __sk_buff *ctx, int onward)
 {
 	struct scratch *s = scratch_get();
 	struct packet *p;
@@ -53,8 +55,17 @@ __noinline int make_reset(struct __sk_buff *ctx)
 		return DROP_REWRITE;
 	p = &s->packet;
 	f = s->frame;
-	/* RFC 9293 3.10.7.1 */
-	if (p->tcp_flags & TCP_ACK) {
+	if (!onward) {
+		s->new_src = p->dst;
+		s->new_dst = p->src;
+		s->new_sport = p->dport;
+		s->new_dport = p->sport;
+	}
+	if (onward) {
+		seq = p->seq;
+		ack = p->ack;
+		flags |= p->tcp_flags & TCP_ACK;
+	} else if (p->tcp_flags & TCP_ACK) { /* RFC 9293 3.10.7.1 */
 		seq = p->ack;
 	} else {
 		ack = p->seq + p->payload + !!(p->tcp_flags & TCP_SYN) + !!(p->tcp_flags & TCP_FIN);
@@ -71,22 +82,22 @@ __noinline int make_reset(struct __sk_buff *ctx)
 	put16(f + 20, 0x4000);
 	f[22] = 64;
 	f[23] = IPPROTO_TCP;
-	putraw(f + 26, p->dst.w[3]);
-	putraw(f + 30, p->src.w[3]);
+	putraw(f + 26, s->new_src.w[3]);
+	putraw(f + 30, s->new_dst.w[3]);
 	ip_check = ~csum_fold32((__u32)bpf_csum_diff(0, 0, (__be32 *)(f + 14), IP_LEN, 0));
 	f[24] = ip_check;
 	f[25] = ip_check >> 8;
 
-	f[34] = p->dport;
-	f[35] = p->dport >> 8;
-	f[36] = p->sport;
-	f[37] = p->sport >> 8;
+	f[34] = s->new_sport;
+	f[35] = s->new_sport >> 8;
+	f[36] = s->new_dport;
+	f[37] = s->new_dport >> 8;
 	put32(f + 38, seq);
 	put32(f + 42, ack);
 	f[46] = 5 << 4;
 	f[47] = flags;
-	putraw(pseudo, p->dst.w[3]);
-	putraw(pseudo + 4, p->src.w[3]);
+	putraw(pseudo, s->new_src.w[3]);
+	putraw(pseudo + 4, s->new_dst.w[3]);
 	pseudo[9] = IPPROTO_TCP;
 	pseudo[11] = TCP_LEN;
 	head = csum_fold32((__u32)bpf_csum_diff(0, 0, (__be32 *)pseudo, 12, 0));
@@ -109,7 +120,7 @@ __noinline int make_reset(struct __sk_buff *ctx)
 static __always_inline int reset(struct __sk_buff *ctx, struct scratch *s, __u32 reason)
 {
 	note_drop(ctx, reason);
-	if (s->packet.proto == IPPROTO_TCP && !(s->packet.tcp_flags & TCP_RST) && !make_reset(ctx))
+	if (s->packet.proto == IPPROTO_TCP && !(s->packet.tcp_flags & TCP_RST) && !make_reset(ctx, 0))
 		return answer(ctx);
 	ctx->cb[0] = ACTION_DROP;
 	return TC_ACT_SHOT;

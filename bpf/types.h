@@ -193,6 +193,7 @@ enum seen {
 	SEEN_FIN_INITIATOR = 2,
 	SEEN_FIN_RESPONDER = 4,
 	SEEN_RST = 8,
+	SEEN_TOLD = 16, /* the other end has been sent a reset */
 };
 
 enum conn_flag {

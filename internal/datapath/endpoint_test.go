@@ -169,6 +169,18 @@ func TestEndpointTakesOnlyItsPortsAndProtocols(t *testing.T) {
 	w.drops(p, bpf.DropNoConnection)
 }
 
+// tells sends the first late packet of a flow that has ended: it must reach the
+// other end as a reset that continues the sender's sequence.
+func (w *world) tells(p packet, to vpc.InterfaceID, src, dst netip.AddrPort) {
+	w.t.Helper()
+	out := w.passes(p, to)
+	got := endsOf(w.t, out)
+	r := out.Layer(layers.LayerTypeTCP).(*layers.TCP)
+	if got.src != src || got.dst != dst || !r.RST || r.SYN || r.Seq != p.seq || len(r.Payload) > 0 {
+		w.t.Errorf("%+v: told by %v %+v, want a reset from %v to %v", p, got, r, src, dst)
+	}
+}
+
 func TestInactiveEndpointResetsItsFlowsInBothDirections(t *testing.T) {
 	w := newWorld(t)
 	ask := tcp(eniA1, addrA1, 40000, addrEP, 80, "S")
@@ -179,6 +191,9 @@ func TestInactiveEndpointResetsItsFlowsInBothDirections(t *testing.T) {
 
 	delete(w.host.Endpoints, epCustomer)
 	w.apply()
+	// The client may only be waiting: the target's data tells it.
+	reply.flags, reply.payload = "PA", []byte("data")
+	w.tells(reply, eniA1, ap(addrEP, 80), ap(addrA1, 40000))
 	ask.flags, ask.payload = "PA", []byte("more")
 	if r := w.resets(ask, bpf.DropEndpointGone); r.Seq != ask.ack || r.ACK {
 		t.Errorf("reset is %+v", r)
@@ -196,8 +211,10 @@ func TestInactiveEndpointResetsItsFlowsInBothDirections(t *testing.T) {
 	w.host = labHost()
 	w.apply()
 	w.passes(tcp(eniA1, addrA1, 40002, addrEP, 80, "S"), eniB1)
+	n = endsOf(t, w.passes(tcp(eniA1, addrA1, 40003, addrEP, 80, "S"), eniB1)).src
 	delete(w.host.Endpoints, epCustomer)
 	w.apply()
+	w.tells(tcp(eniA1, addrA1, 40003, addrEP, 80, "PA"), eniB1, n, ap(addrB1, 8080))
 	if r := w.resets(tcp(eniA1, addrA1, 40002, addrEP, 80, "S"), bpf.DropEndpointGone); !r.ACK || r.Ack != 1001 || r.Seq != 0 {
 		t.Errorf("reset of a SYN is %+v", r)
 	}
