@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build linux
+
 package main
 
 import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -85,6 +88,12 @@ func runAgent(ctx context.Context, dataDir string, mtu int, edgeUser string) err
 		return err
 	}
 	dp, err := datapath.Open(datapath.Config{PinDir: pins})
+	if errors.Is(err, datapath.ErrLayout) {
+		// Another version's maps cannot be read by these programs. What was
+		// connected is lost; the rest comes back with the first state.
+		log.Warn("the pinned maps are another version's: starting with empty ones", "error", err)
+		dp, err = datapath.Open(datapath.Config{PinDir: pins, Replace: true})
+	}
 	if err != nil {
 		return fmt.Errorf("%+v", err)
 	}

@@ -4,30 +4,18 @@ package main
 
 import "github.com/spf13/cobra"
 
-// commands lists every subcommand.
+// commands lists every subcommand: those that work anywhere, and those of a
+// host with a datapath.
 func commands(o *options) []*cobra.Command {
-	return []*cobra.Command{
+	return append([]*cobra.Command{
 		newServeCommand(o),
 		newEnvCommand(o),
 		newAccountCommand(o),
 		newDomainCommand(o),
-		newRunCommand(o),
-		newExecCommand(o),
 		newAttachCommand(o),
 		newDetachCommand(o),
 		newStatusCommand(o),
-		newDropsCommand(o),
-		newConnectionsCommand(o),
 		newRequestsCommand(o),
-		newDoctorCommand(o),
-		newResetCommand(o),
 		newVersionCommand(o),
-		// Started by the others, never typed.
-		newServerCommand(o),
-		newAgentCommand(o),
-		newEdgeCommand(o),
-		newProberCommand(o),
-		newNsenterCommand(o),
-		newProbeDatapathCommand(o),
-	}
+	}, hostCommands(o)...)
 }

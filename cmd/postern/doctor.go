@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build linux
+
 package main
 
 import (
@@ -213,18 +215,4 @@ func tryDatapath() (step string, err error) {
 		return stepAttach, err
 	}
 	return "", nil
-}
-
-// oldClient says that the aws-cli in PATH, if there is one, does not follow
-// AWS_ENDPOINT_URL or cannot be asked; "" if all is well.
-func oldClient(ctx context.Context) string {
-	if _, err := exec.LookPath("aws"); err != nil {
-		return ""
-	}
-	for _, c := range doctor.Run(ctx, doctor.Options{NoDatapath: true}) {
-		if c.Name == "aws-cli" && c.Status != doctor.OK {
-			return printable(c.Name + " " + c.Found + ": " + c.Do)
-		}
-	}
-	return ""
 }

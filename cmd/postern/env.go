@@ -6,11 +6,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os/exec"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"postern.dev/postern/internal/api/admin"
+	"postern.dev/postern/internal/doctor"
 )
 
 func newEnvCommand(o *options) *cobra.Command {
@@ -129,4 +131,18 @@ func shellQuote(s string) string {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// oldClient says that the aws-cli in PATH, if there is one, does not follow
+// AWS_ENDPOINT_URL or cannot be asked; "" if all is well.
+func oldClient(ctx context.Context) string {
+	if _, err := exec.LookPath("aws"); err != nil {
+		return ""
+	}
+	for _, c := range doctor.Run(ctx, doctor.Options{NoDatapath: true}) {
+		if c.Name == "aws-cli" && c.Status != doctor.OK {
+			return printable(c.Name + " " + c.Found + ": " + c.Do)
+		}
+	}
+	return ""
 }

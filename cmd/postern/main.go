@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -75,6 +76,9 @@ func run(ctx context.Context, args []string) int {
 		return e.code
 	}
 	fmt.Fprintln(os.Stderr, "postern:", err)
+	if strings.HasPrefix(err.Error(), "unknown command") {
+		return exitUsage
+	}
 	return exitFailed
 }
 

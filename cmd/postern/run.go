@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build linux
+
 package main
 
 import (
@@ -36,7 +38,7 @@ Needs root. The exit code is the command's, or 128 and the number of the signal
 that ended it; 126 and 127 say that it could not be run or found, 125 that
 Postern failed.`,
 		Example: `  sudo -E postern run --subnet "$subnet" -- curl -sS http://10.0.0.10/
-  sudo -E postern run --subnet "$subnet" --group "$sg" --account consumer -- aws s3 cp file s3://bucket/
+  sudo -E postern run --subnet "$subnet" --security-group "$sg" --account consumer -- aws s3 cp file s3://bucket/
   sudo -E postern run --subnet "$subnet" --name client -- bash`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 || c.ArgsLenAtDash() > 0 {
@@ -60,7 +62,7 @@ Postern failed.`,
 	}
 	f := c.Flags()
 	f.StringVar(&in.subnet, "subnet", "", "subnet of the instance (subnet-...)")
-	f.StringArrayVar(&in.groups, "group", nil, "security group (sg-...), may be repeated (default: the VPC's default group)")
+	f.StringArrayVar(&in.groups, "security-group", nil, "security group (sg-...), may be repeated (default: the VPC's default group)")
 	f.StringVar(&in.account, "account", "", "account that owns the instance and whose AWS keys the command gets")
 	f.StringVar(&in.name, "name", "", "Name tag of the instance")
 	f.BoolVar(&in.keep, "keep", false, "do not terminate the instance")
