@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// acceptance is the time from sending AcceptVpcEndpointConnections to the
+// first byte in the consumer's namespace, and to the API's own answer.
+type acceptance struct {
+	Tries     int     `json:"tries"`
+	MedianMS  float64 `json:"median_ms"`
+	P99MS     float64 `json:"p99_ms"`
+	MaxMS     float64 `json:"max_ms"`
+	SamplesNS []int64 `json:"samples_ns"`
+	AnswerNS  []int64 `json:"api_answer_ns"` // when the API had answered, by the same clock
+}
+
+// aimAccept is what p99 is meant to stay below.
+const aimAccept = 50 * time.Millisecond
+
+// measureAcceptance starts with an endpoint that is accepted and leaves one
+// that is. The client reads the same CLOCK_REALTIME as we do, so its time can
+// be compared with ours.
+func (i *installation) measureAcceptance(tries int, progress func(string, ...any)) (*acceptance, error) {
+	a := &acceptance{Tries: tries}
+	for n := range tries {
+		if err := i.reject(); err != nil {
+			return nil, err
+		}
+		took, answered, err := i.acceptOnce()
+		if err != nil {
+			return nil, fmt.Errorf("accept to first byte, try %d: %w\n%s", n+1, err, i.log())
+		}
+		a.SamplesNS, a.AnswerNS = append(a.SamplesNS, took), append(a.AnswerNS, answered)
+		progress("accept %d/%d: first byte after %.1f ms, API answered after %.1f ms", n+1, tries, float64(took)/1e6, float64(answered)/1e6)
+	}
+	sorted := slices.Sorted(slices.Values(a.SamplesNS))
+	a.MedianMS, a.P99MS = float64(quantile(sorted, 0.5))/1e6, float64(quantile(sorted, 0.99))/1e6
+	a.MaxMS = float64(sorted[len(sorted)-1]) / 1e6
+	return a, nil
+}
+
+// acceptOnce is one try; the connection is rejected when it starts.
+func (i *installation) acceptOnce() (took, answered int64, err error) {
+	cmd := i.lab.generator("first", "-to", i.path.to.String(), "-for", "20s")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := i.lab.launch.start(cmd, i.path.clientNS, nil); err != nil {
+		return 0, 0, err
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	r := bufio.NewReader(out)
+	if line, err := r.ReadString('\n'); err != nil || line != "closed\n" {
+		return 0, 0, fmt.Errorf("the client said %q, want that the rejected endpoint is closed (%w)", line, err)
+	}
+	start := time.Now()
+	if err := i.accept(); err != nil {
+		return 0, 0, err
+	}
+	answered = int64(time.Since(start))
+	line, err := r.ReadString('\n')
+	if err != nil && err != io.EOF {
+		return 0, 0, err
+	}
+	at, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
+	if err != nil {
+		return 0, 0, fmt.Errorf("the client said %q, want the time of the first byte", line)
+	}
+	if took = at - start.UnixNano(); took <= 0 {
+		return 0, 0, fmt.Errorf("a byte passed %v before the provider accepted", time.Duration(-took))
+	}
+	return took, answered, nil
+}

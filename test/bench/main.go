@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// parameters are what can be chosen, as the JSON keeps them.
+type parameters struct {
+	Seconds  float64  `json:"seconds"` // per path, metric and round; each of the two passes takes half
+	Rounds   int      `json:"rounds"`
+	Paths    []string `json:"paths"`
+	CPU      int      `json:"cpu"` // everything on this one in the first table
+	TwoCPUs  bool     `json:"two_cpus"`
+	MTU      int      `json:"mtu"`
+	MaxConns int64    `json:"max_connections"` // of one sample
+	Tries    int      `json:"accept_tries"`
+	Seed     uint64   `json:"seed"` // of the order
+
+	acceptOnly   bool
+	out, postern string
+}
+
+// allPaths in the order of the table.
+var allPaths = []string{"direct", "again", "nftables", "haproxy", "postern"}
+
+var metrics = []string{"stream", "echo", "connect"}
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "traffic" {
+		if err := traffic(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	p, err := parse(os.Args[1:])
+	if err != nil {
+		if !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err = bench(ctx, p, os.Stdout)
+	interrupted := ctx.Err() != nil
+	stop()
+	switch {
+	case interrupted:
+		fmt.Fprintln(os.Stderr, "bench: interrupted, nothing written:", err) // cleaning up may have failed as well
+		os.Exit(130)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func parse(args []string) (p parameters, err error) {
+	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	fs.Float64Var(&p.Seconds, "seconds", 2, "of measuring per path, metric and round")
+	fs.IntVar(&p.Rounds, "rounds", 5, "how often all is measured")
+	paths := fs.String("paths", strings.Join(allPaths, ","), "which to measure")
+	fs.IntVar(&p.CPU, "cpu", -1, "the one that client, server and proxy share (default: the last we may use)")
+	fs.BoolVar(&p.TwoCPUs, "two-cpus", false, "a second table with client and server on two CPUs; doubles the time")
+	fs.IntVar(&p.MTU, "mtu", 1500, "of the paths that are not Postern's, which has 1500")
+	fs.Int64Var(&p.MaxConns, "max-connections", 20000, "after which a sample of connections ends early")
+	fs.IntVar(&p.Tries, "tries", 50, "of accept to first byte; 0 leaves it out")
+	fs.BoolVar(&p.acceptOnly, "accept", false, "measure only accept to first byte")
+	fs.Uint64Var(&p.Seed, "seed", uint64(time.Now().UnixNano()), "of the shuffled order")
+	fs.StringVar(&p.out, "out", "bench/results", "directory of the JSON; empty writes none")
+	fs.StringVar(&p.postern, "postern", "bin/postern", "the program")
+	if err := fs.Parse(args); err != nil {
+		return p, err
+	}
+	if fs.NArg() > 0 {
+		return p, fmt.Errorf("unknown argument %q", fs.Arg(0))
+	}
+	p.Paths = strings.Split(*paths, ",")
+	if p.acceptOnly {
+		p.Paths = []string{"postern"}
+	}
+	for i, name := range p.Paths {
+		if !slices.Contains(allPaths, name) || slices.Contains(p.Paths[:i], name) {
+			return p, fmt.Errorf("-paths: %q twice or unknown: want some of %s", name, strings.Join(allPaths, ","))
+		}
+	}
+	cpus, err := allowedCPUs()
+	if err != nil {
+		return p, err
+	}
+	switch {
+	case p.CPU == -1:
+		p.CPU = cpus[len(cpus)-1]
+	case !slices.Contains(cpus, p.CPU):
+		return p, fmt.Errorf("-cpu %d: we may use %v", p.CPU, cpus)
+	}
+	switch {
+	case p.Seconds < 0.1 || p.Seconds > 60:
+		return p, fmt.Errorf("-seconds %v: want 0.1 to 60", p.Seconds)
+	case p.Rounds < 1 || p.Rounds > 100:
+		return p, fmt.Errorf("-rounds %d: want 1 to 100", p.Rounds)
+	case p.MaxConns < 100 || p.MaxConns > 30000:
+		return p, fmt.Errorf("-max-connections %d: want 100 to 30000, a sample must not use a port twice", p.MaxConns)
+	case p.Tries < 0 || p.acceptOnly && p.Tries == 0:
+		return p, fmt.Errorf("-tries %d: want at least one", p.Tries)
+	case p.TwoCPUs && len(cpus) < 2:
+		return p, errors.New("-two-cpus: there is only one")
+	case os.Geteuid() != 0:
+		return p, errors.New("needs root: namespaces and eBPF")
+	}
+	return p, nil
+}
+
+// bench measures, prints and writes; it leaves nothing else behind.
+func bench(ctx context.Context, p parameters, out io.Writer) (err error) {
+	lock, err := os.OpenFile("/run/pbench.lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return errors.New("another benchmark runs on this machine: wait for its end")
+	}
+	if err := removeLeftovers(p.postern); err != nil {
+		return fmt.Errorf("remove what an earlier run left: %w", err)
+	}
+	l, err := newLab(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+
+	began := time.Now()
+	progress := func(format string, args ...any) {
+		fmt.Fprintf(out, "%5.0fs  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
+	}
+	res := newResult(p, p.postern)
+	paths, inst, err := l.paths(p, res, progress)
+	if err != nil {
+		return err
+	}
+	if len(paths) == 0 {
+		return errors.New("no path could be set up")
+	}
+	if !p.acceptOnly {
+		if err := l.tables(p, paths, res, progress); err != nil {
+			return err
+		}
+	}
+	if inst != nil && p.Tries > 0 {
+		if res.Acceptance, err = inst.measureAcceptance(p.Tries, progress); err != nil {
+			return err
+		}
+	}
+	var names, failed []string
+	for _, x := range paths {
+		names = append(names, x.name)
+	}
+	for _, t := range res.Tables {
+		t.print(out, names)
+		failed = append(failed, t.failures()...)
+	}
+	if len(res.Tables) > 0 {
+		fmt.Fprintln(out)
+		res.Tables[0].printAims(out, p.Rounds)
+	}
+	if res.Acceptance != nil {
+		res.Acceptance.print(out)
+	}
+	for name, why := range res.Skipped {
+		fmt.Fprintf(out, "\nNot measured: %s (%s)\n", name, why)
+	}
+	if p.out != "" {
+		file, err := res.write(p.out)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "\nAll samples: %s\n", file)
+	}
+	if len(failed) > 0 {
+		return errors.New("the numbers are not to be trusted: " + strings.Join(failed, "; "))
+	}
+	return nil
+}
+
+// filesDir is where files go: on a disk and not in memory, because the time
+// from accept to first byte holds what the store writes.
+const filesDir = "/var/tmp"
+
+func newLab(ctx context.Context, p parameters) (*lab, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	launch, err := newLauncher()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(filesDir, prefix)
+	if err != nil {
+		return nil, err
+	}
+	l := &lab{ctx: ctx, launch: launch, dir: dir, cpus: []int{p.CPU}, mtu: p.MTU, self: self}
+	l.undo(func() error { return os.RemoveAll(dir) })
+	// Postern's parts run as users of their own, below here.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return nil, errors.Join(err, l.close())
+	}
+	return l, nil
+}
+
+// paths sets up all that can be set up here.
+func (l *lab) paths(p parameters, res *result, progress func(string, ...any)) (paths []*path, inst *installation, err error) {
+	for _, name := range p.Paths {
+		var x *path
+		switch name {
+		case "direct", "again":
+			x, err = l.direct(name)
+		case "nftables":
+			x, err = l.nftables()
+		case "haproxy":
+			x, err = l.haproxy()
+		case "postern":
+			if inst, err = l.postern(p.postern); err == nil {
+				x = inst.path
+			}
+		}
+		var lack missing
+		switch {
+		case errors.As(err, &lack):
+			progress("skipped %s: %v", name, err)
+			res.Skipped[name] = lack.what
+			continue
+		case err != nil:
+			return nil, nil, fmt.Errorf("set up %s: %w", name, err)
+		}
+		if err := l.reachable(x); err != nil {
+			return nil, nil, err
+		}
+		progress("ready: %s, %s", name, x.about)
+		res.Paths[name] = x.about
+		paths = append(paths, x)
+	}
+	return paths, inst, nil
+}
+
+// tables measures with everything on one CPU and, if wanted, on two.
+func (l *lab) tables(p parameters, paths []*path, res *result, progress func(string, ...any)) error {
+	rnd := rand.New(rand.NewPCG(p.Seed, 0))
+	one := &table{Name: "One CPU", CPUs: fmt.Sprintf("client, server and proxy on CPU %d", p.CPU)}
+	if err := l.series(p, one, rnd, paths, []int{p.CPU}, progress); err != nil {
+		return err
+	}
+	res.Tables = append(res.Tables, one)
+	if !p.TwoCPUs {
+		return nil
+	}
+	cpus, err := allowedCPUs()
+	if err != nil {
+		return err
+	}
+	other := cpus[0]
+	if other == p.CPU {
+		other = cpus[1]
+	}
+	for _, x := range paths {
+		if err := pin(x.server.Process.Pid, []int{other}); err != nil {
+			return err
+		}
+		if x.proxy != nil {
+			if err := pin(x.proxy.Process.Pid, []int{p.CPU, other}); err != nil {
+				return err
+			}
+		}
+	}
+	two := &table{Name: "Two CPUs", CPUs: fmt.Sprintf("client on CPU %d, server on CPU %d, proxy on either", p.CPU, other)}
+	if err := l.series(p, two, rnd, paths, []int{p.CPU}, progress); err != nil {
+		return err
+	}
+	res.Tables = append(res.Tables, two)
+	return nil
+}
+
+// series takes all samples of one table.
+func (l *lab) series(p parameters, t *table, rnd *rand.Rand, paths []*path, cpus []int, progress func(string, ...any)) error {
+	total := p.Rounds * len(metrics) * 2 * len(paths)
+	for round := range p.Rounds {
+		for _, m := range rnd.Perm(len(metrics)) {
+			for _, s := range roundOrder(rnd, round, len(paths)) {
+				x := paths[s.Path]
+				got, err := l.sample(p, x, metrics[m], cpus)
+				if err != nil {
+					return fmt.Errorf("%s, %s, round %d: %w", x.name, metrics[m], round+1, err)
+				}
+				t.Samples = append(t.Samples, sample{round, s.Pass, s.Position, x.name, metrics[m], got})
+				progress("%s %d/%d  round %d  %-8s %-9s %s", strings.ToLower(t.Name), len(t.Samples), total, round+1, metrics[m], x.name, describe(metrics[m], got))
+			}
+		}
+	}
+	var names []string
+	for _, x := range paths {
+		names = append(names, x.name)
+	}
+	t.summarise(names, p.Rounds)
+	return nil
+}
+
+// describe is a sample in words.
+func describe(metric string, m measured) string {
+	var out []string
+	for _, f := range figures {
+		if f.metric == metric {
+			v := f.of(m)
+			out = append(out, fmt.Sprintf("%s %.*f %s", f.name, decimals(v), v, f.unit))
+		}
+	}
+	if m.Failed > 0 {
+		out = append(out, fmt.Sprintf("%d FAILED", m.Failed))
+	}
+	return strings.Join(out, ", ")
+}
+
+// sample runs one client process.
+func (l *lab) sample(p parameters, x *path, metric string, cpus []int) (m measured, err error) {
+	lasts := time.Duration(p.Seconds / 2 * float64(time.Second))
+	cmd := l.generator("ask", "-metric", metric, "-to", x.to.String(), "-for", lasts.String(), "-limit", fmt.Sprint(p.MaxConns))
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := l.launch.start(cmd, x.clientNS, cpus); err != nil {
+		return m, err
+	}
+	if err := cmd.Wait(); err != nil {
+		if l.ctx.Err() != nil {
+			return m, l.ctx.Err()
+		}
+		return m, fmt.Errorf("%w: %s", err, bytes.TrimSpace(errs.Bytes()))
+	}
+	if err := json.Unmarshal(out.Bytes(), &m); err != nil {
+		return m, fmt.Errorf("the client printed %q: %w", out.Bytes(), err)
+	}
+	if m.Elapsed <= 0 || m.Bytes+m.Count == 0 {
+		return m, fmt.Errorf("the client measured nothing: %q", out.Bytes())
+	}
+	return m, nil
+}
+
+// removeLeftovers removes what a run that was killed left: its namespaces and
+// with them devices, rules and processes, its installation, its files. Only
+// one run at a time gets here, so whatever has our names is left over.
+func removeLeftovers(postern string) error {
+	var errs []error
+	dirs, _ := filepath.Glob(filepath.Join(filesDir, prefix+"*"))
+	for _, d := range dirs {
+		// Everybody may write there: only what root made is ours.
+		var st unix.Stat_t
+		if err := unix.Lstat(d, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Uid != 0 {
+			continue
+		}
+		data := filepath.Join(d, "data")
+		if _, err := exec.LookPath(postern); err == nil {
+			if err := resetInstallation(postern, data); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+		} else if _, err := os.Stat(data); err == nil {
+			errs = append(errs, fmt.Errorf("%s is an installation of an earlier run, and %s is not there to reset it: run `make build`", data, postern))
+			continue
+		}
+		errs = append(errs, os.RemoveAll(d))
+	}
+	spaces, _ := filepath.Glob(filepath.Join(netnsDir, prefix+"*"))
+	for _, ns := range spaces {
+		errs = append(errs, removeNamespace(filepath.Base(ns)))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// sample is one client process's result.
+type sample struct {
+	Round    int    `json:"round"`
+	Pass     int    `json:"pass"`     // 0 there, 1 back
+	Position int    `json:"position"` // in the round, from 0
+	Path     string `json:"path"`
+	Metric   string `json:"metric"`
+	measured
+}
+
+// table is one series: all samples with one placement of the processes.
+type table struct {
+	Name    string           `json:"name"`
+	CPUs    string           `json:"cpus"`
+	Ratios  []ratioRow       `json:"ratios"`
+	Medians map[string]cells `json:"medians"` // by path
+	Samples []sample         `json:"samples"`
+}
+
+// cells are spreads by the figure's name.
+type cells map[string]spread
+
+type ratioRow struct {
+	Path  string `json:"path"`
+	To    string `json:"to"`
+	Cells cells  `json:"cells"`
+}
+
+// result is the file.
+type result struct {
+	Date       time.Time         `json:"date"`
+	Commit     string            `json:"commit"` // of this tree; "-dirty" when files differ from it
+	Kernel     string            `json:"kernel"`
+	CPU        string            `json:"cpu"`
+	CPUs       int               `json:"cpus"`
+	Go         string            `json:"go"`
+	Programs   map[string]string `json:"programs"` // their versions
+	Paths      map[string]string `json:"paths"`    // what was measured
+	Skipped    map[string]string `json:"skipped,omitempty"`
+	Parameters parameters        `json:"parameters"`
+	Units      map[string]string `json:"units"`
+	Tables     []*table          `json:"tables,omitempty"`
+	Acceptance *acceptance       `json:"acceptance,omitempty"`
+}
+
+// summarise fills ratios and medians from the samples.
+func (t *table) summarise(paths []string, rounds int) {
+	t.Medians = map[string]cells{}
+	for _, p := range paths {
+		t.Medians[p] = cells{}
+		for _, f := range figures {
+			if v := perRound(t.Samples, f, p, rounds); len(v) > 0 {
+				t.Medians[p][f.name] = spreadOf(v)
+			}
+		}
+	}
+	t.Ratios = nil
+	add := func(path, base string) {
+		row := ratioRow{Path: path, To: base, Cells: cells{}}
+		for _, f := range figures {
+			if v := ratios(t.Samples, f, path, base, rounds); v != nil {
+				row.Cells[f.name] = spreadOf(v)
+			}
+		}
+		if len(row.Cells) > 0 {
+			t.Ratios = append(t.Ratios, row)
+		}
+	}
+	for _, p := range paths {
+		if p != "direct" {
+			add(p, "direct")
+		}
+	}
+	for _, base := range []string{"nftables", "haproxy"} {
+		add("postern", base)
+	}
+}
+
+// print writes the ratios and below them, as an aid, the absolute medians.
+func (t *table) print(w io.Writer, paths []string) {
+	fmt.Fprintf(w, "\n%s. Ratios, median of the rounds (least..greatest):\n\n", t.Name)
+	tw := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprint(tw, "path\tagainst")
+	for _, f := range figures {
+		fmt.Fprintf(tw, "\t%s", f.name)
+	}
+	fmt.Fprintln(tw)
+	for _, r := range t.Ratios {
+		fmt.Fprintf(tw, "%s\t%s", r.Path, r.To)
+		for _, f := range figures {
+			if s, ok := r.Cells[f.name]; ok {
+				fmt.Fprintf(tw, "\t%.2f (%.2f..%.2f)", s.Median, s.Min, s.Max)
+			} else {
+				fmt.Fprint(tw, "\t-")
+			}
+		}
+		fmt.Fprintln(tw)
+	}
+	tw.Flush()
+	fmt.Fprintln(w, "\nFor p50 and p99 less is better, for the others more. again/direct is the same path")
+	fmt.Fprintln(w, "twice: a difference no larger than its spread means nothing.")
+	fmt.Fprint(w, "\nAbsolute medians on this machine, which compare with nothing but each other:\n\n")
+	fmt.Fprint(tw, "path")
+	for _, f := range figures {
+		fmt.Fprintf(tw, "\t%s %s", f.name, f.unit)
+	}
+	fmt.Fprintln(tw)
+	for _, p := range paths {
+		fmt.Fprint(tw, p)
+		for _, f := range figures {
+			if s, ok := t.Medians[p][f.name]; ok {
+				fmt.Fprintf(tw, "\t%.*f", decimals(s.Median), s.Median)
+			} else {
+				fmt.Fprint(tw, "\t-")
+			}
+		}
+		fmt.Fprintln(tw)
+	}
+	tw.Flush()
+}
+
+func decimals(v float64) int {
+	if v < 100 {
+		return 1
+	}
+	return 0
+}
+
+// failures are connections that came to nothing, by path.
+func (t *table) failures() (out []string) {
+	for _, s := range t.Samples {
+		if s.Failed > 0 {
+			out = append(out, fmt.Sprintf("%s, round %d: %d of %d connections failed: %s", s.Path, s.Round+1, s.Failed, s.Failed+s.Count, s.Failure))
+		}
+	}
+	return out
+}
+
+// aims are what an interface endpoint is meant to reach on one CPU, against
+// a direct veth pair.
+var aims = map[string]float64{"1 stream": 0.9, "requests": 0.9}
+
+// printAims says nothing after too few rounds to tell.
+func (t *table) printAims(w io.Writer, rounds int) {
+	if rounds < 5 {
+		fmt.Fprintln(w, "aims: not judged on fewer than five rounds")
+		return
+	}
+	for _, r := range t.Ratios {
+		if r.Path != "postern" || r.To != "direct" {
+			continue
+		}
+		for _, f := range figures {
+			if aim, ok := aims[f.name]; ok {
+				fmt.Fprintf(w, "aim: %s at least %.2f of direct: %s (%.2f)\n", f.name, aim, verdict(r.Cells[f.name].Median >= aim), r.Cells[f.name].Median)
+			}
+		}
+	}
+}
+
+func (a *acceptance) print(w io.Writer) {
+	fmt.Fprintf(w, "\nAccept to first byte, %d tries on one host: median %.1f ms, p99 %.1f ms, max %.1f ms\n", a.Tries, a.MedianMS, a.P99MS, a.MaxMS)
+	fmt.Fprintf(w, "aim: p99 at most %v: %s\n", aimAccept, verdict(a.P99MS <= aimAccept.Seconds()*1e3))
+}
+
+func verdict(ok bool) string {
+	if ok {
+		return "reached"
+	}
+	return "MISSED"
+}
+
+// newResult describes where and with what is measured, without naming the host.
+func newResult(p parameters, postern string) *result {
+	r := &result{
+		Date: time.Now().UTC().Truncate(time.Second), Commit: firstLine("git", "describe", "--always", "--dirty", "--abbrev=12"),
+		Kernel: "unknown", CPU: "unknown", CPUs: runtime.NumCPU(), Go: runtime.Version(), Parameters: p,
+		Programs: map[string]string{}, Paths: map[string]string{}, Skipped: map[string]string{}, Units: map[string]string{},
+	}
+	var u unix.Utsname
+	if unix.Uname(&u) == nil {
+		r.Kernel = unix.ByteSliceToString(u.Release[:])
+	}
+	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(b)) {
+			if k, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(k) == "model name" {
+				r.CPU = strings.TrimSpace(v)
+				break
+			}
+		}
+	}
+	for name, cmd := range map[string][]string{"haproxy": {"haproxy", "-v"}, "nft": {"nft", "--version"}, "ip": {"ip", "-V"}, "postern": {postern, "version"}} {
+		r.Programs[name] = firstLine(cmd[0], cmd[1:]...)
+	}
+	for _, f := range figures {
+		r.Units[f.name] = f.unit
+	}
+	return r
+}
+
+// firstLine is the first line a program prints, or "".
+func firstLine(program string, args ...string) string {
+	cmd := exec.Command(program, args...)
+	cmd.Env = environment()
+	out, err := cmd.Output()
+	if err != nil {
+		return ""
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	return strings.TrimSpace(line)
+}
+
+// write puts the result into dir under its date and answers the file's name.
+func (r *result) write(dir string) (string, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("make the directory of results: %w", err)
+	}
+	b, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return "", err
+	}
+	name := filepath.Join(dir, r.Date.Format("2006-01-02-1504")+".json")
+	if err := os.WriteFile(name, append(b, '\n'), 0o644); err != nil {
+		return "", fmt.Errorf("write the result: %w", err)
+	}
+	return name, nil
+}

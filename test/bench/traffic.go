@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The traffic generator uses plain blocking sockets: an event loop's own
+// wakeups would be part of every number, and for all paths the same, which
+// makes different paths look alike.
+
+// The first byte of a connection says what it is for.
+const (
+	askStream  = 'T' // the client sends until it shuts down; the server answers with 8 bytes, how much came
+	askEcho    = 'R' // the server sends every echoSize bytes back
+	askConnect = 'C' // the server sends one byte and closes
+)
+
+const (
+	echoSize    = 64
+	streamBlock = 128 << 10
+	idle        = 5 * time.Second // after which either side gives a connection up
+	maxFailures = 20              // after which a sample is worthless
+)
+
+// measured is what one client process found out and prints as JSON.
+type measured struct {
+	Count   int64  `json:"count"`             // requests or connections
+	Bytes   int64  `json:"bytes,omitempty"`   // that reached the server
+	Elapsed int64  `json:"elapsed_ns"`        // of the whole sample without the warm-up
+	P50     int64  `json:"p50_ns,omitempty"`  // of one request
+	P99     int64  `json:"p99_ns,omitempty"`  // of one request
+	Failed  int64  `json:"failed,omitempty"`  // connections that came to nothing
+	Failure string `json:"failure,omitempty"` // the last of them
+}
+
+// traffic is the hidden command of the generator processes.
+func traffic(args []string) error {
+	if len(args) == 0 {
+		return errors.New("traffic: say serve, ask or first")
+	}
+	fs := flag.NewFlagSet("traffic", flag.ContinueOnError)
+	port := fs.Int("port", serverPort, "to listen on")
+	to := fs.String("to", "", "address and port to connect to")
+	metric := fs.String("metric", "", "stream, echo or connect")
+	lasts := fs.Duration("for", time.Second, "length of the sample")
+	limit := fs.Int64("limit", 0, "connections after which a sample ends early")
+	if err := fs.Parse(args[1:]); err != nil {
+		return err
+	}
+	if args[0] == "serve" {
+		return serve(*port)
+	}
+	addr, err := netip.ParseAddrPort(*to)
+	if err != nil {
+		return fmt.Errorf("traffic: -to: %w", err)
+	}
+	switch args[0] {
+	case "ask":
+		m, err := ask(*metric, addr, *lasts, *limit)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(os.Stdout).Encode(m)
+	case "first":
+		return firstByte(addr, *lasts, os.Stdout)
+	}
+	return fmt.Errorf("traffic: unknown role %q", args[0])
+}
+
+// serve answers until its end. Connections that ask for one byte are handled
+// in the accepting thread, so the rate of them holds no thread switch of ours;
+// a health check, which says nothing and closes, ends there as well.
+func serve(port int) error {
+	l, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("make a socket: %w", err)
+	}
+	defer unix.Close(l)
+	// Accepted sockets inherit the receive timeout.
+	if err := errors.Join(
+		unix.SetsockoptInt(l, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
+		setTimeout(l, unix.SO_RCVTIMEO, idle),
+		unix.Bind(l, &unix.SockaddrInet4{Port: port}),
+		unix.Listen(l, 4096),
+	); err != nil {
+		return fmt.Errorf("listen on port %d: %w", port, err)
+	}
+	fmt.Println("listening")
+	one := make([]byte, 1)
+	for {
+		c, _, err := unix.Accept4(l, unix.SOCK_CLOEXEC)
+		switch {
+		case again(err) || errors.Is(err, unix.ECONNABORTED):
+			continue
+		case err != nil:
+			return fmt.Errorf("accept: %w", err)
+		}
+		if read(c, one) != nil {
+			unix.Close(c)
+			continue
+		}
+		switch one[0] {
+		case askConnect:
+			write(c, one)
+			unix.Close(c)
+		case askEcho:
+			go echo(c)
+		case askStream:
+			go sink(c)
+		default:
+			unix.Close(c)
+		}
+	}
+}
+
+func echo(c int) {
+	defer unix.Close(c)
+	unix.SetsockoptInt(c, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	buf := make([]byte, echoSize)
+	for read(c, buf) == nil && write(c, buf) == nil {
+	}
+}
+
+func sink(c int) {
+	defer unix.Close(c)
+	buf := make([]byte, 2*streamBlock)
+	var total uint64
+	for {
+		n, err := unix.Read(c, buf)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return
+		}
+		if n == 0 {
+			break
+		}
+		total += uint64(n)
+	}
+	write(c, binary.BigEndian.AppendUint64(nil, total))
+}
+
+// ask takes one sample after a short warm-up.
+func ask(metric string, to netip.AddrPort, lasts time.Duration, limit int64) (measured, error) {
+	f, ok := map[string]func(netip.AddrPort, time.Duration, int64) (measured, error){
+		"stream": askForStream, "echo": askForEchoes, "connect": askForConnections,
+	}[metric]
+	if !ok {
+		return measured{}, fmt.Errorf("unknown metric %q", metric)
+	}
+	if _, err := f(to, min(lasts/10, 100*time.Millisecond), limit/10); err != nil {
+		return measured{}, fmt.Errorf("%s to %v, warm-up: %w", metric, to, err)
+	}
+	m, err := f(to, lasts, limit)
+	if err != nil {
+		err = fmt.Errorf("%s to %v: %w", metric, to, err)
+	}
+	return m, err
+}
+
+func askForStream(to netip.AddrPort, lasts time.Duration, _ int64) (m measured, err error) {
+	c, err := dial(to, time.Second)
+	if err != nil {
+		return m, err
+	}
+	defer unix.Close(c)
+	if err := write(c, []byte{askStream}); err != nil {
+		return m, err
+	}
+	block := make([]byte, streamBlock)
+	start := time.Now()
+	for time.Since(start) < lasts {
+		if err := write(c, block); err != nil {
+			return m, err
+		}
+	}
+	if err := unix.Shutdown(c, unix.SHUT_WR); err != nil {
+		return m, fmt.Errorf("shut down: %w", err)
+	}
+	var total [8]byte
+	if err := read(c, total[:]); err != nil {
+		return m, fmt.Errorf("wait for the server's count: %w", err)
+	}
+	m.Elapsed = int64(time.Since(start))
+	m.Bytes = int64(binary.BigEndian.Uint64(total[:]))
+	return m, nil
+}
+
+func askForEchoes(to netip.AddrPort, lasts time.Duration, _ int64) (m measured, err error) {
+	c, err := dial(to, time.Second)
+	if err != nil {
+		return m, err
+	}
+	defer unix.Close(c)
+	if err := unix.SetsockoptInt(c, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		return m, err
+	}
+	if err := write(c, []byte{askEcho}); err != nil {
+		return m, err
+	}
+	took := make([]int64, 0, int(lasts.Seconds()*500e3)+1000) // no path has 500,000 requests/s on one connection
+	buf := make([]byte, echoSize)
+	start := time.Now()
+	for last := start; last.Sub(start) < lasts && len(took) < cap(took); {
+		if err := write(c, buf); err != nil {
+			return m, err
+		}
+		if err := read(c, buf); err != nil {
+			return m, err
+		}
+		now := time.Now()
+		took = append(took, int64(now.Sub(last)))
+		last = now
+	}
+	m.Elapsed = int64(time.Since(start))
+	m.Count = int64(len(took))
+	slices.Sort(took)
+	m.P50, m.P99 = quantile(took, 0.50), quantile(took, 0.99)
+	return m, nil
+}
+
+// askForConnections opens, uses and resets one connection after the other. A
+// reset leaves neither side in TIME_WAIT, so the thousandth connection finds
+// what the first one found.
+func askForConnections(to netip.AddrPort, lasts time.Duration, limit int64) (m measured, err error) {
+	start := time.Now()
+	for time.Since(start) < lasts && (limit == 0 || m.Count < limit) {
+		if err := oneConnection(to); err != nil {
+			m.Failed++
+			m.Failure = err.Error()
+			if m.Failed >= maxFailures {
+				return m, fmt.Errorf("%d connections failed after %d good ones, the last: %w", m.Failed, m.Count, err)
+			}
+			continue
+		}
+		m.Count++
+	}
+	m.Elapsed = int64(time.Since(start))
+	return m, nil
+}
+
+// oneConnection connects, exchanges a byte and resets.
+func oneConnection(to netip.AddrPort) error {
+	c, err := dial(to, time.Second)
+	if err != nil {
+		return err
+	}
+	return useOnce(c)
+}
+
+// useOnce ends c, which is connected.
+func useOnce(c int) error {
+	defer unix.Close(c)
+	b := []byte{askConnect}
+	if err := write(c, b); err != nil {
+		return err
+	}
+	if err := read(c, b); err != nil {
+		return err
+	}
+	return unix.SetsockoptLinger(c, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+}
+
+// firstByte waits until to is closed, which three failures in a row prove,
+// prints "closed", and then connects again and again until a byte comes; it
+// prints the time of that in nanoseconds since the epoch. A lost SYN is sent
+// again only after a second, so every try is given up after 3 ms.
+func firstByte(to netip.AddrPort, lasts time.Duration, out io.Writer) error {
+	const try = 3 * time.Millisecond
+	end := time.Now().Add(lasts)
+	closed := 0
+	for time.Now().Before(end) {
+		c, err := dialPrecisely(to, try)
+		if err == nil {
+			err = useOnce(c)
+		}
+		switch {
+		case err == nil && closed >= 3:
+			_, err := fmt.Fprintln(out, time.Now().UnixNano())
+			return err
+		case err == nil:
+			closed = 0
+		default:
+			if closed++; closed == 3 {
+				if _, err := fmt.Fprintln(out, "closed"); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if closed < 3 {
+		return fmt.Errorf("%v did not close within %v", to, lasts)
+	}
+	return fmt.Errorf("no byte from %v within %v", to, lasts)
+}
+
+// dialPrecisely connects within timeout, to the microsecond and at the price
+// of more system calls than dial, whose timeout the kernel rounds up to its tick.
+func dialPrecisely(to netip.AddrPort, timeout time.Duration) (int, error) {
+	c, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, fmt.Errorf("make a socket: %w", err)
+	}
+	err = unix.Connect(c, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
+	if errors.Is(err, unix.EINPROGRESS) {
+		err = finishConnect(c, timeout)
+	}
+	if err == nil {
+		err = errors.Join(unix.SetNonblock(c, false), setTimeout(c, unix.SO_RCVTIMEO, time.Second))
+	}
+	if err != nil {
+		unix.Close(c)
+		return -1, fmt.Errorf("connect: %w", err)
+	}
+	return c, nil
+}
+
+// finishConnect waits for a connect that goes on in the kernel.
+func finishConnect(c int, timeout time.Duration) error {
+	end := time.Now().Add(timeout)
+	for {
+		ts := unix.NsecToTimespec(int64(max(0, time.Until(end))))
+		n, err := unix.Ppoll([]unix.PollFd{{Fd: int32(c), Events: unix.POLLOUT}}, &ts, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return err
+		case n == 0:
+			return unix.ETIMEDOUT
+		}
+		code, err := unix.GetsockoptInt(c, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err == nil && code != 0 {
+			err = syscall.Errno(code)
+		}
+		return err
+	}
+}
+
+// dial connects within timeout, which then bounds every receive as well.
+func dial(to netip.AddrPort, timeout time.Duration) (int, error) {
+	c, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("make a socket: %w", err)
+	}
+	// The send timeout bounds connect.
+	err = errors.Join(setTimeout(c, unix.SO_SNDTIMEO, timeout), setTimeout(c, unix.SO_RCVTIMEO, timeout))
+	if err == nil {
+		err = unix.Connect(c, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
+	}
+	if errors.Is(err, unix.EINTR) {
+		err = finishConnect(c, timeout)
+	}
+	if err != nil {
+		unix.Close(c)
+		if errors.Is(err, unix.EINPROGRESS) {
+			err = fmt.Errorf("no answer within %v", timeout)
+		}
+		return -1, fmt.Errorf("connect: %w", err)
+	}
+	return c, nil
+}
+
+func setTimeout(fd, option int, d time.Duration) error {
+	tv := unix.NsecToTimeval(int64(d))
+	return unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, option, &tv)
+}
+
+func again(err error) bool { return errors.Is(err, unix.EINTR) || errors.Is(err, unix.EAGAIN) }
+
+// read fills b.
+func read(fd int, b []byte) error {
+	for len(b) > 0 {
+		n, err := unix.Read(fd, b)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return fmt.Errorf("read: %w", err)
+		case n == 0:
+			return io.ErrUnexpectedEOF
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// write sends all of b.
+func write(fd int, b []byte) error {
+	for len(b) > 0 {
+		n, err := unix.Write(fd, b)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return fmt.Errorf("write: %w", err)
+		}
+		b = b[n:]
+	}
+	return nil
+}
