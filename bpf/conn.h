@@ -161,20 +161,12 @@ static __always_inline void conn_see(struct conn *c, __u32 bit)
 		__sync_fetch_and_or(&c->seen, bit);
 }
 
-/* conn_touch notes one packet. */
-static __always_inline void conn_touch(struct conn *c, const struct packet *p, bool by_initiator)
+/* conn_alive notes a packet in the timers and the state of an entry. */
+static __always_inline void conn_alive(struct conn *c, const struct packet *p, bool by_initiator)
 {
-	__u32 seen = 0;
+	__u32 seen = by_initiator ? 0 : SEEN_REPLY;
 
 	c->last_seen = p->now;
-	if (by_initiator) {
-		__sync_fetch_and_add(&c->packets[0], 1);
-		__sync_fetch_and_add(&c->bytes[0], p->tot_len);
-	} else {
-		__sync_fetch_and_add(&c->packets[1], 1);
-		__sync_fetch_and_add(&c->bytes[1], p->tot_len);
-		seen = SEEN_REPLY;
-	}
 	if (p->proto == IPPROTO_TCP) {
 		if (p->tcp_flags & TCP_RST)
 			seen |= SEEN_RST;
@@ -182,6 +174,20 @@ static __always_inline void conn_touch(struct conn *c, const struct packet *p, b
 			seen |= by_initiator ? SEEN_FIN_INITIATOR : SEEN_FIN_RESPONDER;
 	}
 	conn_see(c, seen);
+}
+
+/* conn_touch notes one packet and counts it. Of a translated flow the
+ * consumer's half counts; the provider's is only kept alive. */
+static __always_inline void conn_touch(struct conn *c, const struct packet *p, bool by_initiator)
+{
+	conn_alive(c, p, by_initiator);
+	if (by_initiator) {
+		__sync_fetch_and_add(&c->packets[0], 1);
+		__sync_fetch_and_add(&c->bytes[0], p->tot_len);
+	} else {
+		__sync_fetch_and_add(&c->packets[1], 1);
+		__sync_fetch_and_add(&c->bytes[1], p->tot_len);
+	}
 }
 
 static __always_inline void conn_fill(struct conn *c, const struct packet *p, __u8 kind, __u8 initiator)

@@ -2,9 +2,10 @@
 
 //go:build ignore
 
-/* The programs. Every fact is looked up on every packet, so a change in a map
- * holds from the next packet on; the connection table only remembers that the
- * groups of both sides allowed a flow, and how it is translated. */
+/* The programs. Every fact is looked up again as soon as the agent has changed
+ * any, so a change in a map holds from the next packet on; the connection table
+ * only remembers that the groups of both sides allowed a flow, how it is
+ * translated, and under which generation of the facts it last passed. */
 
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -113,6 +114,8 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 		return drop(ctx, DROP_BLACKHOLE);
 	if (r->kind == ROUTE_ENDPOINT) {
 		endpoint = r->endpoint;
+		if (c) /* handle() has looked, and what follows compares */
+			goto translated;
 		if (!endpoint_carries(endpoint, p->vni, &e) || !e->gateway)
 			return drop(ctx, DROP_ENDPOINT_INACTIVE);
 		node = e->node;
@@ -135,6 +138,8 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 		return plain(ctx, s, self, to, c, sender);
 	case KIND_ENDPOINT:
 		endpoint = to->endpoint;
+		if (c)
+			break;
 		if (!endpoint_carries(endpoint, p->vni, &e))
 			return drop(ctx, DROP_ENDPOINT_INACTIVE);
 		link = e->link;
@@ -163,14 +168,14 @@ stale:
 static __always_inline int handle(struct __sk_buff *ctx, bool service)
 {
 	struct scratch *s = scratch_get();
-	struct interface_key ik = {};
 	struct interface *self;
 	struct endpoint *e;
 	struct packet *p;
 	struct port *port;
 	struct conn *c = 0;
-	__u32 ifindex = ctx->ifindex, sender = 0;
+	__u32 ifindex = ctx->ifindex, sender = 0, zero = 0;
 	bool related = false;
+	__u64 *generation_now;
 	int reason;
 
 	if (!s)
@@ -180,17 +185,15 @@ static __always_inline int handle(struct __sk_buff *ctx, bool service)
 	ctx->cb[0] = 0;
 	ctx->cb[1] = 0;
 	ctx->cb[2] = 0;
-	p->now = bpf_ktime_get_ns();
+	p->now = bpf_ktime_get_coarse_ns(); /* a tick is fine enough for timeouts of seconds */
+	generation_now = bpf_map_lookup_elem(&generation, &zero);
+	s->generation = generation_now ? *(volatile __u64 *)generation_now : 0;
 	port = bpf_map_lookup_elem(&ports, &ifindex);
 	if (!port)
 		return drop(ctx, DROP_NO_PORT);
-	p->eni = port->eni;
+	self = &port->self;
+	p->eni = self->eni;
 	p->vni = port->vni;
-	ik.vni = port->vni;
-	ik.addr = port->addr;
-	self = bpf_map_lookup_elem(&interfaces, &ik);
-	if (!self)
-		return drop(ctx, DROP_NO_PORT);
 	reason = parse_frame(ctx);
 	if (reason)
 		return drop(ctx, reason);
@@ -220,6 +223,8 @@ static __always_inline int handle(struct __sk_buff *ctx, bool service)
 			c = 0;
 		}
 	}
+	if (c && checked(s, c, sender))
+		return repeat(ctx, s, c);
 	if (c && c->kind == CONN_PROVIDER) {
 		if (sender == c->initiator)
 			return drop(ctx, DROP_TUPLE_IN_USE);
@@ -284,7 +289,7 @@ int collect(void *ctx)
 	struct collecting g = {};
 	__u32 zero = 0;
 
-	g.now = bpf_ktime_get_ns();
+	g.now = bpf_ktime_get_ns(); /* the coarse clock is not for this type of program */
 	bpf_for_each_map_elem(&conns, collect_one, &g, 0);
 	bpf_map_update_elem(&collections, &zero, &g.found, BPF_ANY);
 	return 0;

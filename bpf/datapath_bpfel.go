@@ -51,6 +51,7 @@ type DatapathConn struct {
 	LastSeen      uint64
 	Packets       [2]uint64
 	Bytes         [2]uint64
+	Generation    uint64
 	Peer          DatapathConnKey
 	Link          uint32
 	Seen          uint32
@@ -171,7 +172,7 @@ const (
 type DatapathLayout uint32
 
 const (
-	DatapathLayoutLAYOUT DatapathLayout = 1
+	DatapathLayoutLAYOUT DatapathLayout = 3
 )
 
 type DatapathListener struct {
@@ -212,9 +213,11 @@ type DatapathPacket struct {
 	Ack      uint32
 	Payload  uint32
 	TotLen   uint16
+	IpCheck  uint16
 	Sport    uint16
 	Dport    uint16
 	RulePort uint16
+	_        [2]byte
 	Src      DatapathAddr
 	Dst      DatapathAddr
 	Proto    uint8
@@ -223,12 +226,11 @@ type DatapathPacket struct {
 	Arp      uint8
 	SrcMac   [6]uint8
 	DstMac   [6]uint8
-	_        [4]byte
 }
 
 type DatapathPort struct {
 	_     structs.HostLayout
-	Eni   uint64
+	Self  DatapathInterface
 	Addr  DatapathAddr
 	Vni   uint32
 	Flags uint32
@@ -288,12 +290,13 @@ type DatapathRulePortKey struct {
 }
 
 type DatapathScratch struct {
-	_      structs.HostLayout
-	Packet DatapathPacket
-	Key    DatapathConnKey
-	Peer   DatapathConnKey
-	Half   [2]DatapathConn
-	Hop    struct {
+	_          structs.HostLayout
+	Generation uint64
+	Packet     DatapathPacket
+	Key        DatapathConnKey
+	Peer       DatapathConnKey
+	Half       [2]DatapathConn
+	Hop        struct {
 		_          structs.HostLayout
 		Endpoint   uint64
 		TargetEni  uint64
@@ -365,6 +368,7 @@ const (
 	DatapathMapDrops            = "drops"
 	DatapathMapEndpoints        = "endpoints"
 	DatapathMapEniQuota         = "eni_quota"
+	DatapathMapGeneration       = "generation"
 	DatapathMapInterfaces       = "interfaces"
 	DatapathMapListeners        = "listeners"
 	DatapathMapMaglev           = "maglev"
@@ -451,6 +455,7 @@ type DatapathMapSpecs struct {
 	Drops       *ebpf.MapSpec `ebpf:"drops"`
 	Endpoints   *ebpf.MapSpec `ebpf:"endpoints"`
 	EniQuota    *ebpf.MapSpec `ebpf:"eni_quota"`
+	Generation  *ebpf.MapSpec `ebpf:"generation"`
 	Interfaces  *ebpf.MapSpec `ebpf:"interfaces"`
 	Listeners   *ebpf.MapSpec `ebpf:"listeners"`
 	Maglev      *ebpf.MapSpec `ebpf:"maglev"`
@@ -509,6 +514,7 @@ type DatapathMaps struct {
 	Drops       *ebpf.Map `ebpf:"drops"`
 	Endpoints   *ebpf.Map `ebpf:"endpoints"`
 	EniQuota    *ebpf.Map `ebpf:"eni_quota"`
+	Generation  *ebpf.Map `ebpf:"generation"`
 	Interfaces  *ebpf.Map `ebpf:"interfaces"`
 	Listeners   *ebpf.Map `ebpf:"listeners"`
 	Maglev      *ebpf.Map `ebpf:"maglev"`
@@ -530,6 +536,7 @@ func (m *DatapathMaps) Close() error {
 		m.Drops,
 		m.Endpoints,
 		m.EniQuota,
+		m.Generation,
 		m.Interfaces,
 		m.Listeners,
 		m.Maglev,

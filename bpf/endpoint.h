@@ -133,8 +133,9 @@ static __always_inline int provider(struct __sk_buff *ctx, struct scratch *s, st
 	if (!target->ifindex)
 		return drop(ctx, DROP_REMOTE_HOST);
 	if (c && other) {
+		c->generation = s->generation;
 		conn_touch(c, p, true);
-		conn_touch(other, p, true);
+		conn_alive(other, p, true);
 	} else {
 		reason = conn_new_pair(initiator);
 		if (reason)
@@ -253,6 +254,68 @@ static __always_inline int probe(struct __sk_buff *ctx, struct scratch *s, __u32
 	return provider(ctx, s, 0, 0, initiator);
 }
 
+/* other_side fills s->peer and the ends a packet of this half has on the other
+ * side, where the initiator stays the initiator. */
+static __always_inline void other_side(struct scratch *s, struct conn *c)
+{
+	bool first = !(c->peer_initiator & 1) == (c->kind == CONN_CONSUMER);
+
+	s->peer = c->peer;
+	if (first) {
+		s->new_src = s->peer.addr[0];
+		s->new_sport = s->peer.port[0];
+		s->new_dst = s->peer.addr[1];
+		s->new_dport = s->peer.port[1];
+	} else {
+		s->new_src = s->peer.addr[1];
+		s->new_sport = s->peer.port[1];
+		s->new_dst = s->peer.addr[0];
+		s->new_dport = s->peer.port[0];
+	}
+}
+
+/* checked says that a packet of the same flow in the same direction has passed
+ * every check since the agent last changed anything. */
+static __always_inline bool checked(const struct scratch *s, const struct conn *c, __u32 sender)
+{
+	return c->generation == s->generation && s->generation && c->kind != CONN_PLAIN &&
+	       (sender == c->initiator) == (c->kind == CONN_CONSUMER) && !(s->packet.tcp_flags & TCP_SYN);
+}
+
+/* repeat takes a packet the way the one before it went. */
+static __always_inline int repeat(struct __sk_buff *ctx, struct scratch *s, struct conn *c)
+{
+	struct interface_key ik = {};
+	struct interface *to;
+	struct conn *other;
+	int reason;
+
+	other_side(s, c);
+	other = bpf_map_lookup_elem(&conns, &s->peer);
+	if (!other) { /* a pair without its other half is over */
+		conn_forget(&s->key);
+		return drop(ctx, DROP_STALE);
+	}
+	ik.vni = s->peer.vni;
+	ik.addr = s->new_dst;
+	to = bpf_map_lookup_elem(&interfaces, &ik);
+	if (!to)
+		return drop(ctx, DROP_NO_INTERFACE);
+	if (c->endpoint && too_big(ctx, s))
+		return drop(ctx, DROP_TOO_BIG);
+	if (c->kind == CONN_CONSUMER) {
+		conn_touch(c, &s->packet, true);
+		conn_alive(other, &s->packet, true);
+	} else {
+		conn_alive(c, &s->packet, false);
+		conn_touch(other, &s->packet, false);
+	}
+	reason = translate(ctx);
+	if (reason)
+		return drop(ctx, reason);
+	return deliver(ctx, s, to, to->gateway);
+}
+
 /* tell turns a packet of an ended flow into a reset for the other end, which
  * may be waiting for data and would never send anything to be told by. */
 static __always_inline int tell(struct __sk_buff *ctx, struct scratch *s)
@@ -276,22 +339,9 @@ static __always_inline int tell(struct __sk_buff *ctx, struct scratch *s)
 static __always_inline int gone(struct __sk_buff *ctx, struct scratch *s, struct conn *c)
 {
 	struct conn *other;
-	/* the end of the peer's key that stands for the sender */
-	bool first = !(c->peer_initiator & 1) == (c->kind == CONN_CONSUMER);
 	bool told = c->seen & SEEN_TOLD;
 
-	s->peer = c->peer;
-	if (first) {
-		s->new_src = s->peer.addr[0];
-		s->new_sport = s->peer.port[0];
-		s->new_dst = s->peer.addr[1];
-		s->new_dport = s->peer.port[1];
-	} else {
-		s->new_src = s->peer.addr[1];
-		s->new_sport = s->peer.port[1];
-		s->new_dst = s->peer.addr[0];
-		s->new_dport = s->peer.port[0];
-	}
+	other_side(s, c);
 	conn_see(c, SEEN_RST | SEEN_TOLD);
 	other = bpf_map_lookup_elem(&conns, &s->peer);
 	if (other)
@@ -367,7 +417,8 @@ static __always_inline int reply(struct __sk_buff *ctx, struct scratch *s, struc
 	}
 	if (!client->ifindex)
 		return drop(ctx, DROP_REMOTE_HOST);
-	conn_touch(c, p, false);
+	c->generation = s->generation;
+	conn_alive(c, p, false);
 	conn_touch(other, p, false);
 	if (p->proto == IPPROTO_TCP && (p->tcp_flags & TCP_SYN)) {
 		reason = clamp_mss(ctx);

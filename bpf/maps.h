@@ -30,6 +30,10 @@ HASH_MAP(endpoints, __u64, struct endpoint, 65536);
 HASH_MAP(listeners, struct listener_key, struct listener, 65536);
 HASH_MAP(maglev, struct slot_key, struct backend, 1048576);
 HASH_MAP(probes, struct addr, struct probe, 65536);
+/* Counts the agent's changes of the maps above: raised after they are written,
+ * never 0 once the agent has run. What was concluded under another generation
+ * is not believed. */
+MAP(generation, BPF_MAP_TYPE_ARRAY, __u32, __u64, 1, 0);
 /* ---- */
 HASH_MAP(conns, struct conn_key, struct conn, 1048576);
 HASH_MAP(eni_quota, __u64, __u64, 65536);

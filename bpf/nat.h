@@ -13,10 +13,28 @@
 #define UDP_CSUM (L4_OFF + 6)
 #define IP_CSUM (ETH_LEN + 10)
 
+static __always_inline __u32 csum_fold32(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (__u32)sum;
+}
+
+/* What translate writes: the last 14 bytes before the L4 header's own fields
+ * lie in a row, so one store does. */
+struct rewritten {
+	__u16 ip_check;
+	__u16 addresses[4]; /* both, in halves: the whole is not aligned */
+	__be16 ports[2];
+};
+
 /* translate replaces both ends of the scratch packet by s->new_*. */
 __noinline int translate(struct __sk_buff *ctx)
 {
 	struct scratch *s = scratch_get();
+	struct rewritten w;
 	__be32 from[2], to[2];
 	__u32 old_ports, new_ports, off, mangled = 0;
 	__s64 diff;
@@ -37,11 +55,19 @@ __noinline int translate(struct __sk_buff *ctx)
 		off = UDP_CSUM;
 		mangled = BPF_F_MARK_MANGLED_0;
 	}
-	if (bpf_l4_csum_replace(ctx, off, 0, diff, BPF_F_PSEUDO_HDR | mangled) ||
-	    bpf_l4_csum_replace(ctx, off, old_ports, new_ports, mangled | 4) ||
-	    bpf_l3_csum_replace(ctx, IP_CSUM, 0, diff, 0) ||
-	    bpf_skb_store_bytes(ctx, ETH_LEN + 12, to, 8, 0) ||
-	    bpf_skb_store_bytes(ctx, L4_OFF, &new_ports, 4, 0))
+	if (bpf_l4_csum_replace(ctx, off, 0, diff, BPF_F_PSEUDO_HDR | mangled))
+		return DROP_REWRITE;
+	if (old_ports != new_ports && bpf_l4_csum_replace(ctx, off, old_ports, new_ports, mangled | 4))
+		return DROP_REWRITE;
+	/* RFC 1624: HC' = ~(~HC + ~m + m') */
+	w.ip_check = ~csum_fold32((__u64)(__u16)~s->packet.ip_check + (__u32)diff);
+	w.addresses[0] = to[0];
+	w.addresses[1] = to[0] >> 16;
+	w.addresses[2] = to[1];
+	w.addresses[3] = to[1] >> 16;
+	w.ports[0] = s->new_sport;
+	w.ports[1] = s->new_dport;
+	if (bpf_skb_store_bytes(ctx, IP_CSUM, &w, sizeof(w), 0))
 		return DROP_REWRITE;
 	count(COUNT_TRANSLATED, 1);
 	return 0;

@@ -65,16 +65,16 @@ static __always_inline __u8 icmp_role(__u8 type)
 }
 
 /* parse_l4 reads ports or their stand-ins of the header at off. */
-static __always_inline int parse_l4(struct __sk_buff *ctx, struct scratch *s)
+static __always_inline int parse_l4(struct __sk_buff *ctx, struct scratch *s, bool whole)
 {
 	struct packet *p = &s->packet;
-	__u8 *h = s->frame;
+	__u8 *h = s->frame + L4_OFF;
 	__u32 l4_len = p->tot_len - IP_LEN, doff;
 	__u8 flags;
 
 	switch (p->proto) {
 	case IPPROTO_TCP:
-		if (l4_len < TCP_LEN || bpf_skb_load_bytes(ctx, L4_OFF, h, TCP_LEN))
+		if (l4_len < TCP_LEN || (!whole && bpf_skb_load_bytes(ctx, L4_OFF, h, TCP_LEN)))
 			return DROP_BAD_LENGTH;
 		doff = (h[12] >> 4) * 4;
 		if (doff < TCP_LEN || doff > l4_len)
@@ -91,13 +91,13 @@ static __always_inline int parse_l4(struct __sk_buff *ctx, struct scratch *s)
 		p->payload = l4_len - doff;
 		break;
 	case IPPROTO_UDP:
-		if (l4_len < 8 || bpf_skb_load_bytes(ctx, L4_OFF, h, 8))
+		if (l4_len < 8 || (!whole && bpf_skb_load_bytes(ctx, L4_OFF, h, 8)))
 			return DROP_BAD_LENGTH;
 		if (get16(h + 4) < 8 || get16(h + 4) > l4_len)
 			return DROP_BAD_LENGTH;
 		break;
 	case IPPROTO_ICMP:
-		if (l4_len < 8 || bpf_skb_load_bytes(ctx, L4_OFF, h, 8))
+		if (l4_len < 8 || (!whole && bpf_skb_load_bytes(ctx, L4_OFF, h, 8)))
 			return DROP_BAD_LENGTH;
 		p->rule_port = raw16(h);
 		p->icmp = icmp_role(h[0]);
@@ -123,6 +123,7 @@ __noinline int parse_frame(struct __sk_buff *ctx)
 	struct packet *p;
 	__u8 *h;
 	__u16 type;
+	bool whole;
 
 	if (!s)
 		return DROP_TOO_SHORT;
@@ -131,7 +132,9 @@ __noinline int parse_frame(struct __sk_buff *ctx)
 	p->len = ctx->len;
 	if (ctx->vlan_present)
 		return DROP_ETHERTYPE;
-	if (bpf_skb_load_bytes(ctx, 0, h, ETH_LEN))
+	/* one copy for all headers of most packets; short ones piece by piece */
+	whole = !bpf_skb_load_bytes(ctx, 0, h, L4_OFF + TCP_LEN);
+	if (!whole && bpf_skb_load_bytes(ctx, 0, h, ETH_LEN))
 		return DROP_TOO_SHORT;
 	__builtin_memcpy(p->dst_mac, h, 6);
 	__builtin_memcpy(p->src_mac, h + 6, 6);
@@ -144,11 +147,13 @@ __noinline int parse_frame(struct __sk_buff *ctx)
 		return DROP_IPV6;
 	if (type != ETH_P_IP)
 		return DROP_ETHERTYPE;
-	if (bpf_skb_load_bytes(ctx, ETH_LEN, h, IP_LEN))
+	h += ETH_LEN;
+	if (!whole && bpf_skb_load_bytes(ctx, ETH_LEN, h, IP_LEN))
 		return DROP_TOO_SHORT;
 	if (h[0] != 0x45)
 		return (h[0] >> 4) == 4 && (h[0] & 15) > 5 ? DROP_IP_OPTIONS : DROP_BAD_LENGTH;
 	p->tot_len = get16(h + 2);
+	p->ip_check = raw16(h + 10);
 	p->proto = h[9];
 	addr_v4(&p->src, raw32(h + 12));
 	addr_v4(&p->dst, raw32(h + 16));
@@ -158,7 +163,7 @@ __noinline int parse_frame(struct __sk_buff *ctx)
 		return DROP_FRAGMENT;
 	if ((p->dst_mac[0] & 1) || h[16] >= 224)
 		return DROP_MULTICAST;
-	return parse_l4(ctx, s);
+	return parse_l4(ctx, s, whole);
 }
 
 /* parse_embedded replaces the scratch key's ends by those of the packet that

@@ -9,15 +9,6 @@
 
 #define RESET_LEN (L4_OFF + TCP_LEN)
 
-static __always_inline __u32 csum_fold32(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (__u32)sum;
-}
-
 static __always_inline void put16(__u8 *b, __u16 v)
 {
 	b[0] = v >> 8;

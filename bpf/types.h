@@ -16,19 +16,11 @@
 /* A change here, or in the meaning of a field, needs a new layout number: a
  * loader refuses to reuse maps that were pinned with another one. */
 enum layout {
-	LAYOUT = 1,
+	LAYOUT = 3,
 };
 
 struct addr {
 	__u32 w[4];
-};
-
-/* ports: what the packets of a device are. */
-struct port {
-	__u64 eni;
-	struct addr addr; /* the interface's own address */
-	__u32 vni;
-	__u32 flags; /* PORT_* */
 };
 
 enum port_flag {
@@ -68,6 +60,15 @@ struct interface {
 	__u8 mac[6];
 	__u8 gateway[6]; /* the subnet's router as this interface sees it */
 	__u8 pad2[4];
+};
+
+/* ports: what the packets of a device are, and what "interfaces" says of the
+ * one they come from, so that the sender costs one lookup. */
+struct port {
+	struct interface self;
+	struct addr addr; /* the interface's own address */
+	__u32 vni;
+	__u32 flags; /* PORT_* */
 };
 
 /* subnets: by number. */
@@ -209,6 +210,10 @@ struct conn {
 	__u64 last_seen;
 	__u64 packets[2]; /* [0] by the initiator, [1] by the responder */
 	__u64 bytes[2];
+	/* The generation of the facts under which a packet by this half's sender
+	 * last passed every check; while it is the current one, the checks need
+	 * not be made again. One word, so that it can never be half old. */
+	__u64 generation;
 	struct conn_key peer; /* the other half */
 	__u32 link;
 	__u32 seen;
@@ -267,6 +272,7 @@ struct packet {
 	__u32 ack;
 	__u32 payload; /* bytes after the TCP header */
 	__u16 tot_len;
+	__u16 ip_check; /* as it lies in the header */
 	__be16 sport;
 	__be16 dport;
 	__be16 rule_port; /* what rules match: destination port, or ICMP type and code */
@@ -326,6 +332,7 @@ struct names {
 /* What does not fit on the 512 bytes of stack. Per CPU: a tc program is never
  * interrupted by another packet on its CPU. */
 struct scratch {
+	__u64 generation; /* read before any fact is */
 	struct packet packet;
 	struct conn_key key;      /* of the packet's own flow */
 	struct conn_key peer;     /* of the other half */

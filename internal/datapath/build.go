@@ -224,7 +224,7 @@ func (e *entries) addInterface(host desired.Host, id vpc.InterfaceID, i desired.
 	}
 	e.interfaces[bpf.DatapathInterfaceKey{Vni: uint32(i.VNI), Addr: toAddr(i.Addr)}] = v
 	if i.Kind == desired.KindWorkload && dev.Ifindex != 0 {
-		p := bpf.DatapathPort{Eni: v.Eni, Vni: uint32(i.VNI), Addr: toAddr(i.Addr)}
+		p := bpf.DatapathPort{Self: v, Vni: uint32(i.VNI), Addr: toAddr(i.Addr)}
 		if i.SourceCheck {
 			p.Flags = uint32(bpf.DatapathPortFlagPORT_SOURCE_CHECK)
 		}
@@ -284,7 +284,7 @@ func (e *entries) addService(dev Device) {
 			i.Flags |= uint16(bpf.DatapathInterfaceFlagINTERFACE_TAP)
 		}
 		e.interfaces[bpf.DatapathInterfaceKey{Vni: vni, Addr: edge}] = i
-		e.ports[uint32(dev.Ifindex)] = bpf.DatapathPort{Eni: ServiceInterface, Vni: vni, Addr: edge, Flags: uint32(bpf.DatapathPortFlagPORT_SOURCE_CHECK)}
+		e.ports[uint32(dev.Ifindex)] = bpf.DatapathPort{Self: i, Vni: vni, Addr: edge, Flags: uint32(bpf.DatapathPortFlagPORT_SOURCE_CHECK)}
 	}
 	for _, l := range []struct {
 		node        uint64

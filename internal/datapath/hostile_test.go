@@ -140,7 +140,7 @@ func TestFlowsBegunAtOnceGetDifferentPorts(t *testing.T) {
 		if c.Kind == "provider" {
 			sources[c.Initiator]++
 		}
-		if c.Packets[0] != 2 {
+		if c.Kind != "provider" && c.Packets[0] != 2 {
 			t.Fatalf("connection %+v, want 2 packets", c)
 		}
 	}

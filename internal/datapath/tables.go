@@ -52,11 +52,12 @@ type tables struct {
 	listeners  table[bpf.DatapathListenerKey, bpf.DatapathListener]
 	maglev     table[bpf.DatapathSlotKey, bpf.DatapathBackend]
 	probes     table[bpf.DatapathAddr, bpf.DatapathProbe]
+	generation *ebpf.Map
 }
 
 // openTables reads back what the maps hold.
 func openTables(m *bpf.DatapathMaps) (*tables, error) {
-	t := &tables{}
+	t := &tables{generation: m.Generation}
 	err := errors.Join(
 		t.ports.open("ports", m.Ports),
 		t.interfaces.open("interfaces", m.Interfaces),
@@ -77,12 +78,17 @@ func openTables(m *bpf.DatapathMaps) (*tables, error) {
 // added, data before what refers to it, and then the rest of the deletions,
 // references before data and after wait has returned. A step that fails ends
 // it; what is written so far is consistent, and the next apply goes on there.
-func (t *tables) apply(want *entries, wait func() error) error {
-	err := inOrder(
+//
+// After each part, and however it ends, the generation is raised: from then on
+// no packet passes by what was concluded before.
+func (t *tables) apply(want *entries, wait func() error) (err error) {
+	defer func() { err = errors.Join(err, t.raise()) }()
+	err = inOrder(
 		func() error { return t.endpoints.prune(want.endpoints) },
 		func() error { return t.ports.prune(want.ports) },
 		func() error { return t.probes.prune(want.probes) },
 		func() error { return t.interfaces.prune(want.interfaces) },
+		t.raise,
 
 		func() error { return t.rulePorts.add(want.rulePorts) },
 		func() error { return t.rulePeers.add(want.rulePeers) },
@@ -97,6 +103,7 @@ func (t *tables) apply(want *entries, wait func() error) error {
 
 		func() error { return t.listeners.prune(want.listeners) },
 		func() error { return t.subnets.prune(want.subnets) },
+		t.raise,
 	)
 	if err != nil {
 		return err
@@ -114,6 +121,19 @@ func (t *tables) apply(want *entries, wait func() error) error {
 		func() error { return t.rulePeers.prune(want.rulePeers) },
 		func() error { return t.rulePorts.prune(want.rulePorts) },
 	)
+}
+
+// raise makes every conclusion about a flow that packets have drawn so far one
+// of an earlier generation.
+func (t *tables) raise() error {
+	var now uint64
+	if err := t.generation.Lookup(uint32(0), &now); err != nil {
+		return fmt.Errorf("read map generation: %w", err)
+	}
+	if err := t.generation.Put(uint32(0), now+1); err != nil {
+		return fmt.Errorf("write map generation: %w", err)
+	}
+	return nil
 }
 
 func inOrder(steps ...func() error) error {
