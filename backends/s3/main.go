@@ -60,6 +60,7 @@ Usage:
                     May be repeated; a label may be *, as in bucket.*.s3.us-east-1.vpce.amazonaws.com.
                     Requests to any other host are path style.
   --metadata KIND   auto (default), xattr or sidecar: keep object metadata in extended attributes, or in files beside
+  --group-socket    let the process's group use the unix socket too (mode 0660 instead of 0600)
   --lifeline        stop when stdin reaches its end, so that the process does not outlive the one that started it
   --version, --help
 
@@ -74,7 +75,7 @@ Example:
 type options struct {
 	dir, accounts, listen, region, metadata string
 	domains                                 domains
-	lifeline                                bool
+	lifeline, groupSocket                   bool
 }
 
 func main() {
@@ -109,6 +110,7 @@ func parseFlags(args []string, stdout io.Writer) (options, error) {
 	fs.StringVar(&o.region, "region", "us-east-1", "")
 	fs.StringVar(&o.metadata, "metadata", "auto", "")
 	fs.BoolVar(&o.lifeline, "lifeline", false, "")
+	fs.BoolVar(&o.groupSocket, "group-socket", false, "")
 	fs.BoolVar(&showVersion, "version", false, "")
 	fs.Func("domain", "", func(s string) error { names = append(names, s); return nil })
 	err := fs.Parse(args)
@@ -205,11 +207,15 @@ func run(o options, stdout io.Writer) error {
 	// The gateway wants a root account, which may do everything. Nobody is told these.
 	root := middlewares.RootUserConfig{Access: "root-" + rand.Text(), Secret: rand.Text() + rand.Text()}
 	ready := make(chan struct{})
+	socketPerm := os.FileMode(0o600)
+	if o.groupSocket {
+		socketPerm = 0o660
+	}
 	server, err := s3api.New(be, root, o.region, iam, nil, nil, nil, nil,
 		s3api.WithQuiet(),
 		s3api.WithKeepAlive(),
 		s3api.WithConcurrencyLimiter(maxConnections, maxRequests),
-		s3api.WithSocketPerm(0o600),
+		s3api.WithSocketPerm(socketPerm),
 		s3api.WithMiddleware("/", o.domains.route),
 		s3api.WithOnListen(func() { close(ready) }))
 	if err != nil {

@@ -346,10 +346,7 @@ func edgeChild(ctx context.Context, links *link.Links, dp *datapath.Datapath, f 
 				table.Close()
 				return nil, err
 			}
-			cmd, err := selfCommand("edge")
-			if err != nil {
-				return nil, err
-			}
+			cmd := selfCommand("edge")
 			cmd.ExtraFiles = []*os.File{socks.HTTP, socks.HTTPS, socks.DNSStream, socks.DNSPacket, table, records}
 			cmd.SysProcAttr = childOf(cred)
 			return cmd, nil
@@ -388,10 +385,7 @@ func proberChild(ctx context.Context, ns string, f *edgeFeed, a *agent.Agent, cr
 		Name:   "prober",
 		Notify: true,
 		Command: func() (*exec.Cmd, error) {
-			cmd, err := selfCommand("prober")
-			if err != nil {
-				return nil, err
-			}
+			cmd := selfCommand("prober")
 			cmd.SysProcAttr = childOf(cred)
 			return cmd, nil
 		},
@@ -425,15 +419,13 @@ func proberChild(ctx context.Context, ns string, f *edgeFeed, a *agent.Agent, cr
 
 // selfCommand starts this binary with a subcommand and nothing of our
 // environment but what a program needs to run.
-func selfCommand(args ...string) (*exec.Cmd, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program: %w", err)
-	}
-	cmd := exec.Command(self, args...)
+func selfCommand(args ...string) *exec.Cmd {
+	// By what this process runs, not by its path: an unprivileged user may not
+	// be allowed into the directory, and the file may have been replaced.
+	cmd := &exec.Cmd{Path: "/proc/self/exe", Args: append([]string{"postern"}, args...)}
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	cmd.SysProcAttr = childOf(nil)
-	return cmd, nil
+	return cmd
 }
 
 // childOf puts a child in a process group of its own, so that Ctrl-C reaches

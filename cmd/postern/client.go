@@ -27,9 +27,9 @@ func serverError(o *options, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, admin.ErrNotRunning):
-		return &exitError{exitNoServe, fmt.Errorf("%w\nStart one with 'sudo postern serve', or say where it keeps its state with --data-dir or POSTERN_DATA_DIR (now %s).", err, o.dataDir)}
+		return &exitError{exitNoServe, fmt.Errorf("%w\nStart one with 'sudo postern serve', or say where it keeps its state with --data-dir or POSTERN_DATA_DIR (now %s)", err, o.dataDir)}
 	case errors.Is(err, admin.ErrNotAllowed):
-		return &exitError{exitNoServe, fmt.Errorf("%w\nRun this command as the user who started the server, usually with 'sudo -E postern ...'.", err)}
+		return &exitError{exitNoServe, fmt.Errorf("%w\nRun this command as the user who started the server, usually with 'sudo -E postern ...'", err)}
 	}
 	return err
 }

@@ -72,7 +72,7 @@ func runSupervisor(ctx context.Context, cfg Config, p paths, l listeners, uid, g
 	if err := sup.Start(ctx, supervise.Spec{
 		Name: "agent",
 		Command: func() (*exec.Cmd, error) {
-			return selfCommand("agent", "--data-dir", cfg.DataDir, "--mtu", strconv.Itoa(cfg.MTU), "--edge-user", edgeUser)
+			return selfCommand("agent", "--data-dir", cfg.DataDir, "--mtu", strconv.Itoa(cfg.MTU), "--edge-user", edgeUser), nil
 		},
 		Grace: 10 * time.Second,
 	}); err != nil {
@@ -86,10 +86,7 @@ func runSupervisor(ctx context.Context, cfg Config, p paths, l listeners, uid, g
 		Name:   "server",
 		Notify: true,
 		Command: func() (*exec.Cmd, error) {
-			cmd, err := selfCommand("server", "--resolved", string(conf))
-			if err != nil {
-				return nil, err
-			}
+			cmd := selfCommand("server", "--resolved", string(conf))
 			cmd.ExtraFiles = files
 			cmd.SysProcAttr = childOf(server)
 			return cmd, nil
@@ -171,14 +168,22 @@ func s3Child(cfg Config, p paths, program string, cred *syscall.Credential, edge
 	return supervise.Spec{
 		Name: "s3",
 		Command: func() (*exec.Cmd, error) {
-			cmd := exec.Command(program, "--dir", filepath.Join(p.s3(), "data"), "--accounts", p.s3Accounts(),
-				"--listen", "unix:"+p.s3Socket(), "--group-socket", "--region", cfg.Region,
-				"--domain", "s3."+cfg.Region+".amazonaws.com", "--domain", "s3.amazonaws.com", "--lifeline")
+			// By descriptor, for the same reason as selfCommand.
+			file, err := os.Open(program)
+			if err != nil {
+				return nil, fmt.Errorf("open the S3 backend: %w", err)
+			}
+			cmd := &exec.Cmd{Path: "/proc/self/fd/3", ExtraFiles: []*os.File{file}, Args: []string{
+				"postern-s3", "--dir", filepath.Join(p.s3(), "data"), "--accounts", p.s3Accounts(),
+				"--listen", "unix:" + p.s3Socket(), "--group-socket", "--region", cfg.Region,
+				"--domain", "s3." + cfg.Region + ".amazonaws.com", "--domain", "s3.amazonaws.com", "--lifeline",
+			}}
 			cmd.Env = []string{"PATH=/usr/bin:/bin"}
 			cmd.SysProcAttr = childOf(&syscall.Credential{Uid: cred.Uid, Gid: uint32(edgeGID)})
 			return cmd, nil
 		},
 		Start: func(cmd *exec.Cmd) error {
+			defer cmd.ExtraFiles[0].Close()
 			// Held open by this process: its end is the backend's.
 			if _, err := cmd.StdinPipe(); err != nil {
 				return err

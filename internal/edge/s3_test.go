@@ -298,7 +298,7 @@ func FuzzHost(f *testing.F) {
 		names := []string{"*.s3.us-east-1.amazonaws.com"}
 		a, ok := s3Host(host, names, "vpce-0", "s3", "us-east-1")
 		b, ok2 := s3Host(strings.ToUpper(host), names, "vpce-0", "s3", "us-east-1")
-		if ok && strings.ToLower(host) == strings.ToLower(strings.ToUpper(host)) && (a != b || ok != ok2) {
+		if ok && strings.EqualFold(host, strings.ToUpper(host)) && (a != b || ok != ok2) {
 			t.Fatalf("%q: %q and %q", host, a, b)
 		}
 	})

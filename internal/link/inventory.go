@@ -91,9 +91,7 @@ func inventory(tag, runDir string) ([]Item, error) {
 			out = append(out, Item{ItemBPFFS, m.point, t, ""})
 		}
 	}
-	for _, dir := range runDirs(tag, runDir) {
-		out = append(out, dir)
-	}
+	out = append(out, runDirs(tag, runDir)...)
 	sort.SliceStable(out, func(i, j int) bool {
 		if out[i].Kind != out[j].Kind {
 			return out[i].Kind < out[j].Kind

@@ -32,22 +32,23 @@ type paging struct {
 
 type nested struct {
 	paging
-	Name     string            `query:"Name"`
-	Enabled  *bool             `query:"Enabled"`
-	Size     *int64            `query:"Size"`
-	Ratio    float64           `query:"Ratio"`
-	When     *time.Time        `query:"When"`
-	Data     []byte            `query:"Data"`
-	Color    color             `query:"Color,enum=red|green"`
-	IDs      []string          `query:"Id"`
-	Ports    []int32           `query:"Port"`
-	Tags     []tag             `query:"Tag"`
-	Options  *options          `query:"Options,stored"`
-	Attrs    map[string]string `query:"Attrs"`
-	Inner    []nested          `query:"Inner"`
-	Untyped  string            `query:"-"`
-	_        Refused           `query:"Gone,refuse"`
-	_        Refused           `query:"Soft,refuse,unless=false,unless=default"`
+	Name    string            `query:"Name"`
+	Enabled *bool             `query:"Enabled"`
+	Size    *int64            `query:"Size"`
+	Ratio   float64           `query:"Ratio"`
+	When    *time.Time        `query:"When"`
+	Data    []byte            `query:"Data"`
+	Color   color             `query:"Color,enum=red|green"`
+	IDs     []string          `query:"Id"`
+	Ports   []int32           `query:"Port"`
+	Tags    []tag             `query:"Tag"`
+	Options *options          `query:"Options,stored"`
+	Attrs   map[string]string `query:"Attrs"`
+	Inner   []nested          `query:"Inner"`
+	Untyped string            `query:"-"`
+	_       Refused           `query:"Gone,refuse"`
+	_       Refused           `query:"Soft,refuse,unless=false,unless=default"`
+	//lint:ignore U1000 an unexported field must not be taken for a parameter
 	internal int
 }
 

@@ -50,6 +50,8 @@ func (f flatRule) merge(list []IPPermission) ([]IPPermission, error) {
 }
 
 // refusedFlatRule refuses what AWS does not take for egress either.
+//
+//lint:ignore U1000 awsquery reads it by reflection
 type refusedFlatRule struct {
 	_ awsquery.Refused `query:"CidrIp,refuse"`
 	_ awsquery.Refused `query:"IpProtocol,refuse"`
@@ -71,6 +73,7 @@ type AuthorizeIngressInput struct {
 // AuthorizeEgressInput is the input of AuthorizeSecurityGroupEgress.
 type AuthorizeEgressInput struct {
 	DryRun
+	//lint:ignore U1000 awsquery reads it by reflection
 	refusedFlatRule
 	GroupID           string             `query:"GroupId,required"`
 	Permissions       []IPPermission     `query:"IpPermissions"`
@@ -173,6 +176,7 @@ type RevokeIngressInput struct {
 // RevokeEgressInput is the input of RevokeSecurityGroupEgress.
 type RevokeEgressInput struct {
 	DryRun
+	//lint:ignore U1000 awsquery reads it by reflection
 	refusedFlatRule
 	GroupID     string         `query:"GroupId,required"`
 	RuleIDs     []string       `query:"SecurityGroupRuleId"`

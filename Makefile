@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make` alone prints what there is. The two that matter: `make demo`, `make test`.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS   += --no-print-directory
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+# What `make test` tests, and how: make test PKG=./internal/vpc RACE=1 NO_SKIPS=1
+PKG      ?= ./...
+RACE     ?=
+NO_SKIPS ?=
+FUZZTIME ?= 1m
+
+.PHONY: help
+help: ## print this list
+	@awk -F':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+##@ Use
+.PHONY: build
+build: ## bin/postern and bin/postern-s3, static
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/postern ./cmd/postern
+	@cd backends/s3 && CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o ../../bin/postern-s3 .
+
+.PHONY: deps
+deps: ## install what running and testing needs (Debian, Ubuntu; as root), quiet when nothing is missing
+	@scripts/deps.sh base
+
+.PHONY: demo
+demo: deps build ## the main job with the AWS command line, every step checked and timed (as root)
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/demo-httpd ./test/demo/httpd
+	@test/demo/demo.sh
+
+##@ Test
+.PHONY: test
+test: deps build ## unit, kernel and end-to-end tests; without root those that need it skip, counted by reason
+	@GO="$(GO)" RACE="$(RACE)" NO_SKIPS="$(NO_SKIPS)" scripts/test.sh $(PKG)
+
+.PHONY: test-long
+test-long: deps build ## make test with the race detector and the long tests, then every fuzz test for FUZZTIME
+	@GO="$(GO)" RACE=1 NO_SKIPS="$(NO_SKIPS)" POSTERN_LONG_TESTS=1 scripts/test.sh $(PKG)
+	@GO="$(GO)" scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: bench
+bench: build ## ratios against a plain veth, nftables and HAProxy in one run; writes a dated JSON (as root)
+	@scripts/deps.sh base bench
+	@$(GO) run ./test/bench $(BENCHFLAGS)
+
+##@ Change
+.PHONY: generate
+generate: ## eBPF objects, their Go bindings, generated documents (needs clang 19; installs it)
+	@scripts/deps.sh base dev
+	@GO="$(GO)" scripts/generate.sh
+
+.PHONY: check
+check: fmt vet staticcheck rules ## formatting, vet, staticcheck, the repository's rules
+
+.PHONY: lint
+lint: vet staticcheck ## vet and staticcheck
+
+.PHONY: fmt
+fmt: ## fail if a Go file is not formatted
+	@bad=$$(gofmt -l bpf cmd internal test backends); [ -z "$$bad" ] || { echo "not formatted, run gofmt -w:"; echo "$$bad"; exit 1; }
+
+.PHONY: vet
+vet: ## go vet in every module
+	@$(GO) vet ./...
+	@cd backends/s3 && $(GO) vet ./...
+
+.PHONY: staticcheck
+staticcheck: ## staticcheck, the version that tools/go.mod names
+	@cd tools && $(GO) build -o ../bin/tools/ honnef.co/go/tools/cmd/staticcheck
+	@bin/tools/staticcheck ./...
+
+.PHONY: rules
+rules: ## import rules, licences, sources: internal/repocheck
+	@$(GO) test -count=1 ./internal/repocheck/...
+
+.PHONY: clean
+clean: ## remove what the build made
+	@rm -rf bin

@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what this machine lacks: deps.sh [base] [dev] [bench]
+#
+#   base   to run Postern, its demo and its tests
+#   dev    to regenerate the eBPF objects and to test with the race detector
+#   bench  to run the benchmark
+#
+# When nothing is missing it prints nothing and calls no package manager. It
+# installs from the distribution's own packages on Debian and Ubuntu, as root;
+# elsewhere it says what to install and fails.
+set -euo pipefail
+
+go_minimum=1.26
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# usable_aws: some aws on the PATH, or the distribution's, starts.
+usable_aws() {
+	local a
+	for a in ${POSTERN_AWS:-} "$(command -v aws || true)" /usr/bin/aws /opt/postern-awscli/bin/aws; do
+		[[ -x $a ]] && "$a" --version >/dev/null 2>&1 && return 0
+	done
+	return 1
+}
+
+packages=()
+need() { packages+=("$@"); }
+
+aws_missing=
+for group in "${@:-base}"; do
+	case $group in
+	base)
+		if ! have go; then
+			echo "deps: Go $go_minimum or newer is needed: install it first" >&2
+			exit 1
+		fi
+		have ip || need iproute2
+		have curl || need curl
+		have git || need git
+		have mount || need mount
+		have ps || need procps
+		[[ -e /etc/ssl/certs/ca-certificates.crt ]] || need ca-certificates
+		usable_aws || aws_missing=1
+		;;
+	dev)
+		have clang-19 || need clang-19
+		have llvm-strip-19 || need llvm-19
+		[[ -e /usr/include/bpf/bpf_helpers.h ]] || need libbpf-dev
+		compgen -G '/usr/include/linux/bpf.h' >/dev/null || need linux-libc-dev
+		have gcc || need gcc libc6-dev # the race detector links with it
+		;;
+	bench)
+		have iperf3 || need iperf3
+		have haproxy || need haproxy
+		have nft || need nftables
+		have taskset || need util-linux
+		;;
+	*)
+		echo "deps: unknown group $group: want base, dev or bench" >&2
+		exit 1
+		;;
+	esac
+done
+
+[[ ${#packages[@]} -gt 0 || -n $aws_missing ]] || exit 0
+
+if ! have apt-get || [[ $EUID -ne 0 ]]; then
+	{
+		echo "deps: missing here: ${packages[*]-}${aws_missing:+ awscli}"
+		echo "deps: these are Debian's package names; install them (on Debian or Ubuntu: sudo scripts/deps.sh $*) and try again"
+	} >&2
+	exit 1
+fi
+
+echo "installing: ${packages[*]-}${aws_missing:+ awscli}"
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+quietly() {
+	"$@" >"$log" 2>&1 || {
+		cat "$log" >&2
+		echo "deps: failed: $*" >&2
+		exit 1
+	}
+}
+quietly apt-get update -qq
+if [[ -n $aws_missing ]]; then
+	if apt-cache show awscli >/dev/null 2>&1; then
+		need awscli
+	else # Ubuntu 24.04 has no such package
+		need python3-venv
+	fi
+fi
+quietly apt-get install -y -qq --no-install-recommends "${packages[@]}"
+if [[ -n $aws_missing ]] && ! usable_aws; then
+	quietly python3 -m venv /opt/postern-awscli
+	quietly /opt/postern-awscli/bin/pip install --quiet awscli
+fi
+if [[ -n $aws_missing ]] && ! usable_aws; then
+	echo "deps: no working aws command line after the installation: set POSTERN_AWS to one" >&2
+	exit 1
+fi
