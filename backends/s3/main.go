@@ -216,6 +216,7 @@ func run(o options, stdout io.Writer) error {
 		s3api.WithKeepAlive(),
 		s3api.WithConcurrencyLimiter(maxConnections, maxRequests),
 		s3api.WithSocketPerm(socketPerm),
+		s3api.WithMiddleware("/", drain),
 		s3api.WithMiddleware("/", o.domains.route),
 		s3api.WithOnListen(func() { close(ready) }))
 	if err != nil {

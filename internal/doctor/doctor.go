@@ -165,7 +165,7 @@ func leftovers(list func() ([]string, error)) Check {
 	if len(found) > 5 {
 		text = fmt.Sprintf("%s and %d more", strings.Join(found[:5], ", "), len(found)-5)
 	}
-	return Check{name, Warn, text, "if no other installation is in use on this host, remove them with postern reset"}
+	return Check{name, Warn, text, "if no other installation is in use on this host, remove them with postern reset --data-dir DIR, or all of them with postern reset --all"}
 }
 
 // ExitCode is 1 if any check failed and 0 otherwise; warnings do not count.

@@ -235,12 +235,6 @@ func (x *exchange) proxy(w *countingWriter, r *http.Request) *s3Error {
 			for _, h := range overriding {
 				pr.Out.Header.Del(h) // unsigned: classifyS3 refuses signed ones
 			}
-			// A backend may answer before it has read the last bytes of a
-			// chunked-signature body (seen with versitygw 1.8): what is left
-			// would be taken for the next request on the connection.
-			if strings.HasPrefix(pr.In.Header.Get("X-Amz-Content-Sha256"), "STREAMING-") {
-				pr.Out.Close = true
-			}
 		},
 		ModifyResponse: func(resp *http.Response) error {
 			x.rec.BackendRequestID = resp.Header.Get("X-Amz-Request-Id")

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -182,6 +183,60 @@ func TestKillingServeTakesNoFlowWithIt(t *testing.T) {
 	if got := <-live; got != sumOf(n) {
 		t.Errorf("the transfer over the kill ended with %q", got)
 	}
+}
+
+// children are the processes below a process, by subcommand.
+func children(t *testing.T, pid int) map[string]int {
+	t.Helper()
+	out, err := exec.Command("ps", "-A", "-o", "pid=,ppid=,args=").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, below := map[string]int{}, map[string]bool{strconv.Itoa(pid): true}
+	for range 3 { // serve, its children, the agent's children
+		for _, line := range strings.Split(string(out), "\n") {
+			if f := strings.Fields(line); len(f) > 3 && below[f[1]] && f[2] == "postern" {
+				below[f[0]] = true
+				found[f[3]], _ = strconv.Atoi(f[0])
+			}
+		}
+	}
+	return found
+}
+
+func TestTheDeathOfAChildTakesNoFlowWithIt(t *testing.T) {
+	needRoot(t)
+	s := newStory(t, false)
+	s.available()
+	const n = 32 << 20
+	live := s.fetching(n, 4<<20) // eight seconds
+	for _, name := range []string{"server", "agent", "edge", "prober"} {
+		old := 0
+		eventually(t, "there is a child "+name, 10*time.Second, func() bool {
+			old = children(t, s.cmd.Process.Pid)[name]
+			return old != 0
+		})
+		if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, name+" is started again", 10*time.Second, func() bool {
+			now := children(t, s.cmd.Process.Pid)[name]
+			return now != 0 && now != old
+		})
+		if err := s.dial("2s"); err != nil {
+			t.Errorf("a new connection after the death of %s: %v", name, err)
+		}
+	}
+	// What changes afterwards still reaches the packets.
+	eventually(t, "the API answers again", 10*time.Second, func() bool {
+		_, err := s.consumer.acct.ec2.DescribeVpcs(context.Background(), &ec2.DescribeVpcsInput{})
+		return err == nil
+	})
+	if got := <-live; got != sumOf(n) {
+		t.Errorf("the transfer over four deaths ended with %q", got)
+	}
+	s.reject()
+	eventually(t, "reject reaches the packets", 5*time.Second, func() bool { return s.dial("300ms") != nil })
 }
 
 // The aim is 50 ms at p99; it is printed, not a gate, on a noisy machine.
