@@ -83,6 +83,11 @@ func runAgent(ctx context.Context, dataDir string, mtu int, edgeUser string) err
 	if err != nil {
 		return err
 	}
+	lock, err := p.waitAgentLock(ctx)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	pins := pinDir(tag)
 	if err := links.MountBPF(pins); err != nil {
 		return err

@@ -3,11 +3,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // paths are the places in a data directory. The directory itself, run, agent
@@ -26,6 +28,7 @@ func (p paths) s3() string          { return filepath.Join(p.dir, "s3") }       
 func (p paths) s3Accounts() string  { return filepath.Join(p.s3(), "accounts.json") }       // keys the backend knows
 func (p paths) run() string         { return filepath.Join(p.dir, "run") }                  // sockets and the lock
 func (p paths) lock() string        { return filepath.Join(p.run(), "lock") }               // held while a server runs
+func (p paths) agentLock() string   { return filepath.Join(p.run(), "agent.lock") }         // held while an agent touches the host
 func (p paths) adminSocket() string { return filepath.Join(p.run(), "admin.sock") }         // the operator's door
 func (p paths) syncSocket() string  { return filepath.Join(p.run(), "agent.sock") }         // the agent's door
 func (p paths) s3Socket() string    { return filepath.Join(p.run(), "s3", "s3.sock") }      // the default backend's door
@@ -95,4 +98,32 @@ func (p paths) takeLock() (*os.File, error) {
 		return nil, fmt.Errorf("lock %s: %w", p.lock(), err)
 	}
 	return f, nil
+}
+
+// waitAgentLock takes the lock of what touches the host: one agent at a time,
+// or reset. A server that was killed leaves an agent that needs a moment to
+// notice; until then it could make again what is being removed.
+func (p paths) waitAgentLock(ctx context.Context) (*os.File, error) {
+	f, err := os.OpenFile(p.agentLock(), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the agent's lock: %w", err)
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", p.agentLock(), err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			f.Close()
+			return nil, fmt.Errorf("an agent still runs on %s: %w", p.dir, ctx.Err())
+		}
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -72,7 +73,7 @@ func runReset(ctx context.Context, o *options, in resetInput, stdin io.Reader, o
 	}
 	if !in.all {
 		// Held until the end: no server starts on what is being removed.
-		unlock, err := holdLock(paths{o.dataDir})
+		unlock, err := holdLock(ctx, paths{o.dataDir})
 		if err != nil {
 			return err
 		}
@@ -178,8 +179,12 @@ func confirm(ctx context.Context, in io.Reader, out io.Writer, question string) 
 	}
 }
 
-// holdLock takes the lock a server holds, if there is a data directory to lock.
-func holdLock(p paths) (unlock func(), err error) {
+// agentEnds is how long the agent of a server that was killed may take to end.
+const agentEnds = 15 * time.Second
+
+// holdLock takes the locks a server and its agent hold, if there is a data
+// directory to lock.
+func holdLock(ctx context.Context, p paths) (unlock func(), err error) {
 	f, err := os.OpenFile(p.lock(), os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return func() {}, nil
@@ -194,7 +199,14 @@ func holdLock(p paths) (unlock func(), err error) {
 		}
 		return nil, fmt.Errorf("lock %s: %w", p.lock(), err)
 	}
-	return func() { f.Close() }, nil
+	ctx, cancel := context.WithTimeout(ctx, agentEnds)
+	defer cancel()
+	agent, err := p.waitAgentLock(ctx)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() { agent.Close(); f.Close() }, nil
 }
 
 // refuseWhileRunning looks for servers whose data directories are not known.
