@@ -152,14 +152,33 @@ static __always_inline int provider(struct __sk_buff *ctx, struct scratch *s, st
 	return deliver(ctx, s, target, target->gateway);
 }
 
+/* other_side fills s->peer and the ends a packet of this half has on the other
+ * side, where the initiator stays the initiator. */
+static __always_inline void other_side(struct scratch *s, struct conn *c)
+{
+	bool first = !(c->peer_initiator & 1) == (c->kind == CONN_CONSUMER);
+
+	s->peer = c->peer;
+	if (first) {
+		s->new_src = s->peer.addr[0];
+		s->new_sport = s->peer.port[0];
+		s->new_dst = s->peer.addr[1];
+		s->new_dport = s->peer.port[1];
+	} else {
+		s->new_src = s->peer.addr[1];
+		s->new_sport = s->peer.port[1];
+		s->new_dst = s->peer.addr[0];
+		s->new_dport = s->peer.port[0];
+	}
+}
+
 /* onward continues a known flow from the consumer's side. */
 static __always_inline int onward(struct __sk_buff *ctx, struct scratch *s, struct conn *c)
 {
 	struct link_hop *hop = &s->hop;
-	__u32 i = c->peer_initiator & 1;
 	struct conn *other;
 
-	s->peer = c->peer;
+	other_side(s, c);
 	other = bpf_map_lookup_elem(&conns, &s->peer);
 	if (!other) { /* a pair without its other half is over */
 		conn_forget(&s->key);
@@ -170,17 +189,8 @@ static __always_inline int onward(struct __sk_buff *ctx, struct scratch *s, stru
 	hop->vni = s->peer.vni;
 	hop->proto = s->packet.proto;
 	hop->flags = c->flags;
-	if (i) {
-		s->new_src = s->peer.addr[1];
-		s->new_sport = s->peer.port[1];
-		hop->target = s->peer.addr[0];
-		hop->target_port = s->peer.port[0];
-	} else {
-		s->new_src = s->peer.addr[0];
-		s->new_sport = s->peer.port[0];
-		hop->target = s->peer.addr[1];
-		hop->target_port = s->peer.port[1];
-	}
+	hop->target = s->new_dst;
+	hop->target_port = s->new_dport;
 	hop->node = hop->flags & CONN_PRESERVED ? s->packet.dst : s->new_src;
 	if (hop->endpoint && too_big(ctx, s))
 		return drop(ctx, DROP_TOO_BIG);
@@ -252,26 +262,6 @@ static __always_inline int probe(struct __sk_buff *ctx, struct scratch *s, __u32
 	hop->proto = p->proto;
 	s->new_src = hop->node;
 	return provider(ctx, s, 0, 0, initiator);
-}
-
-/* other_side fills s->peer and the ends a packet of this half has on the other
- * side, where the initiator stays the initiator. */
-static __always_inline void other_side(struct scratch *s, struct conn *c)
-{
-	bool first = !(c->peer_initiator & 1) == (c->kind == CONN_CONSUMER);
-
-	s->peer = c->peer;
-	if (first) {
-		s->new_src = s->peer.addr[0];
-		s->new_sport = s->peer.port[0];
-		s->new_dst = s->peer.addr[1];
-		s->new_dport = s->peer.port[1];
-	} else {
-		s->new_src = s->peer.addr[1];
-		s->new_sport = s->peer.port[1];
-		s->new_dst = s->peer.addr[0];
-		s->new_dport = s->peer.port[0];
-	}
 }
 
 /* checked says that a packet of the same flow in the same direction has passed
@@ -365,22 +355,11 @@ static __always_inline int reply(struct __sk_buff *ctx, struct scratch *s, struc
 
 	if (c->endpoint && !endpoint_carries(c->endpoint, c->peer.vni, &e))
 		return gone(ctx, s, c);
-	s->peer = c->peer;
+	other_side(s, c);
 	other = bpf_map_lookup_elem(&conns, &s->peer);
 	if (!other || c->target != self->eni) {
 		conn_forget(&s->key);
 		return drop(ctx, DROP_STALE);
-	}
-	if (c->peer_initiator & 1) {
-		s->new_dst = s->peer.addr[1];
-		s->new_dport = s->peer.port[1];
-		s->new_src = s->peer.addr[0];
-		s->new_sport = s->peer.port[0];
-	} else {
-		s->new_dst = s->peer.addr[0];
-		s->new_dport = s->peer.port[0];
-		s->new_src = s->peer.addr[1];
-		s->new_sport = s->peer.port[1];
 	}
 	if (c->endpoint && too_big(ctx, s))
 		return drop(ctx, DROP_TOO_BIG);
