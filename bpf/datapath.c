@@ -164,12 +164,37 @@ stale:
 	return drop(ctx, DROP_STALE);
 }
 
+#define HOW_RELATED 1u /* an ICMP error about a tracked flow */
+#define HOW_SERVICE 2u /* from the service port */
+
+/* decide makes every check about a packet. It is a function of its own so that
+ * what most packets need (handle and repeat) lies close together. */
+static __noinline int decide(struct __sk_buff *ctx, struct interface *self, struct conn *c, __u32 sender, __u32 how)
+{
+	struct scratch *s = scratch_get();
+	struct endpoint *e;
+
+	if (!s || !self)
+		return TC_ACT_SHOT;
+	if (c && c->kind == CONN_PROVIDER) {
+		if (sender == c->initiator)
+			return drop(ctx, DROP_TUPLE_IN_USE);
+		return reply(ctx, s, self, c);
+	}
+	if (c && c->kind == CONN_CONSUMER && sender != c->initiator)
+		return drop(ctx, DROP_SOURCE_ADDRESS);
+	if (c && c->endpoint && !endpoint_carries(c->endpoint, s->packet.vni, &e))
+		return gone(ctx, s, c);
+	if (how & HOW_SERVICE)
+		return c ? onward(ctx, s, c) : probe(ctx, s, sender);
+	return forward(ctx, s, self, c, how & HOW_RELATED, sender);
+}
+
 /* handle is the way of one packet, from a workload or from the service port. */
 static __always_inline int handle(struct __sk_buff *ctx, bool service)
 {
 	struct scratch *s = scratch_get();
 	struct interface *self;
-	struct endpoint *e;
 	struct packet *p;
 	struct port *port;
 	struct conn *c = 0;
@@ -225,18 +250,7 @@ static __always_inline int handle(struct __sk_buff *ctx, bool service)
 	}
 	if (c && checked(s, c, sender))
 		return repeat(ctx, s, c);
-	if (c && c->kind == CONN_PROVIDER) {
-		if (sender == c->initiator)
-			return drop(ctx, DROP_TUPLE_IN_USE);
-		return reply(ctx, s, self, c);
-	}
-	if (c && c->kind == CONN_CONSUMER && sender != c->initiator)
-		return drop(ctx, DROP_SOURCE_ADDRESS);
-	if (c && c->endpoint && !endpoint_carries(c->endpoint, p->vni, &e))
-		return gone(ctx, s, c);
-	if (service)
-		return c ? onward(ctx, s, c) : probe(ctx, s, sender);
-	return forward(ctx, s, self, c, related, sender);
+	return decide(ctx, self, c, sender, (related ? HOW_RELATED : 0) | (service ? HOW_SERVICE : 0));
 }
 
 SEC("tcx/ingress")
