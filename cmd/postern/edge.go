@@ -45,6 +45,9 @@ func newEdgeCommand(*options) *cobra.Command {
 		Use: "edge", Hidden: true, Args: cobra.NoArgs,
 		Short: "answer workloads: resolver and policy proxy (started by the agent)",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := confine(); err != nil {
+				return err
+			}
 			return runEdge(supervise.Lifeline(c.Context()), newLogger())
 		},
 	}
@@ -174,6 +177,9 @@ func newProberCommand(*options) *cobra.Command {
 		Use: "prober", Hidden: true, Args: cobra.NoArgs,
 		Short: "check targets' health (started by the agent)",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := confine(); err != nil {
+				return err
+			}
 			return runProber(supervise.Lifeline(c.Context()), newLogger())
 		},
 	}

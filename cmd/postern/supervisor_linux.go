@@ -30,6 +30,10 @@ func serverUser(cfg Config) (uid, gid int, err error) {
 	return privilege.Lookup(userOr(cfg.ServerUser, "postern"), serverUID)
 }
 
+// confine is the first thing the unprivileged processes do: give up the way
+// back to privileges, and refuse to run if they have any.
+func confine() error { return privilege.DropTo(os.Getuid(), os.Getgid()) }
+
 // Descriptors the supervisor hands to the server.
 const (
 	fdAPI = iota + 3
@@ -120,6 +124,9 @@ func newServerCommand(*options) *cobra.Command {
 		Use: "server", Hidden: true, Args: cobra.NoArgs,
 		Short: "answer the API (started by serve)",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := confine(); err != nil {
+				return err
+			}
 			var cfg Config
 			if err := json.Unmarshal([]byte(resolved), &cfg); err != nil {
 				return usageError("this command is started by postern serve: %w", err)

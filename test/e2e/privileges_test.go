@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// What reads tenants' bytes has no privileges and no way to get any; what has
+// privileges has only those it needs.
+func TestEachProcessHasOnlyItsPrivileges(t *testing.T) {
+	needRoot(t)
+	i := newInstall(t)
+	procs := children(t, i.cmd.Process.Pid)
+	for _, name := range []string{"server", "edge", "prober", "agent"} {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", procs[name]))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		field := map[string]string{}
+		for _, line := range strings.Split(string(b), "\n") {
+			if k, v, ok := strings.Cut(line, ":"); ok {
+				field[k] = strings.TrimSpace(v)
+			}
+		}
+		if name == "agent" {
+			if field["CapBnd"] == "" || field["CapBnd"] != field["CapEff"] || strings.HasPrefix(field["CapBnd"], "000001ff") {
+				t.Errorf("agent: bounding set %s, effective %s; want the same small set", field["CapBnd"], field["CapEff"])
+			}
+			continue
+		}
+		if strings.HasPrefix(field["Uid"], "0") || strings.Trim(field["CapEff"], "0") != "" || strings.Trim(field["CapPrm"], "0") != "" || field["NoNewPrivs"] != "1" {
+			t.Errorf("%s: uid %s, effective %s, permitted %s, no_new_privs %s; want an ordinary user without any way back",
+				name, field["Uid"], field["CapEff"], field["CapPrm"], field["NoNewPrivs"])
+		}
+	}
+}
