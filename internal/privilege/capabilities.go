@@ -60,7 +60,13 @@ func LimitCapabilities(keep []uintptr) error {
 			return fmt.Errorf("limit capabilities: give up %s: %w", Names(1<<c), err)
 		}
 	}
-	hdr, data := capData(want, want, want)
+	// Inheritable ones are only needed for the ambient set below; what root
+	// starts as another user should find none.
+	inheritable := want
+	if os.Geteuid() == 0 {
+		inheritable = 0
+	}
+	hdr, data := capData(want, want, inheritable)
 	if err := unix.Capset(&hdr, &data[0]); err != nil {
 		return fmt.Errorf("limit capabilities to %s: %w", Names(want), err)
 	}

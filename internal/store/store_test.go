@@ -169,3 +169,43 @@ func TestDeleteAndReferRace(t *testing.T) {
 		}
 	}
 }
+
+// Two servers on one etcd, the second through the client of a cluster.
+func TestTwoServersShareOneStore(t *testing.T) {
+	dir := t.TempDir()
+	one := open(t, dir)
+	defer one.Close()
+	two, err := store.OpenCluster(context.Background(), []string{"unix://" + dir + "/client.sock"}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer two.Close()
+	rev, err := two.Update(context.Background(), func(tx *store.Tx) error {
+		tx.Put(newVPC("vpc-1", 0x1000))
+		tx.Put(newSubnet("subnet-1", "vpc-1"))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap, err := one.WaitFor(context.Background(), rev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := vpc.Get[vpc.Subnet](snap, "subnet-1"); !ok {
+		t.Error("the first server does not see what the second wrote")
+	}
+	// Both want the same address at the same moment, many times over.
+	for i := range 20 {
+		addr := fmt.Sprintf("10.0.1.%d", 10+i)
+		var wg sync.WaitGroup
+		var errs [2]error
+		for n, s := range []*store.Store{one, two} {
+			wg.Go(func() { errs[n] = put(t, s, newENI(fmt.Sprintf("eni-%d-%d", i, n), "subnet-1", "vpc-1", addr)) })
+		}
+		wg.Wait()
+		if (errs[0] == nil) == (errs[1] == nil) {
+			t.Fatalf("%s: %v and %v; exactly one must win", addr, errs[0], errs[1])
+		}
+	}
+}
