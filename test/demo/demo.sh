@@ -114,7 +114,9 @@ dropped_for() {
 find_aws() {
 	local a
 	access_key[none]=none secret_key[none]=none
-	for a in ${POSTERN_AWS:-} "$(command -v aws || true)" /usr/bin/aws /opt/postern-awscli/bin/aws; do
+	# A version manager's stand-in costs a shell for each of the many calls:
+	# what it stands for comes first.
+	for a in ${POSTERN_AWS:-} "$(pyenv which aws 2>/dev/null || true)" "$(command -v aws || true)" /usr/bin/aws /opt/postern-awscli/bin/aws; do
 		if [[ -x $a ]] && aws_env none "$a" --version >"$tmp/aws-version" 2>&1; then
 			echo "$a"
 			return
