@@ -388,9 +388,12 @@ func TestExpiredConnectionsAreAbsentAndThenCollected(t *testing.T) {
 	w.drops(tcp(eniA1, addrA1, 5, addrEP, 80, "S"), bpf.DropQuota)
 }
 
+// tick is the longest step of the clock that packets read: one of CONFIG_HZ=100.
+const tick = 10 * time.Millisecond
+
 // idle returns when the datapath's clock has gone on by more than d.
 func (w *world) idle(d time.Duration) {
-	for until := monotonic() + int64(d) + 1; monotonic() <= until; {
+	for until := monotonic() + int64(d+tick) + 1; monotonic() <= until; {
 		time.Sleep(time.Duration(until - monotonic()))
 	}
 }
