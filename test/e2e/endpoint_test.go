@@ -168,10 +168,23 @@ func TestKillingServeTakesNoFlowWithIt(t *testing.T) {
 	needRoot(t)
 	s := newStory(t, false)
 	s.available()
+	// A gateway endpoint beside it: its flows end in the edge, which dies too,
+	// but the way there must be the same afterwards.
+	a := s.consumer.acct.ec2
+	tables := got(a.DescribeRouteTables(context.Background(), &ec2.DescribeRouteTablesInput{})).or(t).RouteTables
+	got(a.CreateVpcEndpoint(context.Background(), &ec2.CreateVpcEndpointInput{VpcId: &s.consumer.vpc,
+		ServiceName: aws.String("com.amazonaws.us-east-1.s3"), RouteTableIds: []string{*tables[0].RouteTableId}})).or(t)
+	gateway := func() error { return s.exec(s.client, "dial", "198.51.100.10:443", "2s").Run() }
+	if err := gateway(); err != nil {
+		t.Fatal("through the gateway endpoint:", err)
+	}
 	const n = 24 << 20
 	live := s.fetching(n, 4<<20) // six seconds
 	s.kill()
 	s.start()
+	if err := gateway(); err != nil {
+		t.Error("through the gateway endpoint after the restart:", err)
+	}
 	s.clients(s.consumer.acct)
 	s.clients(s.provider.acct)
 	if st := s.consumer.state(s.endpoint); st != "available" {
