@@ -111,7 +111,9 @@ func (h *handler) run(r *http.Request) (any, error) {
 			return nil, err
 		}
 	}
-	_, ids, err := h.c.RunInstances(r.Context(), caller, ask)
+	// Not the caller's context: if the caller goes while the instance is being
+	// written, its id must still be learnt, to end it.
+	_, ids, err := h.c.RunInstances(context.WithoutCancel(r.Context()), caller, ask)
 	if err != nil {
 		return nil, err
 	}
