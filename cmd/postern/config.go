@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -111,6 +112,10 @@ func (c *Config) check() error {
 		if !ok || len(rest) != 1 || rest[0] < 'a' || rest[0] > 'z' || slices.Contains(c.Zones[:i], z) {
 			return fmt.Errorf("zone %q: want the region %s and one letter, each once", z, c.Region)
 		}
+	}
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err != nil || port == "" || host != "" && host != "localhost" && net.ParseIP(host) == nil {
+		return fmt.Errorf("listen %q: want an address and a port, such as 127.0.0.1:8420", c.Listen)
 	}
 	if c.Datapath != "ebpf" && c.Datapath != "none" {
 		return fmt.Errorf("datapath %q: want ebpf or none", c.Datapath)

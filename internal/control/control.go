@@ -132,7 +132,7 @@ func (c *Control) newVNI(tx *store.Tx) (vpc.VNI, error) {
 	return 0, vpc.Errorf(vpc.Limit, "vni", "", "no free network number was found; there are too many VPCs and endpoints")
 }
 
-// owner is implemented by no object; ownerOf reads the field by type.
+// ownerOf is the account an object belongs to, "" for what has no owner.
 func ownerOf(o vpc.Object) vpc.AccountID {
 	switch o := o.(type) {
 	case *vpc.VPC:

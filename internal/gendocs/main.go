@@ -111,20 +111,14 @@ AWS's model answers UnknownParameter. Nothing is accepted and ignored.
 		}
 	}
 	b.WriteString("\n## Attributes of load balancing objects\n\nEvery attribute is validated, kept and shown; these have an effect or not:\n\n| object | attribute | effect |\n| --- | --- | --- |\n")
-	attributes(&b, control.BalancerAttributes)
-	attributes(&b, control.TargetGroupAttributes)
-	attributes(&b, control.ListenerAttributes)
-	return b.String(), nil
-}
-
-func attributes[T any](b *strings.Builder, t control.AttributeTable[T]) {
-	for _, s := range t.Specs {
+	for _, a := range control.AttributeSupports() {
 		effect := "stored"
-		if s.Works {
+		if a.Works {
 			effect = "works"
 		}
-		fmt.Fprintf(b, "| %s | `%s` | %s |\n", t.Noun, s.Key, effect)
+		fmt.Fprintf(&b, "| %s | `%s` | %s |\n", a.Object, a.Key, effect)
 	}
+	return b.String(), nil
 }
 
 func describe(p awsquery.Param) string {

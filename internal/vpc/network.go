@@ -145,8 +145,8 @@ func (t *RouteTable) Index(add func(index, value string)) {
 	}
 }
 
-// Refs of a route table are its VPC and the gateway endpoints and interfaces
-// it routes to do not count: those remove their routes when they go.
+// Refs of a route table are its VPC alone. A gateway endpoint takes its routes
+// along when it goes; a route to an interface that is gone stays, as a blackhole.
 func (t *RouteTable) Refs(add func(Kind, string)) { add(KindVPC, string(t.VPC)) }
 func (t *RouteTable) Claims(add func(string)) {
 	if t.Main != "" {
