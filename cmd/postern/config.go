@@ -14,6 +14,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/vpc"
 )
 
@@ -47,6 +48,8 @@ type Config struct {
 	// Services is the catalogue: what there is besides customers' own
 	// services. Absent: S3 with the backend that comes with Postern.
 	Services []ServiceConfig `json:"services,omitempty"`
+	// Quotas bound what one account may make. What is absent is AWS's default.
+	Quotas control.Quotas `json:"quotas,omitempty"`
 }
 
 // ServiceConfig is one service of the catalogue.
@@ -129,6 +132,9 @@ func (c *Config) check() error {
 				return fmt.Errorf("store %q: want embedded, or etcd URLs such as https://e1:2379,https://e2:2379", c.Store)
 			}
 		}
+	}
+	if err := c.Quotas.Check(); err != nil {
+		return err
 	}
 	if len(c.Services) == 0 {
 		c.Services = []ServiceConfig{defaultS3(c.Region)}

@@ -54,7 +54,7 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 	hosts := control.NewHosts()
 	hosts.GoneAfter = 10 * time.Second
 	c := control.New(control.Config{
-		Store: st, Hosts: hosts, Now: time.Now, Random: rand.Reader, Log: log, LocalHost: host,
+		Store: st, Hosts: hosts, Now: time.Now, Random: rand.Reader, Log: log, LocalHost: host, Quotas: cfg.Quotas,
 	})
 	if err := seed(ctx, c, cfg, host); err != nil {
 		return err

@@ -124,7 +124,7 @@ func (c *Control) newMAC() (string, error) {
 
 // groupsFor checks that the groups exist in the VPC and belong to the caller.
 // No groups means the VPC's default group, as everywhere in AWS.
-func groupsFor(tx *store.Tx, caller Caller, v vpc.VPCID, ids []vpc.GroupID) ([]vpc.GroupID, error) {
+func (c *Control) groupsFor(tx *store.Tx, caller Caller, v vpc.VPCID, ids []vpc.GroupID) ([]vpc.GroupID, error) {
 	if len(ids) == 0 {
 		for g := range vpc.By[vpc.SecurityGroup](tx, vpc.IndexVPC, v) {
 			if g.Name == vpc.DefaultGroupName {
@@ -133,8 +133,8 @@ func groupsFor(tx *store.Tx, caller Caller, v vpc.VPCID, ids []vpc.GroupID) ([]v
 		}
 		return nil, NotFound(vpc.KindGroup, vpc.DefaultGroupName)
 	}
-	if len(ids) > maxGroups {
-		return nil, vpc.Errorf(vpc.Limit, string(vpc.KindGroup), "", "The maximum number of security groups per interface is %d", maxGroups)
+	if len(ids) > c.Quotas.GroupsPerInterface {
+		return nil, vpc.Errorf(vpc.Limit, string(vpc.KindGroup), "", "The maximum number of security groups per interface is %d", c.Quotas.GroupsPerInterface)
 	}
 	var out []vpc.GroupID
 	seen := map[vpc.GroupID]bool{}
@@ -150,6 +150,3 @@ func groupsFor(tx *store.Tx, caller Caller, v vpc.VPCID, ids []vpc.GroupID) ([]v
 	}
 	return out, nil
 }
-
-// maxGroups is AWS's default quota of groups per interface.
-const maxGroups = 5

@@ -169,9 +169,9 @@ var TargetGroupAttributes = AttributeTable[*vpc.TargetGroup]{Noun: "Target group
 	{Key: "proxy_protocol_v2.enabled", Default: always[*vpc.TargetGroup]("false"), Check: oneOf[*vpc.TargetGroup]("true", "false")},
 	{Key: "target_health_state.unhealthy.connection_termination.enabled", Default: always[*vpc.TargetGroup]("true"), Check: oneOf[*vpc.TargetGroup]("true", "false")},
 	{Key: "target_health_state.unhealthy.draining_interval_seconds", Default: always[*vpc.TargetGroup]("0"), Check: between[*vpc.TargetGroup](0, 360000)},
-	{Key: "target_group_health.dns_failover.minimum_healthy_targets.count", Default: always[*vpc.TargetGroup]("1"), Check: offOr[*vpc.TargetGroup](1, MaxTargetsPerBalancer)},
+	{Key: "target_group_health.dns_failover.minimum_healthy_targets.count", Default: always[*vpc.TargetGroup]("1"), Check: offOr[*vpc.TargetGroup](1, DefaultQuotas.TargetsPerLoadBalancer)},
 	{Key: "target_group_health.dns_failover.minimum_healthy_targets.percentage", Default: always[*vpc.TargetGroup]("off"), Check: offOr[*vpc.TargetGroup](1, 100)},
-	{Key: "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", Default: always[*vpc.TargetGroup]("1"), Check: between[*vpc.TargetGroup](1, MaxTargetsPerBalancer)},
+	{Key: "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", Default: always[*vpc.TargetGroup]("1"), Check: between[*vpc.TargetGroup](1, DefaultQuotas.TargetsPerLoadBalancer)},
 	{Key: "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", Default: always[*vpc.TargetGroup]("off"), Check: offOr[*vpc.TargetGroup](1, 100)},
 }}
 

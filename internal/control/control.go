@@ -52,6 +52,8 @@ type Config struct {
 	Now    func() time.Time
 	Random io.Reader // cryptographic
 	Log    *slog.Logger
+	// Quotas bound what accounts may make; zero fields are AWS's defaults.
+	Quotas Quotas
 	// LocalHost runs the instances; "" when there is no datapath.
 	LocalHost vpc.HostID
 }
@@ -61,8 +63,11 @@ type Control struct {
 	Config
 }
 
-// New makes a Control; all fields of cfg are required but LocalHost.
-func New(cfg Config) *Control { return &Control{cfg} }
+// New makes a Control; all fields of cfg are required but Quotas and LocalHost.
+func New(cfg Config) *Control {
+	cfg.Quotas = cfg.Quotas.withDefaults()
+	return &Control{cfg}
+}
 
 // View is the newest state. After an operation returned it shows its writes.
 func (c *Control) View() vpc.View { return c.Store.Snapshot() }
@@ -134,31 +139,8 @@ func (c *Control) newVNI(tx *store.Tx) (vpc.VNI, error) {
 
 // ownerOf is the account an object belongs to, "" for what has no owner.
 func ownerOf(o vpc.Object) vpc.AccountID {
-	switch o := o.(type) {
-	case *vpc.VPC:
-		return o.Owner
-	case *vpc.Subnet:
-		return o.Owner
-	case *vpc.RouteTable:
-		return o.Owner
-	case *vpc.SecurityGroup:
-		return o.Owner
-	case *vpc.NetworkACL:
-		return o.Owner
-	case *vpc.NetworkInterface:
-		return o.Owner
-	case *vpc.Instance:
-		return o.Owner
-	case *vpc.LoadBalancer:
-		return o.Owner
-	case *vpc.TargetGroup:
-		return o.Owner
-	case *vpc.Listener:
-		return o.Owner
-	case *vpc.Endpoint:
-		return o.Owner
-	case *vpc.EndpointService:
-		return o.Owner
+	if o, ok := o.(vpc.OwnedObject); ok {
+		return o.OwnerID()
 	}
 	return ""
 }

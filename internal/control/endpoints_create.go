@@ -15,12 +15,6 @@ import (
 	"postern.dev/postern/internal/vpc"
 )
 
-// AWS's default quotas.
-const (
-	maxInterfaceEndpoints = 50 // per VPC
-	maxGatewayEndpoints   = 20 // per account and region
-)
-
 // endpointRequester is the service's own account: the one that endpoint
 // interfaces say they are managed by.
 const endpointRequester = "000000000001"
@@ -166,8 +160,8 @@ func (c *Control) newGateway(tx *store.Tx, caller Caller, e *vpc.Endpoint, offer
 			n++
 		}
 	}
-	if n >= maxGatewayEndpoints {
-		return vpc.Errorf(vpc.Limit, string(vpc.KindEndpoint), "", "The maximum number of gateway endpoints per region, %d, has been reached", maxGatewayEndpoints)
+	if n >= c.Quotas.GatewayEndpoints {
+		return vpc.Errorf(vpc.Limit, string(vpc.KindEndpoint), "", "The maximum number of gateway endpoints per region, %d, has been reached", c.Quotas.GatewayEndpoints)
 	}
 	return nil
 }
@@ -186,7 +180,7 @@ func (c *Control) newInterfaces(tx *store.Tx, caller Caller, v *vpc.VPC, e *vpc.
 			return err
 		}
 	}
-	if e.Groups, err = groupsFor(tx, caller, v.ID, in.Groups); err != nil {
+	if e.Groups, err = c.groupsFor(tx, caller, v.ID, in.Groups); err != nil {
 		return err
 	}
 	if in.Policy != "" {
@@ -203,8 +197,8 @@ func (c *Control) newInterfaces(tx *store.Tx, caller Caller, v *vpc.VPC, e *vpc.
 			n++
 		}
 	}
-	if n >= maxInterfaceEndpoints {
-		return vpc.Errorf(vpc.Limit, string(vpc.KindEndpoint), "", "The maximum number of interface endpoints per VPC, %d, has been reached", maxInterfaceEndpoints)
+	if n >= c.Quotas.InterfaceEndpointsPerVPC {
+		return vpc.Errorf(vpc.Limit, string(vpc.KindEndpoint), "", "The maximum number of interface endpoints per VPC, %d, has been reached", c.Quotas.InterfaceEndpointsPerVPC)
 	}
 	chosen, err := chosenAddresses(in.Addresses, in.Subnets)
 	if err != nil {

@@ -160,7 +160,7 @@ func (c *Control) modifyInterface(tx *store.Tx, caller Caller, e *vpc.Endpoint, 
 		}
 		e.PrivateDNS = *in.PrivateDNS
 	}
-	if err := modifyGroups(tx, caller, e, in); err != nil {
+	if err := c.modifyGroups(tx, caller, e, in); err != nil {
 		return err
 	}
 	return c.modifyAddresses(tx, e, subnets, in.Addresses)
@@ -216,7 +216,7 @@ func dropNode(tx *store.Tx, e *vpc.Endpoint, id vpc.SubnetID) {
 }
 
 // modifyGroups changes the groups of the endpoint and of its interfaces.
-func modifyGroups(tx *store.Tx, caller Caller, e *vpc.Endpoint, in ModifyEndpointInput) error {
+func (c *Control) modifyGroups(tx *store.Tx, caller Caller, e *vpc.Endpoint, in ModifyEndpointInput) error {
 	if len(in.AddGroups) == 0 && len(in.RemoveGroups) == 0 {
 		return nil
 	}
@@ -237,7 +237,7 @@ func modifyGroups(tx *store.Tx, caller Caller, e *vpc.Endpoint, in ModifyEndpoin
 	if len(groups) == 0 {
 		return badEndpoint("An endpoint of type %s needs at least one security group", e.Type)
 	}
-	groups, err := groupsFor(tx, caller, e.VPC, groups)
+	groups, err := c.groupsFor(tx, caller, e.VPC, groups)
 	if err != nil {
 		return err
 	}

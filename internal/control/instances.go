@@ -118,7 +118,7 @@ func (c *Control) newInstances(tx *store.Tx, caller Caller, reservation string, 
 	}
 	count := in.Max
 	if have == nil {
-		groups, err := groupsFor(tx, caller, s.VPC, in.Groups)
+		groups, err := c.groupsFor(tx, caller, s.VPC, in.Groups)
 		if err != nil {
 			return err
 		}

@@ -28,8 +28,8 @@ func (c *Control) CreateListener(ctx context.Context, caller Caller, in CreateLi
 		if err != nil {
 			return err
 		}
-		if count[vpc.Listener](tx, vpc.IndexBalancer, lb.ARN) >= MaxListenersPerBalancer {
-			return vpc.Errorf(vpc.Limit, string(vpc.KindListener), "", "The maximum number of listeners of a load balancer has been reached: %d", MaxListenersPerBalancer)
+		if count[vpc.Listener](tx, vpc.IndexBalancer, lb.ARN) >= c.Quotas.ListenersPerLoadBalancer {
+			return vpc.Errorf(vpc.Limit, string(vpc.KindListener), "", "The maximum number of listeners of a load balancer has been reached: %d", c.Quotas.ListenersPerLoadBalancer)
 		}
 		suffix, err := c.newSuffix()
 		if err != nil {
@@ -40,14 +40,14 @@ func (c *Control) CreateListener(ctx context.Context, caller Caller, in CreateLi
 			Owner: caller.Account, Balancer: lb.ARN, Protocol: in.Protocol, Port: in.Port, TargetGroup: in.TargetGroup, Tags: in.Tags,
 		}
 		arn = l.ARN
-		return putListener(tx, caller, lb, l)
+		return c.putListener(tx, caller, lb, l)
 	})
 	return arn, err
 }
 
 // putListener writes a listener, or refuses one that does not fit its load
 // balancer, the other listeners or its target group.
-func putListener(tx *store.Tx, caller Caller, lb *vpc.LoadBalancer, l *vpc.Listener) error {
+func (c *Control) putListener(tx *store.Tx, caller Caller, lb *vpc.LoadBalancer, l *vpc.Listener) error {
 	if l.Port < 1 || l.Port > 65535 {
 		return vpc.Errorf(vpc.Invalid, "Port", "", "Port '%d' must be from 1 to 65535", l.Port)
 	}
@@ -74,8 +74,8 @@ func putListener(tx *store.Tx, caller Caller, lb *vpc.LoadBalancer, l *vpc.Liste
 	// Two calls that give the group to two balancers must not both win.
 	tx.Touch(g)
 	tx.Put(l)
-	if balancerTargets(tx, lb.ARN) > MaxTargetsPerBalancer {
-		return tooManyTargets()
+	if balancerTargets(tx, lb.ARN) > c.Quotas.TargetsPerLoadBalancer {
+		return c.tooManyTargets()
 	}
 	return nil
 }
@@ -104,7 +104,7 @@ func (c *Control) ModifyListener(ctx context.Context, caller Caller, arn vpc.ARN
 		if in.TargetGroup != "" {
 			l.TargetGroup = in.TargetGroup
 		}
-		if err := putListener(tx, caller, lb, l); err != nil {
+		if err := c.putListener(tx, caller, lb, l); err != nil {
 			return err
 		}
 		if before != l.TargetGroup {

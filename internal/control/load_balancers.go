@@ -20,15 +20,6 @@ import (
 // BalancerRequester is the requester of load balancer nodes' interfaces.
 const BalancerRequester = "amazon-elb"
 
-// AWS's default quotas of network load balancers, as DescribeAccountLimits
-// answers them.
-const (
-	MaxBalancers            = 50
-	MaxListenersPerBalancer = 50
-	MaxTargetGroups         = 3000
-	MaxTargetsPerBalancer   = 500
-)
-
 // elbService is the service in the ARNs of load balancing.
 const elbService = "elasticloadbalancing"
 
@@ -116,8 +107,8 @@ func (c *Control) CreateBalancer(ctx context.Context, caller Caller, in CreateBa
 			arn = same.ARN
 			return nil
 		}
-		if count[vpc.LoadBalancer](tx, vpc.IndexOwner, caller.Account) >= MaxBalancers {
-			return vpc.Errorf(vpc.Limit, string(vpc.KindBalancer), "", "The maximum number of load balancers has been reached: %d", MaxBalancers)
+		if count[vpc.LoadBalancer](tx, vpc.IndexOwner, caller.Account) >= c.Quotas.LoadBalancers {
+			return vpc.Errorf(vpc.Limit, string(vpc.KindBalancer), "", "The maximum number of load balancers has been reached: %d", c.Quotas.LoadBalancers)
 		}
 		suffix, err := c.newSuffix()
 		if err != nil {
@@ -133,7 +124,7 @@ func (c *Control) CreateBalancer(ctx context.Context, caller Caller, in CreateBa
 		}
 		lb.VPC = subnets[0].VPC
 		if len(in.Groups) > 0 {
-			if lb.Groups, err = groupsFor(tx, caller, lb.VPC, in.Groups); err != nil {
+			if lb.Groups, err = c.groupsFor(tx, caller, lb.VPC, in.Groups); err != nil {
 				return err
 			}
 			lb.EnforceOnPrivateLink = "on"
@@ -280,7 +271,7 @@ func (c *Control) SetBalancerGroups(ctx context.Context, caller Caller, arn vpc.
 		if len(groups) == 0 {
 			return vpc.Errorf(vpc.Combination, "SecurityGroups", string(arn), "At least one security group must be specified")
 		}
-		ids, err := groupsFor(tx, caller, lb.VPC, groups)
+		ids, err := c.groupsFor(tx, caller, lb.VPC, groups)
 		if err != nil {
 			return err
 		}

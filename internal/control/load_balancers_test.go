@@ -420,7 +420,7 @@ func TestABalancerHasSoManyTargetsThatItCanBeDeleted(t *testing.T) {
 	full := w.targetGroup("full", "ip")
 	var targets []control.TargetInput
 	var reports []control.HealthReport
-	for port := 1; port <= control.MaxTargetsPerBalancer; port++ {
+	for port := 1; port <= control.DefaultQuotas.TargetsPerLoadBalancer; port++ {
 		targets = append(targets, control.TargetInput{ID: "10.0.1.9", Port: port})
 		reports = append(reports, control.HealthReport{Group: full, Target: "10.0.1.9", Port: port, Healthy: true})
 	}

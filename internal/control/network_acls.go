@@ -45,8 +45,8 @@ func (c *Control) CreateACL(ctx context.Context, caller Caller, in CreateACLInpu
 		for range vpc.By[vpc.NetworkACL](tx, vpc.IndexVPC, v.ID) {
 			n++
 		}
-		if n >= maxACLs {
-			return vpc.Errorf(vpc.Limit, string(vpc.KindACL), "", "The maximum number of network ACLs in a VPC is %d", maxACLs)
+		if n >= c.Quotas.ACLsPerVPC {
+			return vpc.Errorf(vpc.Limit, string(vpc.KindACL), "", "The maximum number of network ACLs in a VPC is %d", c.Quotas.ACLsPerVPC)
 		}
 		s, err := c.newID(vpc.PrefixACL)
 		if err != nil {

@@ -46,7 +46,7 @@ func (c *Control) CreateInterface(ctx context.Context, caller Caller, in CreateI
 		if err != nil {
 			return err
 		}
-		groups, err := groupsFor(tx, caller, s.VPC, in.Groups)
+		groups, err := c.groupsFor(tx, caller, s.VPC, in.Groups)
 		if err != nil {
 			return err
 		}
@@ -131,7 +131,7 @@ func (c *Control) ModifyInterface(ctx context.Context, caller Caller, id vpc.Int
 			n.SourceDestCheck = *ch.SourceDestCheck
 		}
 		if len(ch.Groups) > 0 {
-			if n.Groups, err = groupsFor(tx, caller, n.VPC, ch.Groups); err != nil {
+			if n.Groups, err = c.groupsFor(tx, caller, n.VPC, ch.Groups); err != nil {
 				return err
 			}
 		}

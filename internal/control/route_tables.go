@@ -41,8 +41,8 @@ func (c *Control) CreateRouteTable(ctx context.Context, caller Caller, in Create
 		for range vpc.By[vpc.RouteTable](tx, vpc.IndexVPC, v.ID) {
 			n++
 		}
-		if n >= maxRouteTables {
-			return vpc.Errorf(vpc.Limit, string(vpc.KindRouteTable), "", "The maximum number of route tables in a VPC is %d", maxRouteTables)
+		if n >= c.Quotas.RouteTablesPerVPC {
+			return vpc.Errorf(vpc.Limit, string(vpc.KindRouteTable), "", "The maximum number of route tables in a VPC is %d", c.Quotas.RouteTablesPerVPC)
 		}
 		s, err := c.newID(vpc.PrefixRouteTable)
 		if err != nil {

@@ -121,8 +121,8 @@ func (c *Control) CreateRoute(ctx context.Context, caller Caller, in RouteInput)
 				n++
 			}
 		}
-		if n >= maxRoutes {
-			return vpc.Errorf(vpc.Limit, "route", string(t.ID), "The maximum number of routes in a route table is %d", maxRoutes)
+		if n >= c.Quotas.RoutesPerTable {
+			return vpc.Errorf(vpc.Limit, "route", string(t.ID), "The maximum number of routes in a route table is %d", c.Quotas.RoutesPerTable)
 		}
 		t.Routes = append(t.Routes, r)
 		tx.Put(t)

@@ -147,8 +147,8 @@ func checkPrefixList(v vpc.View, id vpc.PrefixListID) error {
 }
 
 // resolveRules resolves every spec and refuses one that is there twice.
-func resolveRules(tx *store.Tx, caller Caller, g *vpc.SecurityGroup, egress bool, specs []RuleSpec, exists bool) ([]vpc.GroupRule, error) {
-	if len(specs) > 2*maxGroupRules {
+func (c *Control) resolveRules(tx *store.Tx, caller Caller, g *vpc.SecurityGroup, egress bool, specs []RuleSpec, exists bool) ([]vpc.GroupRule, error) {
+	if len(specs) > 2*c.Quotas.RulesPerGroup {
 		return nil, vpc.Errorf(vpc.Limit, "permission", "", "The maximum number of rules per security group has been reached.")
 	}
 	out := make([]vpc.GroupRule, 0, len(specs))
@@ -178,7 +178,7 @@ func (c *Control) AuthorizeRules(ctx context.Context, caller Caller, id vpc.Grou
 		if err != nil {
 			return err
 		}
-		rules, err := resolveRules(tx, caller, g, egress, specs, true)
+		rules, err := c.resolveRules(tx, caller, g, egress, specs, true)
 		if err != nil {
 			return err
 		}
@@ -195,7 +195,7 @@ func (c *Control) AuthorizeRules(ctx context.Context, caller Caller, id vpc.Grou
 			g.Rules = append(g.Rules, r)
 			added = append(added, r)
 		}
-		if err := checkRuleCount(g); err != nil {
+		if err := c.checkRuleCount(g); err != nil {
 			return err
 		}
 		tx.Put(g)
@@ -207,11 +207,11 @@ func (c *Control) AuthorizeRules(ctx context.Context, caller Caller, id vpc.Grou
 	return added, nil
 }
 
-func checkRuleCount(g *vpc.SecurityGroup) error {
+func (c *Control) checkRuleCount(g *vpc.SecurityGroup) error {
 	count := map[[2]bool]int{}
 	for _, r := range g.Rules {
 		k := [2]bool{r.Egress, r.CIDR.IsValid() && r.CIDR.Addr().Is6()}
-		if count[k]++; count[k] > maxGroupRules {
+		if count[k]++; count[k] > c.Quotas.RulesPerGroup {
 			return vpc.Errorf(vpc.Limit, "permission", string(g.ID), "The maximum number of rules per security group has been reached.")
 		}
 	}
@@ -273,7 +273,7 @@ func (c *Control) RevokeRules(ctx context.Context, caller Caller, id vpc.GroupID
 			g.Rules = slices.Delete(g.Rules, i, i+1)
 		}
 		if len(ids) == 0 {
-			rules, err := resolveRules(tx, caller, g, egress, specs, false)
+			rules, err := c.resolveRules(tx, caller, g, egress, specs, false)
 			if err != nil {
 				return err
 			}
@@ -333,7 +333,7 @@ func (c *Control) ModifyRules(ctx context.Context, caller Caller, id vpc.GroupID
 				}
 			}
 		}
-		if err := checkRuleCount(g); err != nil {
+		if err := c.checkRuleCount(g); err != nil {
 			return err
 		}
 		tx.Put(g)
@@ -370,7 +370,7 @@ func (c *Control) SetRuleDescriptions(ctx context.Context, caller Caller, id vpc
 			g.Rules[i].Description = d.Description
 		}
 		if len(specs) > 0 {
-			rules, err := resolveRules(tx, caller, g, egress, specs, false)
+			rules, err := c.resolveRules(tx, caller, g, egress, specs, false)
 			if err != nil {
 				return err
 			}

@@ -11,13 +11,8 @@ import (
 	"postern.dev/postern/internal/vpc"
 )
 
-// Limits of security groups: AWS's default quotas and longest texts. Rules
-// count per direction and address family.
-const (
-	maxGroupsPerVPC = 500
-	maxGroupRules   = 60
-	maxGroupText    = 255
-)
+// maxGroupText is the longest group name and description.
+const maxGroupText = 255
 
 // groupText are the characters of names and descriptions besides letters and digits.
 const groupText = " ._-:/()#,@[]+=&;{}!$*"
@@ -74,8 +69,8 @@ func (c *Control) CreateGroup(ctx context.Context, caller Caller, in CreateGroup
 			}
 			n++
 		}
-		if n >= maxGroupsPerVPC {
-			return vpc.Errorf(vpc.Limit, "group-count", "", "The maximum number of security groups in a VPC is %d", maxGroupsPerVPC)
+		if n >= c.Quotas.GroupsPerVPC {
+			return vpc.Errorf(vpc.Limit, "group-count", "", "The maximum number of security groups in a VPC is %d", c.Quotas.GroupsPerVPC)
 		}
 		gid, err := c.newID(vpc.PrefixGroup)
 		if err != nil {

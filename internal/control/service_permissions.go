@@ -11,9 +11,6 @@ import (
 	"postern.dev/postern/internal/vpc"
 )
 
-// maxPermissions bounds the principals of one service.
-const maxPermissions = 1000
-
 // ModifyPermissionsInput are the parameters of
 // ModifyVpcEndpointServicePermissions.
 type ModifyPermissionsInput struct {
@@ -64,8 +61,8 @@ func (c *Control) ModifyPermissions(ctx context.Context, caller Caller, in Modif
 			}
 			added = append(added, s.Permissions[i])
 		}
-		if len(s.Permissions) > maxPermissions {
-			return vpc.Errorf(vpc.Limit, "principal", "", "The maximum number of principals for a VPC endpoint service is %d", maxPermissions)
+		if len(s.Permissions) > c.Quotas.PrincipalsPerService {
+			return vpc.Errorf(vpc.Limit, "principal", "", "The maximum number of principals for a VPC endpoint service is %d", c.Quotas.PrincipalsPerService)
 		}
 		if changed {
 			tx.Put(s)

@@ -12,14 +12,6 @@ import (
 	"postern.dev/postern/internal/vpc"
 )
 
-// AWS's default quotas of a VPC.
-const (
-	maxSubnets     = 200
-	maxRouteTables = 200
-	maxRoutes      = 50
-	maxACLs        = 200
-)
-
 // CreateSubnetInput are the parameters of CreateSubnet that have an effect.
 // At most one of Zone and ZoneID is given; neither means the first zone.
 type CreateSubnetInput struct {
@@ -63,8 +55,8 @@ func (c *Control) CreateSubnet(ctx context.Context, caller Caller, in CreateSubn
 			}
 			n++
 		}
-		if n >= maxSubnets {
-			return vpc.Errorf(vpc.Limit, string(vpc.KindSubnet), "", "The maximum number of subnets in a VPC is %d", maxSubnets)
+		if n >= c.Quotas.SubnetsPerVPC {
+			return vpc.Errorf(vpc.Limit, string(vpc.KindSubnet), "", "The maximum number of subnets in a VPC is %d", c.Quotas.SubnetsPerVPC)
 		}
 		sid, err := c.newID(vpc.PrefixSubnet)
 		if err != nil {

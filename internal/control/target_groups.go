@@ -163,8 +163,8 @@ func (c *Control) CreateTargetGroup(ctx context.Context, caller Caller, in Creat
 			arn = same.ARN
 			return nil
 		}
-		if count[vpc.TargetGroup](tx, vpc.IndexOwner, caller.Account) >= MaxTargetGroups {
-			return vpc.Errorf(vpc.Limit, string(vpc.KindTargetGroup), "", "The maximum number of target groups has been reached: %d", MaxTargetGroups)
+		if count[vpc.TargetGroup](tx, vpc.IndexOwner, caller.Account) >= c.Quotas.TargetGroups {
+			return vpc.Errorf(vpc.Limit, string(vpc.KindTargetGroup), "", "The maximum number of target groups has been reached: %d", c.Quotas.TargetGroups)
 		}
 		suffix, err := c.newSuffix()
 		if err != nil {
@@ -286,21 +286,21 @@ func (c *Control) RegisterTargets(ctx context.Context, caller Caller, arn vpc.AR
 				g.Targets[i] = n
 			}
 		}
-		if len(g.Targets) > MaxTargetsPerBalancer {
-			return tooManyTargets()
+		if len(g.Targets) > c.Quotas.TargetsPerLoadBalancer {
+			return c.tooManyTargets()
 		}
 		tx.Put(g)
 		for _, lb := range BalancersOf(tx, arn) {
-			if balancerTargets(tx, lb) > MaxTargetsPerBalancer {
-				return tooManyTargets()
+			if balancerTargets(tx, lb) > c.Quotas.TargetsPerLoadBalancer {
+				return c.tooManyTargets()
 			}
 		}
 		return nil
 	})
 }
 
-func tooManyTargets() error {
-	return vpc.Errorf(vpc.Limit, "target", "", "The maximum number of targets of a load balancer has been reached: %d", MaxTargetsPerBalancer)
+func (c *Control) tooManyTargets() error {
+	return vpc.Errorf(vpc.Limit, "target", "", "The maximum number of targets of a load balancer has been reached: %d", c.Quotas.TargetsPerLoadBalancer)
 }
 
 // balancerTargets counts the targets of the groups a load balancer forwards to.

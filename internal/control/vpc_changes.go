@@ -11,9 +11,6 @@ import (
 	"postern.dev/postern/internal/vpc"
 )
 
-// maxCIDRs is AWS's default quota of IPv4 blocks per VPC.
-const maxCIDRs = 5
-
 // DeleteVPC removes a VPC that holds nothing but what it was made with: its
 // main route table, default network ACL and default security group go with it.
 func (c *Control) DeleteVPC(ctx context.Context, caller Caller, id vpc.VPCID) error {
@@ -87,8 +84,8 @@ func (c *Control) AssociateCIDR(ctx context.Context, caller Caller, id vpc.VPCID
 				return vpc.Errorf(vpc.Conflict, string(vpc.KindVPC), cidr.String(), "The CIDR '%s' conflicts with another CIDR block of the VPC, '%s'", cidr, a.CIDR)
 			}
 		}
-		if len(v.CIDRs) >= maxCIDRs {
-			return vpc.Errorf(vpc.Limit, "cidr-block", string(id), "This network '%s' has met its maximum number of allowed CIDRs: %d", id, maxCIDRs)
+		if len(v.CIDRs) >= c.Quotas.CIDRsPerVPC {
+			return vpc.Errorf(vpc.Limit, "cidr-block", string(id), "This network '%s' has met its maximum number of allowed CIDRs: %d", id, c.Quotas.CIDRsPerVPC)
 		}
 		aid, err := c.newID(vpc.PrefixCIDRAssoc)
 		if err != nil {

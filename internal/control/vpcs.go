@@ -16,6 +16,22 @@ type CreateVPCInput struct {
 	Tags vpc.Tags
 }
 
+// checkVPCQuota refuses one VPC too many. The quota counts a set: writing the
+// account makes racing calls conflict.
+func (c *Control) checkVPCQuota(tx *store.Tx, caller Caller) error {
+	if a, ok := vpc.Get[vpc.Account](tx, caller.Account); ok {
+		tx.Touch(a)
+	}
+	n := 0
+	for range vpc.By[vpc.VPC](tx, vpc.IndexOwner, caller.Account) {
+		n++
+	}
+	if n >= c.Quotas.VPCs {
+		return vpc.Errorf(vpc.Limit, string(vpc.KindVPC), "", "The maximum number of VPCs has been reached: %d", c.Quotas.VPCs)
+	}
+	return nil
+}
+
 // CreateVPC makes a VPC with its main route table, default network ACL and
 // default security group.
 func (c *Control) CreateVPC(ctx context.Context, caller Caller, in CreateVPCInput) (vpc.VPCID, error) {
@@ -27,6 +43,9 @@ func (c *Control) CreateVPC(ctx context.Context, caller Caller, in CreateVPCInpu
 	}
 	var id vpc.VPCID
 	err := c.update(ctx, caller, func(tx *store.Tx) error {
+		if err := c.checkVPCQuota(tx, caller); err != nil {
+			return err
+		}
 		ids := map[string]string{}
 		for _, p := range []string{vpc.PrefixVPC, vpc.PrefixCIDRAssoc, vpc.PrefixRouteTable, vpc.PrefixRouteAssoc, vpc.PrefixACL, vpc.PrefixGroup} {
 			s, err := c.newID(p)

@@ -72,6 +72,9 @@ func (l *LoadBalancer) Claims(add func(string)) {
 	add("lb-name/" + string(l.Owner) + "/" + l.Name)
 }
 
+// OwnerID is the account it belongs to.
+func (l *LoadBalancer) OwnerID() AccountID { return l.Owner }
+
 // Target is one registration in a target group. Port is never 0: the group's
 // port is filled in when none is given.
 type Target struct {
@@ -126,6 +129,9 @@ func (g *TargetGroup) Claims(add func(string)) {
 	add("tg-name/" + string(g.Owner) + "/" + g.Name)
 }
 
+// OwnerID is the account it belongs to.
+func (g *TargetGroup) OwnerID() AccountID { return g.Owner }
+
 // Listener forwards one port of a load balancer to one target group.
 type Listener struct {
 	ARN         ARN               `json:"arn"`
@@ -152,6 +158,9 @@ func (l *Listener) Refs(add func(Kind, string)) {
 func (l *Listener) Claims(add func(string)) {
 	add("listener/" + string(l.Balancer) + "/" + strconv.Itoa(l.Port))
 }
+
+// OwnerID is the account it belongs to.
+func (l *Listener) OwnerID() AccountID { return l.Owner }
 
 // Health is what the prober last said of one target, per group. It is written
 // only when it changes.

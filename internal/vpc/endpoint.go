@@ -132,6 +132,9 @@ func (e *Endpoint) Claims(add func(string)) {
 	}
 }
 
+// OwnerID is the account it belongs to.
+func (e *Endpoint) OwnerID() AccountID { return e.Owner }
+
 // Permission lets a principal find and connect to a service.
 type Permission struct {
 	ID        string `json:"id"`        // vpce-svc-perm-...
@@ -186,6 +189,9 @@ func (s *EndpointService) Claims(add func(string)) {
 		add("service-of/" + string(b))
 	}
 }
+
+// OwnerID is the account it belongs to.
+func (s *EndpointService) OwnerID() AccountID { return s.Owner }
 
 // CatalogueService is a service the operator offers, such as S3. It is
 // Postern's stand-in for the services AWS runs itself.

@@ -107,6 +107,9 @@ func (n *NetworkInterface) Index(add func(index, value string)) {
 	}
 }
 
+// OwnerID is the account it belongs to.
+func (n *NetworkInterface) OwnerID() AccountID { return n.Owner }
+
 func (n *NetworkInterface) Refs(add func(Kind, string)) {
 	add(KindVPC, string(n.VPC))
 	add(KindSubnet, string(n.Subnet))
@@ -186,6 +189,9 @@ func (i *Instance) Refs(add func(Kind, string)) {
 	}
 }
 func (i *Instance) Claims(add func(string)) {}
+
+// OwnerID is the account it belongs to.
+func (i *Instance) OwnerID() AccountID { return i.Owner }
 
 func init() {
 	register[NetworkInterface]()

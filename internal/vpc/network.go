@@ -49,6 +49,9 @@ func (v *VPC) Index(add func(index, value string)) {
 func (v *VPC) Refs(add func(Kind, string)) {}
 func (v *VPC) Claims(add func(string))     { add(VNIClaim(v.VNI)) }
 
+// OwnerID is the account it belongs to.
+func (v *VPC) OwnerID() AccountID { return v.Owner }
+
 // Contains reports whether a is inside one of the VPC's blocks.
 func (v *VPC) Contains(a netip.Addr) bool {
 	for _, c := range v.CIDRs {
@@ -84,6 +87,9 @@ func (s *Subnet) Index(add func(index, value string)) {
 }
 func (s *Subnet) Refs(add func(Kind, string)) { add(KindVPC, string(s.VPC)) }
 func (s *Subnet) Claims(add func(string))     {}
+
+// OwnerID is the account it belongs to.
+func (s *Subnet) OwnerID() AccountID { return s.Owner }
 
 // RouterAddr is the subnet's router: base plus one.
 func (s *Subnet) RouterAddr() netip.Addr { return s.CIDR.Addr().Next() }
@@ -144,6 +150,9 @@ func (t *RouteTable) Index(add func(index, value string)) {
 		add(IndexSubnet, string(a.Subnet))
 	}
 }
+
+// OwnerID is the account it belongs to.
+func (t *RouteTable) OwnerID() AccountID { return t.Owner }
 
 // Refs of a route table are its VPC alone. A gateway endpoint takes its routes
 // along when it goes; a route to an interface that is gone stays, as a blackhole.

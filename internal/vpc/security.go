@@ -72,6 +72,9 @@ func (g *SecurityGroup) Index(add func(index, value string)) {
 	}
 }
 
+// OwnerID is the account it belongs to.
+func (g *SecurityGroup) OwnerID() AccountID { return g.Owner }
+
 func (g *SecurityGroup) Refs(add func(Kind, string)) {
 	add(KindVPC, string(g.VPC))
 	for _, r := range g.Rules {
@@ -138,6 +141,9 @@ func (a *NetworkACL) Claims(add func(string)) {
 		add("acl-of/" + string(s.Subnet))
 	}
 }
+
+// OwnerID is the account it belongs to.
+func (a *NetworkACL) OwnerID() AccountID { return a.Owner }
 
 func init() {
 	register[SecurityGroup]()

@@ -26,6 +26,12 @@ type Object interface {
 	Claims(add func(claim string))
 }
 
+// OwnedObject is an object that belongs to an account: others do not see it.
+type OwnedObject interface {
+	Object
+	OwnerID() AccountID
+}
+
 // View is a consistent picture of all objects at one revision.
 type View interface {
 	// Revision is the store revision this view shows.

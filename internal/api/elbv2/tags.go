@@ -122,12 +122,13 @@ type Limit struct {
 }
 
 func describeAccountLimits(call *Call, in *DescribeAccountLimitsInput) (*DescribeAccountLimitsOutput, error) {
+	q := call.Control.Quotas
 	// In name order, as the marker needs it.
 	list := []Limit{
-		{"listeners-per-network-load-balancer", strconv.Itoa(control.MaxListenersPerBalancer)},
-		{"network-load-balancers", strconv.Itoa(control.MaxBalancers)},
-		{"target-groups", strconv.Itoa(control.MaxTargetGroups)},
-		{"targets-per-network-load-balancer", strconv.Itoa(control.MaxTargetsPerBalancer)},
+		{"listeners-per-network-load-balancer", strconv.Itoa(q.ListenersPerLoadBalancer)},
+		{"network-load-balancers", strconv.Itoa(q.LoadBalancers)},
+		{"target-groups", strconv.Itoa(q.TargetGroups)},
+		{"targets-per-network-load-balancer", strconv.Itoa(q.TargetsPerLoadBalancer)},
 	}
 	list, next, err := paginate(list, in.Page, func(l Limit) string { return l.Name })
 	if err != nil {
