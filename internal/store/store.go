@@ -17,7 +17,8 @@
 // conflict runs the function again on a newer snapshot.
 //
 // Update returns when this store's own snapshot shows the write: a read that
-// follows a write sees it.
+// follows a write sees it. Updates of one store are committed in batches; see
+// commit.go.
 package store
 
 import (
@@ -52,17 +53,19 @@ type Store struct {
 	close  func()
 
 	current atomic.Pointer[Snapshot]
+	queue   *queue // of updates, to the committer
 
-	mu      sync.Mutex
+	mu      sync.Mutex    // held to replace current
 	changed chan struct{} // closed and replaced when current changes; guarded by mu
 
 	cancel context.CancelFunc
-	done   chan struct{}
+	ended  sync.WaitGroup
+	done   chan struct{} // closed when the watch and the committer have ended
 }
 
 // newStore loads everything and starts the watch. closeAll runs once on Close.
 func newStore(ctx context.Context, client *clientv3.Client, log *slog.Logger, closeAll func()) (*Store, error) {
-	s := &Store{client: client, log: log, close: closeAll, changed: make(chan struct{}), done: make(chan struct{})}
+	s := &Store{client: client, log: log, close: closeAll, queue: newQueue(), changed: make(chan struct{}), done: make(chan struct{})}
 	snap, err := s.load(ctx)
 	if err != nil {
 		closeAll()
@@ -71,11 +74,13 @@ func newStore(ctx context.Context, client *clientv3.Client, log *slog.Logger, cl
 	s.current.Store(snap)
 	wctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
-	go s.watch(wctx)
+	s.ended.Go(func() { s.watch(wctx) })
+	s.ended.Go(func() { s.commit(wctx) })
+	go func() { s.ended.Wait(); close(s.done) }()
 	return s, nil
 }
 
-// Close stops the watch and the client, and the embedded server if there is one.
+// Close stops the watch, the committer and the client, and the embedded server if there is one.
 func (s *Store) Close() {
 	s.cancel()
 	<-s.done
@@ -109,9 +114,8 @@ func (s *Store) WaitFor(ctx context.Context, r vpc.Revision) (*Snapshot, error) 
 	}
 }
 
-func (s *Store) publish(snap *Snapshot) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// replace makes snap the current one; the caller holds mu.
+func (s *Store) replace(snap *Snapshot) {
 	s.current.Store(snap)
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -152,7 +156,6 @@ func (s *Store) load(ctx context.Context) (*Snapshot, error) {
 // watch applies changes to the snapshot, one store revision at a time. When
 // the watch is lost (compaction, restart of a remote etcd) it loads afresh.
 func (s *Store) watch(ctx context.Context) {
-	defer close(s.done)
 	for ctx.Err() == nil {
 		from := int64(s.Snapshot().Revision()) + 1
 		wctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
@@ -166,7 +169,11 @@ func (s *Store) watch(ctx context.Context) {
 		for ctx.Err() == nil {
 			snap, err := s.load(ctx)
 			if err == nil {
-				s.publish(snap)
+				s.mu.Lock()
+				if snap.rev > s.current.Load().rev {
+					s.replace(snap)
+				}
+				s.mu.Unlock()
 				break
 			}
 			s.log.Warn("store not readable, trying again", "error", err)
@@ -183,30 +190,43 @@ func (s *Store) follow(ch clientv3.WatchChan) error {
 		if err := res.Err(); err != nil {
 			return err
 		}
-		if len(res.Events) == 0 {
-			continue
-		}
-		b := s.Snapshot().edit()
-		for _, ev := range res.Events {
-			kind, key, ok := splitObjectKey(string(ev.Kv.Key))
-			if !ok {
-				continue
-			}
-			if ev.Type == mvccpb.DELETE {
-				b.remove(kind, key)
-				continue
-			}
-			o, err := decode(ev.Kv)
-			if err != nil {
-				// A newer server wrote a kind this one does not know.
-				s.log.Error("object not readable", "error", err)
-				continue
-			}
-			b.put(o, vpc.Revision(ev.Kv.ModRevision))
-		}
-		s.publish(b.commit(vpc.Revision(res.Header.Revision)))
+		s.apply(res.Events)
 	}
 	return errors.New("the watch channel was closed")
+}
+
+// apply brings the events of whole revisions, in their order, into the
+// snapshot. What the committer has put there already is passed over.
+func (s *Store) apply(events []*clientv3.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := s.current.Load().rev
+	b := s.current.Load().edit()
+	for _, ev := range events {
+		rev := vpc.Revision(ev.Kv.ModRevision)
+		if rev <= s.current.Load().rev {
+			continue
+		}
+		last = rev
+		kind, key, ok := splitObjectKey(string(ev.Kv.Key))
+		if !ok {
+			continue
+		}
+		if ev.Type == mvccpb.DELETE {
+			b.remove(kind, key)
+			continue
+		}
+		o, err := decode(ev.Kv)
+		if err != nil {
+			// A newer server wrote a kind this one does not know.
+			s.log.Error("object not readable", "error", err)
+			continue
+		}
+		b.put(o, rev)
+	}
+	if last > s.current.Load().rev {
+		s.replace(b.commit(last))
+	}
 }
 
 func objectKey(kind vpc.Kind, key string) string { return objects + string(kind) + "/" + key }

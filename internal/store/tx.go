@@ -3,16 +3,9 @@
 package store
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"iter"
-	"math/rand/v2"
+	"maps"
 	"slices"
-	"time"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"postern.dev/postern/internal/vpc"
 )
@@ -76,8 +69,40 @@ func (t *Tx) Claimed(claim string) bool {
 	return ok
 }
 
-// Changed implements vpc.View.
-func (t *Tx) Changed(kind vpc.Kind, key string) vpc.Revision { return t.base.Changed(kind, key) }
+// Changed implements vpc.View. What this transaction wrote, or one that will be
+// committed with it, has a revision later than any that a snapshot has shown.
+func (t *Tx) Changed(kind vpc.Kind, key string) vpc.Revision {
+	e, _ := t.edit.txn.Get(treeKey(kind, key))
+	return e.rev
+}
+
+// pendingRevision is the revision of what is written but not committed: the
+// one it will have if nobody else writes first.
+func (t *Tx) pendingRevision() vpc.Revision { return t.base.rev + 1 }
+
+func newTx(base *Snapshot) *Tx { return (&Tx{base: base, edit: base.edit()}).nested() }
+
+// nested is a transaction that sees what this one wrote; adopt takes its
+// writes over, and without that they are as if they had never been.
+func (t *Tx) nested() *Tx {
+	return &Tx{
+		base: t.base, edit: &editor{txn: t.edit.txn.Clone()},
+		reads:  map[string]vpc.Revision{},
+		writes: map[string]vpc.Object{},
+		old:    map[string]vpc.Object{},
+	}
+}
+
+func (t *Tx) adopt(n *Tx) {
+	t.edit = n.edit
+	maps.Copy(t.reads, n.reads)
+	maps.Copy(t.writes, n.writes)
+	for k, o := range n.old {
+		if _, ok := t.old[k]; !ok {
+			t.old[k] = o
+		}
+	}
+}
 
 // Put writes an object, new or changed. The object must not be changed afterwards.
 func (t *Tx) Put(o vpc.Object) {
@@ -91,7 +116,7 @@ func (t *Tx) Put(o vpc.Object) {
 			t.dup = vpc.Errorf(vpc.Duplicate, string(o.Kind()), o.Key(), "%s already belongs to %s %s", c, h.Kind(), h.Key())
 		}
 	})
-	t.edit.put(o, t.base.rev)
+	t.edit.put(o, t.pendingRevision())
 }
 
 // Delete removes an object; deleting what is not there does nothing.
@@ -113,59 +138,6 @@ func (t *Tx) remember(k string, kind vpc.Kind, key string) {
 		o, _ := t.base.Object(kind, key)
 		t.old[k] = o
 	}
-}
-
-// Update runs fn in a transaction until it commits, and returns the revision
-// once the snapshot shows it. An error of fn is returned as it is and writes
-// nothing; fn may run more than once. A transaction that writes nothing
-// commits nothing and returns the snapshot's revision.
-func (s *Store) Update(ctx context.Context, fn func(*Tx) error) (vpc.Revision, error) {
-	for try := range maxTries {
-		base := s.Snapshot()
-		tx := &Tx{
-			base: base, edit: base.edit(),
-			reads:  map[string]vpc.Revision{},
-			writes: map[string]vpc.Object{},
-			old:    map[string]vpc.Object{},
-		}
-		if err := fn(tx); err != nil {
-			return 0, err
-		}
-		if len(tx.writes) == 0 {
-			return base.rev, nil
-		}
-		if err := tx.check(); err != nil {
-			return 0, err
-		}
-		cmps, ops, err := tx.plan()
-		if err != nil {
-			return 0, err
-		}
-		res, err := s.client.Txn(ctx).If(cmps...).Then(ops...).Commit()
-		if err != nil {
-			return 0, vpc.Errorf(vpc.Unavailable, "store", "", "the store did not answer: %v", err)
-		}
-		if res.Succeeded {
-			rev := vpc.Revision(res.Header.Revision)
-			if _, err := s.WaitFor(ctx, rev); err != nil {
-				return 0, vpc.Errorf(vpc.Unavailable, "store", "", "%v", err)
-			}
-			return rev, nil
-		}
-		// Somebody else wrote first: run again once the snapshot shows it.
-		// When many are at it, a random pause lets one of them through.
-		newer, ch := s.Changed()
-		if newer != base && try < 4 {
-			continue
-		}
-		select {
-		case <-ch:
-		case <-time.After(time.Duration(1+rand.IntN(5+try)) * time.Millisecond):
-		case <-ctx.Done():
-			return 0, vpc.Errorf(vpc.Unavailable, "store", "", "%v", ctx.Err())
-		}
-	}
-	return 0, vpc.Errorf(vpc.Unavailable, "store", "", "the store is busy: %d attempts met other writers", maxTries)
 }
 
 // Check tells what Update would refuse if the function returned now; a dry run
@@ -207,89 +179,6 @@ func (t *Tx) referrer(kind vpc.Kind, key string) (string, bool) {
 		return string(e.object.Kind()) + " '" + e.object.Key() + "'", true
 	}
 	return "", false
-}
-
-var errTooLarge = errors.New("too many objects in one call")
-
-// plan turns reads and writes into etcd's compares and operations.
-func (t *Tx) plan() ([]clientv3.Cmp, []clientv3.Op, error) {
-	var cmps []clientv3.Cmp
-	var ops []clientv3.Op
-	for k, rev := range t.reads {
-		cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(k), "=", int64(rev)))
-	}
-	// Reference and claim keys are computed as sets first: a key that one
-	// object gives up and another takes must be written once.
-	put := map[string]string{}
-	del := map[string]bool{}
-	held := map[string]bool{} // claim keys this transaction's old objects hold
-	for k, o := range t.writes {
-		kind, key, _ := splitObjectKey(k)
-		if old := t.old[k]; old != nil {
-			old.Refs(func(rk vpc.Kind, ref string) { del[refKey(rk, ref, kind, key)] = true })
-			old.Claims(func(c string) { del[claims+c] = true; held[claims+c] = true })
-		}
-		if o == nil {
-			ops = append(ops, clientv3.OpDelete(k))
-			continue
-		}
-		b, err := json.Marshal(o)
-		if err != nil {
-			return nil, nil, fmt.Errorf("encode %s %s: %w", kind, key, err)
-		}
-		ops = append(ops, clientv3.OpPut(k, string(b)))
-	}
-	for k, o := range t.writes {
-		if o == nil {
-			continue
-		}
-		kind, key, _ := splitObjectKey(k)
-		o.Refs(func(rk vpc.Kind, ref string) {
-			put[refKey(rk, ref, kind, key)] = ""
-			// The referred object must exist at commit, unless this very
-			// transaction writes it.
-			rok := objectKey(rk, ref)
-			if _, ours := t.writes[rok]; !ours {
-				cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(rok), ">", 0))
-			}
-		})
-		o.Claims(func(c string) {
-			put[claims+c] = string(kind) + "/" + key
-		})
-	}
-	for k, v := range put {
-		isClaim := len(k) > len(claims) && k[:len(claims)] == claims
-		if isClaim && !held[k] {
-			cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(k), "=", 0))
-		}
-		if del[k] {
-			delete(del, k)
-			if !isClaim {
-				continue // the reference stays as it is
-			}
-		}
-		ops = append(ops, clientv3.OpPut(k, v))
-	}
-	for k := range del {
-		ops = append(ops, clientv3.OpDelete(k))
-	}
-	for k, o := range t.writes {
-		if o != nil {
-			continue
-		}
-		kind, key, _ := splitObjectKey(k)
-		cmps = append(cmps, t.noNewReferrers(kind, key))
-	}
-	if len(cmps) > MaxOperations || len(ops) > MaxOperations {
-		return nil, nil, vpc.Errorf(vpc.Limit, "transaction", "", "%v: %d of at most %d", errTooLarge, max(len(cmps), len(ops)), MaxOperations)
-	}
-	return cmps, ops, nil
-}
-
-// noNewReferrers compares that no reference to the object was written after
-// the snapshot: those it shows have been checked and are removed with it.
-func (t *Tx) noNewReferrers(kind vpc.Kind, key string) clientv3.Cmp {
-	return clientv3.Compare(clientv3.ModRevision(refs+string(kind)+"/"+key+"/"), "<", int64(t.base.rev)+1).WithPrefix()
 }
 
 func refKey(kind vpc.Kind, key string, by vpc.Kind, byKey string) string {
