@@ -3,7 +3,9 @@
 package store
 
 import (
+	"bytes"
 	"iter"
+	"slices"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
 
@@ -64,6 +66,25 @@ func (s *Snapshot) Objects(kind vpc.Kind) iter.Seq[vpc.Object] {
 // Lookup implements vpc.View.
 func (s *Snapshot) Lookup(kind vpc.Kind, index, value string) iter.Seq[vpc.Object] {
 	return scan(s.tree.Root(), indexPrefix(kind, index, value))
+}
+
+// LookupAfter implements vpc.View.
+func (s *Snapshot) LookupAfter(kind vpc.Kind, index, value, after string) iter.Seq[vpc.Object] {
+	return scanAfter(s.tree.Root(), indexPrefix(kind, index, value), after)
+}
+
+// scanAfter is scan from the first key greater than prefix and after.
+func scanAfter(n *iradix.Node[entry], prefix []byte, after string) iter.Seq[vpc.Object] {
+	return func(yield func(vpc.Object) bool) {
+		it := n.Iterator()
+		// The least key that is greater is after with one zero byte more.
+		it.SeekLowerBound(append(append(slices.Clip(prefix), after...), 0))
+		for k, e, ok := it.Next(); ok && bytes.HasPrefix(k, prefix); k, e, ok = it.Next() {
+			if !yield(e.object) {
+				return
+			}
+		}
+	}
 }
 
 func scan(n *iradix.Node[entry], prefix []byte) iter.Seq[vpc.Object] {

@@ -57,6 +57,11 @@ func (t *Tx) Lookup(kind vpc.Kind, index, value string) iter.Seq[vpc.Object] {
 	return t.collect(indexPrefix(kind, index, value))
 }
 
+// LookupAfter implements vpc.View; see Objects.
+func (t *Tx) LookupAfter(kind vpc.Kind, index, value, after string) iter.Seq[vpc.Object] {
+	return slices.Values(slices.Collect(scanAfter(t.edit.txn.Root(), indexPrefix(kind, index, value), after)))
+}
+
 // collect reads first and yields afterwards, since a Put or Delete during the
 // loop changes the tree in place.
 func (t *Tx) collect(prefix []byte) iter.Seq[vpc.Object] {

@@ -42,6 +42,8 @@ type View interface {
 	Objects(kind Kind) iter.Seq[Object]
 	// Lookup yields the objects of a kind that are indexed under (index, value), in key order.
 	Lookup(kind Kind, index, value string) iter.Seq[Object]
+	// LookupAfter is Lookup for the keys greater than after.
+	LookupAfter(kind Kind, index, value, after string) iter.Seq[Object]
 	// Changed is the revision of the object's last write, 0 if there is none.
 	Changed(kind Kind, key string) Revision
 }
@@ -69,6 +71,12 @@ func All[T any, P ptr[T]](v View) iter.Seq[P] {
 // By yields the objects of a type that are indexed under (index, value).
 func By[T any, P ptr[T], K ~string](v View, index string, value K) iter.Seq[P] {
 	return typed[T, P](v.Lookup(P(nil).Kind(), index, string(value)))
+}
+
+// ByAfter is By for the objects whose keys are greater than after; it costs
+// what it yields, wherever in the order that is.
+func ByAfter[T any, P ptr[T], K ~string](v View, index string, value K, after string) iter.Seq[P] {
+	return typed[T, P](v.LookupAfter(P(nil).Kind(), index, string(value), after))
 }
 
 // First is the first object By yields.

@@ -31,9 +31,63 @@ type resource[T vpc.Object] struct {
 	tags    func(T) vpc.Tags // nil if the type has none
 }
 
-// describe picks the caller's objects by ids, filters and page, in id order.
-// all yields the candidates when no ids are given. It answers the objects of
-// this page and the token of the next one.
+// filterIndexes are the filters that an index of the kind answers, so that a
+// describe with one exact value does not look at everything the account has.
+// Only ids are here: under a name other accounts' objects are indexed too.
+var filterIndexes = map[vpc.Kind]map[string]string{
+	vpc.KindSubnet:     {"vpc-id": vpc.IndexVPC},
+	vpc.KindRouteTable: {"vpc-id": vpc.IndexVPC, "association.route-table-association-id": vpc.IndexAssociation, "association.subnet-id": vpc.IndexSubnet},
+	vpc.KindGroup:      {"vpc-id": vpc.IndexVPC},
+	vpc.KindACL:        {"vpc-id": vpc.IndexVPC, "association.association-id": vpc.IndexAssociation, "association.subnet-id": vpc.IndexSubnet},
+	vpc.KindInterface:  {"vpc-id": vpc.IndexVPC, "subnet-id": vpc.IndexSubnet, "group-id": vpc.IndexGroup, "attachment.instance-id": vpc.IndexInstance},
+	vpc.KindInstance:   {"vpc-id": vpc.IndexVPC, "subnet-id": vpc.IndexSubnet},
+	vpc.KindEndpoint:   {"vpc-id": vpc.IndexVPC},
+}
+
+// describeOwned is describe for stored objects of the caller's account: they
+// are in id order already, so a page costs what it looks at and not what the
+// account has. get is nil for an error without a text of its own.
+func describeOwned[T any, P interface {
+	*T
+	vpc.OwnedObject
+}](call *Call, v vpc.View, r resource[P], ids []string, filters []Filter, page Page, get func(id string) (P, error)) ([]P, string, error) {
+	if len(ids) > 0 {
+		if get == nil {
+			get = owned[T, P](call, v)
+		}
+		return describe(call, v, r, ids, filters, page, get, nil)
+	}
+	if err := r.checkFilters(filters); err != nil {
+		return nil, "", err
+	}
+	after, limit, err := page.bounds()
+	if err != nil {
+		return nil, "", err
+	}
+	index, value := vpc.IndexOwner, string(call.Caller.Account)
+	for _, f := range filters {
+		if i, ok := filterIndexes[P(nil).Kind()][f.Name]; ok && len(f.Values) == 1 && !strings.ContainsAny(f.Values[0], `*?\`) {
+			index, value = i, f.Values[0]
+			break
+		}
+	}
+	var list []P
+	for o := range vpc.ByAfter[T, P](v, index, value, after) {
+		if o.OwnerID() != call.Caller.Account || !r.match(v, o, filters) {
+			continue
+		}
+		if len(list) == limit {
+			return list, sealToken(list[limit-1].Key()), nil
+		}
+		list = append(list, o)
+	}
+	return list, "", nil
+}
+
+// describe picks objects by ids, filters and page, in id order. all yields the
+// candidates when no ids are given. It answers the objects of this page and
+// the token of the next one. It looks at every candidate: describeOwned is for
+// what can be many.
 func describe[T vpc.Object](call *Call, v vpc.View, r resource[T], ids []string, filters []Filter, page Page,
 	get func(id string) (T, error), all iter.Seq[T],
 ) ([]T, string, error) {
@@ -74,25 +128,33 @@ func describe[T vpc.Object](call *Call, v vpc.View, r resource[T], ids []string,
 
 // paginate cuts a sorted list to a page that starts after the token's key.
 func paginate[T any](list []T, page Page, key func(T) string) ([]T, string, error) {
-	if page.NextToken != "" {
-		after, err := openToken(page.NextToken)
-		if err != nil {
-			return nil, "", err
-		}
-		i := sort.Search(len(list), func(i int) bool { return key(list[i]) > after })
-		list = list[i:]
+	after, limit, err := page.bounds()
+	if err != nil {
+		return nil, "", err
 	}
-	limit := pageLimit
-	if page.MaxResults != nil {
-		if *page.MaxResults < 1 {
-			return nil, "", vpc.Errorf(vpc.Invalid, "MaxResults", "", "Value (%d) for parameter maxResults is invalid. Expecting a value greater than 0.", *page.MaxResults)
-		}
-		limit = min(limit, int(*page.MaxResults))
+	if after != "" {
+		list = list[sort.Search(len(list), func(i int) bool { return key(list[i]) > after }):]
 	}
 	if len(list) <= limit {
 		return list, "", nil
 	}
 	return list[:limit], sealToken(key(list[limit-1])), nil
+}
+
+// bounds are the key after which the page starts, "" for the first, and the
+// most it may hold.
+func (p Page) bounds() (after string, limit int, err error) {
+	limit = pageLimit
+	if p.MaxResults != nil {
+		if *p.MaxResults < 1 {
+			return "", 0, vpc.Errorf(vpc.Invalid, "MaxResults", "", "Value (%d) for parameter maxResults is invalid. Expecting a value greater than 0.", *p.MaxResults)
+		}
+		limit = min(limit, int(*p.MaxResults))
+	}
+	if p.NextToken != "" {
+		after, err = openToken(p.NextToken)
+	}
+	return after, limit, err
 }
 
 // A token is the last key of the page before it and a checksum, so that what

@@ -246,8 +246,7 @@ func describeVpcEndpointServiceConfigurations(call *Call, in *DescribeVpcEndpoin
 	get := func(id string) (*vpc.EndpointService, error) {
 		return control.OwnedService(v, call.Caller, vpc.ServiceID(id))
 	}
-	list, next, err := describe(call, v, serviceResource, in.ServiceIDs, in.Filters, in.Page,
-		get, vpc.By[vpc.EndpointService](v, vpc.IndexOwner, call.Caller.Account))
+	list, next, err := describeOwned(call, v, serviceResource, in.ServiceIDs, in.Filters, in.Page, get)
 	if err != nil {
 		return nil, err
 	}

@@ -292,8 +292,7 @@ func describeVpcEndpoints(call *Call, in *DescribeVpcEndpointsInput) (*DescribeV
 	get := func(id string) (*vpc.Endpoint, error) {
 		return control.OwnedEndpoint(v, call.Caller, vpc.EndpointID(id))
 	}
-	list, next, err := describe(call, v, endpointResource, in.VpcEndpointIDs, in.Filters, in.Page,
-		get, vpc.By[vpc.Endpoint](v, vpc.IndexOwner, call.Caller.Account))
+	list, next, err := describeOwned(call, v, endpointResource, in.VpcEndpointIDs, in.Filters, in.Page, get)
 	if err != nil {
 		return nil, err
 	}

@@ -319,8 +319,7 @@ var instanceResource = resource[*vpc.Instance]{
 
 func describeInstances(call *Call, in *DescribeInstancesInput) (*DescribeInstancesOutput, error) {
 	v := call.view()
-	list, next, err := describe(call, v, instanceResource, in.InstanceIDs, in.Filters, in.Page,
-		owned[vpc.Instance](call, v), vpc.By[vpc.Instance](v, vpc.IndexOwner, call.Caller.Account))
+	list, next, err := describeOwned(call, v, instanceResource, in.InstanceIDs, in.Filters, in.Page, nil)
 	if err != nil {
 		return nil, err
 	}

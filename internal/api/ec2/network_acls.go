@@ -235,8 +235,7 @@ var aclResource = resource[*vpc.NetworkACL]{
 
 func describeNetworkACLs(call *Call, in *DescribeNetworkACLsInput) (*DescribeNetworkACLsOutput, error) {
 	v := call.view()
-	list, next, err := describe(call, v, aclResource, in.IDs, in.Filters, in.Page,
-		owned[vpc.NetworkACL](call, v), vpc.By[vpc.NetworkACL](v, vpc.IndexOwner, call.Caller.Account))
+	list, next, err := describeOwned(call, v, aclResource, in.IDs, in.Filters, in.Page, nil)
 	if err != nil {
 		return nil, err
 	}

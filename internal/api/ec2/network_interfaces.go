@@ -311,8 +311,7 @@ func groupsFilter(f func(vpc.View, vpc.GroupID) string) func(vpc.View, *vpc.Netw
 
 func describeNetworkInterfaces(call *Call, in *DescribeNetworkInterfacesInput) (*DescribeNetworkInterfacesOutput, error) {
 	v := call.view()
-	list, next, err := describe(call, v, interfaceResource, in.InterfaceIDs, in.Filters, in.Page,
-		owned[vpc.NetworkInterface](call, v), vpc.By[vpc.NetworkInterface](v, vpc.IndexOwner, call.Caller.Account))
+	list, next, err := describeOwned(call, v, interfaceResource, in.InterfaceIDs, in.Filters, in.Page, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -198,8 +198,7 @@ var routeTableResource = resource[*vpc.RouteTable]{
 
 func describeRouteTables(call *Call, in *DescribeRouteTablesInput) (*DescribeRouteTablesOutput, error) {
 	v := call.view()
-	list, next, err := describe(call, v, routeTableResource, in.RouteTableIDs, in.Filters, in.Page,
-		owned[vpc.RouteTable](call, v), vpc.By[vpc.RouteTable](v, vpc.IndexOwner, call.Caller.Account))
+	list, next, err := describeOwned(call, v, routeTableResource, in.RouteTableIDs, in.Filters, in.Page, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -171,8 +171,7 @@ func describeSecurityGroups(call *Call, in *DescribeSecurityGroupsInput) (*Descr
 		}
 		return g, nil
 	}
-	list, next, err := describe(call, v, groupResource, in.GroupIDs, in.Filters, in.Page,
-		get, vpc.By[vpc.SecurityGroup](v, vpc.IndexOwner, call.Caller.Account))
+	list, next, err := describeOwned(call, v, groupResource, in.GroupIDs, in.Filters, in.Page, get)
 	if err != nil {
 		return nil, err
 	}

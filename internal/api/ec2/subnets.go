@@ -183,8 +183,7 @@ var subnetResource = resource[*vpc.Subnet]{
 
 func describeSubnets(call *Call, in *DescribeSubnetsInput) (*DescribeSubnetsOutput, error) {
 	v := call.view()
-	list, next, err := describe(call, v, subnetResource, in.SubnetIDs, in.Filters, in.Page,
-		owned[vpc.Subnet](call, v), vpc.By[vpc.Subnet](v, vpc.IndexOwner, call.Caller.Account))
+	list, next, err := describeOwned(call, v, subnetResource, in.SubnetIDs, in.Filters, in.Page, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -136,8 +136,7 @@ func vpcDHCPOptions(v vpc.View, _ *vpc.VPC) []string {
 
 func describeVpcs(call *Call, in *DescribeVpcsInput) (*DescribeVpcsOutput, error) {
 	v := call.view()
-	list, next, err := describe(call, v, vpcResource, in.VpcIDs, in.Filters, in.Page,
-		owned[vpc.VPC](call, v), vpc.By[vpc.VPC](v, vpc.IndexOwner, call.Caller.Account))
+	list, next, err := describeOwned(call, v, vpcResource, in.VpcIDs, in.Filters, in.Page, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -76,6 +76,17 @@ func (v *View) Lookup(kind vpc.Kind, index, value string) iter.Seq[vpc.Object] {
 	})
 }
 
+// LookupAfter implements vpc.View.
+func (v *View) LookupAfter(kind vpc.Kind, index, value, after string) iter.Seq[vpc.Object] {
+	return func(yield func(vpc.Object) bool) {
+		for o := range v.Lookup(kind, index, value) {
+			if o.Key() > after && !yield(o) {
+				return
+			}
+		}
+	}
+}
+
 func (v *View) pick(keep func(vpc.Object) bool) iter.Seq[vpc.Object] {
 	return func(yield func(vpc.Object) bool) {
 		var out []vpc.Object
