@@ -193,8 +193,10 @@ func (s *Store) run(base *Snapshot, batch []*pending) (*Tx, int) {
 		if p.err = guard(p, tx); p.err == nil && p.panicked == nil && len(tx.writes) > 0 {
 			if p.err = tx.check(); p.err == nil {
 				all.adopt(tx)
+				continue
 			}
 		}
+		tx.drop()
 	}
 	return all, len(batch)
 }
@@ -230,6 +232,19 @@ func (s *Store) try(ctx context.Context, tx *Tx) (vpc.Revision, bool, error) {
 	if err != nil {
 		return 0, false, err
 	}
+	rev, ok, err := s.transact(ctx, tx, cmps, ops)
+	if ok {
+		if _, err := s.WaitFor(ctx, rev); err != nil {
+			return 0, false, vpc.Errorf(vpc.Unavailable, "store", "", "%v", err)
+		}
+	}
+	return rev, ok, err
+}
+
+// transact keeps the watch from decoding what publishOwn is about to publish.
+func (s *Store) transact(ctx context.Context, tx *Tx, cmps []clientv3.Cmp, ops []clientv3.Op) (vpc.Revision, bool, error) {
+	s.own.Lock()
+	defer s.own.Unlock()
 	res, err := s.client.Txn(ctx).If(cmps...).Then(ops...).Commit()
 	if tooLarge(err) {
 		return 0, false, errTooLarge
@@ -242,9 +257,6 @@ func (s *Store) try(ctx context.Context, tx *Tx) (vpc.Revision, bool, error) {
 	}
 	rev := vpc.Revision(res.Header.Revision)
 	s.publishOwn(tx, rev)
-	if _, err := s.WaitFor(ctx, rev); err != nil {
-		return 0, false, vpc.Errorf(vpc.Unavailable, "store", "", "%v", err)
-	}
 	return rev, true, nil
 }
 
@@ -293,12 +305,12 @@ func (t *Tx) plan() ([]clientv3.Cmp, []clientv3.Op, error) {
 	// object gives up and another takes must be written once.
 	put := map[string]string{}
 	del := map[string]bool{}
-	held := map[string]bool{} // claim keys this transaction's old objects hold
+	held := map[string]string{} // claim keys this transaction's old objects hold, and which
 	for k, o := range t.writes {
 		kind, key, _ := splitObjectKey(k)
 		if old := t.old[k]; old != nil {
 			old.Refs(func(rk vpc.Kind, ref string) { del[refKey(rk, ref, kind, key)] = true })
-			old.Claims(func(c string) { del[claims+c] = true; held[claims+c] = true })
+			old.Claims(func(c string) { del[claims+c] = true; held[claims+c] = string(kind) + "/" + key })
 		}
 		if o == nil {
 			if t.old[k] != nil {
@@ -332,13 +344,13 @@ func (t *Tx) plan() ([]clientv3.Cmp, []clientv3.Op, error) {
 	}
 	for k, v := range put {
 		isClaim := len(k) > len(claims) && k[:len(claims)] == claims
-		if isClaim && !held[k] {
+		if isClaim && held[k] == "" {
 			cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(k), "=", 0))
 		}
 		if del[k] {
 			delete(del, k)
-			if !isClaim {
-				continue // the reference stays as it is
+			if !isClaim || held[k] == v {
+				continue // the reference or claim stays as it is
 			}
 		}
 		ops = append(ops, clientv3.OpPut(k, v))
@@ -353,7 +365,7 @@ func (t *Tx) plan() ([]clientv3.Cmp, []clientv3.Op, error) {
 		kind, key, _ := splitObjectKey(k)
 		cmps = append(cmps, t.noNewReferrers(kind, key))
 	}
-	if len(cmps) > MaxOperations || len(ops) > MaxOperations {
+	if len(cmps) > maxOperations || len(ops) > maxOperations {
 		return nil, nil, errTooLarge
 	}
 	return cmps, ops, nil

@@ -6,7 +6,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime"
+	"testing"
 )
+
+// LimitOperations makes n the most operations of a transaction for one test.
+func LimitOperations(t *testing.T, n int) {
+	maxOperations = n
+	t.Cleanup(func() { maxOperations = MaxOperations })
+}
 
 // AwaitQueued returns when n updates wait for the committer.
 func AwaitQueued(s *Store, n int) {

@@ -102,25 +102,65 @@ func scan(n *iradix.Node[entry], prefix []byte) iter.Seq[vpc.Object] {
 // editor changes a private copy of a snapshot.
 type editor struct {
 	txn *iradix.Txn[entry]
+	// first leaves a claim with the object that holds it; without, the last
+	// one put has it, as it must be for changes that arrive in any order.
+	first bool
 }
 
 func (s *Snapshot) edit() *editor { return &editor{txn: s.tree.Txn()} }
 
+// put writes an object and its other keys: indexes, references, claims. Only
+// the object's own entry has a revision.
 func (e *editor) put(o vpc.Object, rev vpc.Revision) {
-	e.remove(o.Kind(), o.Key())
-	en := entry{o, rev}
-	e.txn.Insert(treeKey(o.Kind(), o.Key()), en)
-	o.Index(func(index, value string) {
-		e.txn.Insert(append(indexPrefix(o.Kind(), index, value), o.Key()...), en)
-	})
-	by := string(o.Kind()) + "/" + o.Key()
-	o.Refs(func(kind vpc.Kind, key string) {
-		e.txn.Insert(append(refPrefix(kind, key), by...), en)
-	})
-	o.Claims(func(c string) { e.txn.Insert([]byte("c/"+c), en) })
+	old, had := e.txn.Insert(treeKey(o.Kind(), o.Key()), entry{o, rev})
+	if had && old.object == o {
+		return // only touched
+	}
+	keys := otherKeys(o)
+	for _, k := range keys {
+		if e.first && k[0] == 'c' && e.heldByOther(k, o) {
+			continue
+		}
+		e.txn.Insert(k, entry{object: o})
+	}
+	if !had {
+		return
+	}
+	for i, k := range otherKeys(old.object) {
+		// Most keys stay, and then mostly in their place.
+		if i < len(keys) && bytes.Equal(k, keys[i]) {
+			continue
+		}
+		if !slices.ContainsFunc(keys, func(n []byte) bool { return bytes.Equal(k, n) }) {
+			e.dropKey(k, old.object)
+		}
+	}
 }
 
-// holder is the object that holds a claim.
+// otherKeys are the tree's keys of an object besides its own.
+func otherKeys(o vpc.Object) [][]byte {
+	kind, key := o.Kind(), o.Key()
+	var keys [][]byte
+	o.Index(func(index, value string) { keys = append(keys, append(indexPrefix(kind, index, value), key...)) })
+	by := string(kind) + "/" + key
+	o.Refs(func(rk vpc.Kind, ref string) { keys = append(keys, append(refPrefix(rk, ref), by...)) })
+	o.Claims(func(c string) { keys = append(keys, []byte("c/"+c)) })
+	return keys
+}
+
+// dropKey removes a key that an object no longer has. A claim may have passed
+// to another object within one transaction.
+func (e *editor) dropKey(k []byte, o vpc.Object) {
+	if k[0] != 'c' || !e.heldByOther(k, o) {
+		e.txn.Delete(k)
+	}
+}
+
+func (e *editor) heldByOther(claimKey []byte, o vpc.Object) bool {
+	h, ok := e.txn.Get(claimKey)
+	return ok && (h.object.Kind() != o.Kind() || h.object.Key() != o.Key())
+}
+
 func (e *editor) holder(claim string) (vpc.Object, bool) {
 	en, ok := e.txn.Get([]byte("c/" + claim))
 	return en.object, ok
@@ -131,19 +171,9 @@ func (e *editor) remove(kind vpc.Kind, key string) {
 	if !ok {
 		return
 	}
-	old.object.Index(func(index, value string) {
-		e.txn.Delete(append(indexPrefix(kind, index, value), key...))
-	})
-	by := string(kind) + "/" + key
-	old.object.Refs(func(rk vpc.Kind, ref string) {
-		e.txn.Delete(append(refPrefix(rk, ref), by...))
-	})
-	old.object.Claims(func(c string) {
-		// A claim may have passed to another object within one transaction.
-		if h, ok := e.holder(c); ok && h.Kind() == kind && h.Key() == key {
-			e.txn.Delete([]byte("c/" + c))
-		}
-	})
+	for _, k := range otherKeys(old.object) {
+		e.dropKey(k, old.object)
+	}
 }
 
 func (e *editor) commit(rev vpc.Revision) *Snapshot {

@@ -55,6 +55,7 @@ type Store struct {
 	current atomic.Pointer[Snapshot]
 	queue   *queue // of updates, to the committer
 
+	own     sync.Mutex    // held while a transaction of ours is on its way, and to apply others'
 	mu      sync.Mutex    // held to replace current
 	changed chan struct{} // closed and replaced when current changes; guarded by mu
 
@@ -198,6 +199,8 @@ func (s *Store) follow(ch clientv3.WatchChan) error {
 // apply brings the events of whole revisions, in their order, into the
 // snapshot. What the committer has put there already is passed over.
 func (s *Store) apply(events []*clientv3.Event) {
+	s.own.Lock()
+	defer s.own.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last := s.current.Load().rev

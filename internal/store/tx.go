@@ -15,6 +15,8 @@ import (
 // (--max-txn-ops).
 const MaxOperations = 4096
 
+var maxOperations = MaxOperations // less in tests
+
 // Tx is one run of an Update's function: a view that shows its own writes.
 // It must not be used after the function returns.
 type Tx struct {
@@ -24,6 +26,14 @@ type Tx struct {
 	writes map[string]vpc.Object   // object key in etcd -> new object, nil to delete
 	old    map[string]vpc.Object   // what base holds for each written key, nil if nothing
 	dup    error                   // the first claim that was already held
+	undo   []undo                  // what the writes replaced in edit, in their order
+}
+
+// undo is what an overlay held for an object before it was written.
+type undo struct {
+	kind vpc.Kind
+	key  string
+	was  entry // no object: nothing
 }
 
 var _ vpc.View = (*Tx)(nil)
@@ -57,6 +67,18 @@ func (t *Tx) Lookup(kind vpc.Kind, index, value string) iter.Seq[vpc.Object] {
 	return t.collect(indexPrefix(kind, index, value))
 }
 
+// Count is how many objects of those that Lookup would yield are wanted,
+// without collecting them; want must not write. See Objects.
+func (t *Tx) Count(kind vpc.Kind, index, value string, want func(vpc.Object) bool) int {
+	n := 0
+	for o := range scan(t.edit.txn.Root(), indexPrefix(kind, index, value)) {
+		if want(o) {
+			n++
+		}
+	}
+	return n
+}
+
 // LookupAfter implements vpc.View; see Objects.
 func (t *Tx) LookupAfter(kind vpc.Kind, index, value, after string) iter.Seq[vpc.Object] {
 	return slices.Values(slices.Collect(scanAfter(t.edit.txn.Root(), indexPrefix(kind, index, value), after)))
@@ -85,21 +107,34 @@ func (t *Tx) Changed(kind vpc.Kind, key string) vpc.Revision {
 // one it will have if nobody else writes first.
 func (t *Tx) pendingRevision() vpc.Revision { return t.base.rev + 1 }
 
-func newTx(base *Snapshot) *Tx { return (&Tx{base: base, edit: base.edit()}).nested() }
+func newTx(base *Snapshot) *Tx {
+	e := base.edit()
+	e.first = true
+	return (&Tx{base: base, edit: e}).nested()
+}
 
-// nested is a transaction that sees what this one wrote; adopt takes its
-// writes over, and without that they are as if they had never been.
+// nested is a transaction on the same overlay. Either adopt takes its writes
+// over, or drop makes them as if they had never been.
 func (t *Tx) nested() *Tx {
 	return &Tx{
-		base: t.base, edit: &editor{txn: t.edit.txn.Clone()},
+		base: t.base, edit: t.edit,
 		reads:  map[string]vpc.Revision{},
 		writes: map[string]vpc.Object{},
 		old:    map[string]vpc.Object{},
 	}
 }
 
+func (t *Tx) drop() {
+	for _, u := range slices.Backward(t.undo) {
+		if u.was.object == nil {
+			t.edit.remove(u.kind, u.key)
+		} else {
+			t.edit.put(u.was.object, u.was.rev)
+		}
+	}
+}
+
 func (t *Tx) adopt(n *Tx) {
-	t.edit = n.edit
 	maps.Copy(t.reads, n.reads)
 	maps.Copy(t.writes, n.writes)
 	for k, o := range n.old {
@@ -121,6 +156,7 @@ func (t *Tx) Put(o vpc.Object) {
 			t.dup = vpc.Errorf(vpc.Duplicate, string(o.Kind()), o.Key(), "%s already belongs to %s %s", c, h.Kind(), h.Key())
 		}
 	})
+	t.keep(o)
 	t.edit.put(o, t.pendingRevision())
 }
 
@@ -130,6 +166,7 @@ func (t *Tx) Delete(o vpc.Object) {
 	k := objectKey(o.Kind(), o.Key())
 	t.remember(k, o.Kind(), o.Key())
 	t.writes[k] = nil
+	t.keep(o)
 	t.edit.remove(o.Kind(), o.Key())
 }
 
@@ -137,6 +174,12 @@ func (t *Tx) Delete(o vpc.Object) {
 // it cannot both commit on the same snapshot. Use it where a rule looks at a
 // set of objects, such as the subnets of a VPC that must not overlap.
 func (t *Tx) Touch(o vpc.Object) { t.Put(o) }
+
+// keep notes what is about to be replaced in the overlay.
+func (t *Tx) keep(o vpc.Object) {
+	was, _ := t.edit.txn.Get(treeKey(o.Kind(), o.Key()))
+	t.undo = append(t.undo, undo{o.Kind(), o.Key(), was})
+}
 
 func (t *Tx) remember(k string, kind vpc.Kind, key string) {
 	if _, ok := t.old[k]; !ok {
