@@ -5,6 +5,8 @@ package control
 import (
 	"context"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"postern.dev/postern/internal/store"
@@ -17,6 +19,9 @@ const (
 	acceptanceTime = 7 * 24 * time.Hour
 	retryTime      = 200 * time.Millisecond
 )
+
+// lifecycleSteps is how many endpoints are written at a time.
+const lifecycleSteps = 64
 
 // RunEndpointLifecycle brings endpoints forward until ctx is done, and then
 // returns its error:
@@ -66,19 +71,30 @@ func (l *lifecycle) pass(ctx context.Context, snap *store.Snapshot) time.Duratio
 			wait = d
 		}
 	}
+	// The writes are made side by side, so that the store commits many at once.
+	var steps sync.WaitGroup
+	slots := make(chan struct{}, lifecycleSteps)
+	var failed atomic.Bool
 	step := func(e *vpc.Endpoint, fn func(tx *store.Tx, e *vpc.Endpoint)) {
-		if err := l.advance(ctx, snap, e.ID, fn); err != nil && ctx.Err() == nil {
-			l.c.Log.Warn("endpoint not advanced, trying again", "endpoint", e.ID, "state", e.State, "error", err)
-			sooner(retryTime)
-		}
+		slots <- struct{}{}
+		steps.Go(func() {
+			defer func() { <-slots }()
+			if err := l.advance(ctx, snap, e.ID, fn); err != nil && ctx.Err() == nil {
+				l.c.Log.Warn("endpoint not advanced, trying again", "endpoint", e.ID, "state", e.State, "error", err)
+				failed.Store(true)
+			}
+		})
 	}
 	waiting := map[vpc.EndpointID]bool{}
+	hosts, _ := l.c.Hosts.Status()
+	alone := len(hosts) == 0
 	for e := range vpc.By[vpc.Endpoint](snap, "state", vpc.EndpointPending) {
 		waiting[e.ID] = true
 		if l.applied(snap, e) {
 			step(e, func(tx *store.Tx, e *vpc.Endpoint) {
-				// A gateway endpoint has no names to wait for.
-				if e.Named || e.Type == vpc.GatewayEndpoint {
+				// A gateway endpoint has no names to wait for, and where there
+				// is no host nobody has to hold them.
+				if e.Named || e.Type == vpc.GatewayEndpoint || alone {
 					e.State = vpc.EndpointAvailable
 				}
 				e.Named = true
@@ -102,6 +118,10 @@ func (l *lifecycle) pass(ctx context.Context, snap *store.Snapshot) time.Duratio
 			e.FailureReason = "The endpoint service did not accept the request in time"
 			tx.Put(e)
 		})
+	}
+	steps.Wait()
+	if failed.Load() {
+		sooner(retryTime)
 	}
 	for id := range l.stuck {
 		if !waiting[id] {
@@ -129,14 +149,16 @@ func (l *lifecycle) applied(v vpc.View, e *vpc.Endpoint) bool {
 	return false
 }
 
-// advance runs fn on a private copy of the endpoint if it is still as the
+// advance runs fn on a shallow copy of the endpoint if it is still as the
 // snapshot shows it. If not, the change that made it so has another pass coming.
 func (l *lifecycle) advance(ctx context.Context, snap *store.Snapshot, id vpc.EndpointID, fn func(*store.Tx, *vpc.Endpoint)) error {
 	seen := snap.Changed(vpc.KindEndpoint, string(id))
 	_, err := l.c.Store.Update(ctx, func(tx *store.Tx) error {
 		e, ok := vpc.Get[vpc.Endpoint](tx, id)
 		if ok && tx.Changed(vpc.KindEndpoint, string(id)) == seen {
-			fn(tx, vpc.Edit(e))
+			// What fn changes are values; the lists are shared with the snapshot.
+			changed := *e
+			fn(tx, &changed)
 		}
 		return nil
 	})

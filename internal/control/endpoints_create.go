@@ -154,17 +154,14 @@ func (c *Control) newGateway(tx *store.Tx, caller Caller, e *vpc.Endpoint, offer
 	if a, ok := vpc.Get[vpc.Account](tx, caller.Account); ok {
 		tx.Touch(a)
 	}
-	n := 0
-	for o := range vpc.By[vpc.Endpoint](tx, vpc.IndexOwner, caller.Account) {
-		if o.Type == vpc.GatewayEndpoint {
-			n++
-		}
-	}
-	if n >= c.Quotas.GatewayEndpoints {
+	if n := tx.Count(vpc.KindEndpoint, vpc.IndexGatewaysOf, string(caller.Account), all); n >= c.Quotas.GatewayEndpoints {
 		return vpc.Errorf(vpc.Limit, string(vpc.KindEndpoint), "", "The maximum number of gateway endpoints per region, %d, has been reached", c.Quotas.GatewayEndpoints)
 	}
 	return nil
 }
+
+func isInterface(o vpc.Object) bool { return o.(*vpc.Endpoint).Type == vpc.InterfaceEndpoint }
+func all(vpc.Object) bool           { return true }
 
 func (c *Control) newInterfaces(tx *store.Tx, caller Caller, v *vpc.VPC, e *vpc.Endpoint, offer Offer, in CreateEndpointInput) error {
 	subnets, err := c.endpointSubnets(tx, caller, e, offer, in.Subnets)
@@ -191,13 +188,7 @@ func (c *Control) newInterfaces(tx *store.Tx, caller Caller, v *vpc.VPC, e *vpc.
 	// The quota and the private names are rules about a set of endpoints:
 	// writing the VPC makes racing calls conflict.
 	tx.Touch(v)
-	n := 0
-	for o := range vpc.By[vpc.Endpoint](tx, vpc.IndexVPC, v.ID) {
-		if o.Type == vpc.InterfaceEndpoint {
-			n++
-		}
-	}
-	if n >= c.Quotas.InterfaceEndpointsPerVPC {
+	if n := tx.Count(vpc.KindEndpoint, vpc.IndexVPC, string(v.ID), isInterface); n >= c.Quotas.InterfaceEndpointsPerVPC {
 		return vpc.Errorf(vpc.Limit, string(vpc.KindEndpoint), "", "The maximum number of interface endpoints per VPC, %d, has been reached", c.Quotas.InterfaceEndpointsPerVPC)
 	}
 	chosen, err := chosenAddresses(in.Addresses, in.Subnets)

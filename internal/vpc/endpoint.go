@@ -89,10 +89,12 @@ func (s EndpointState) Carries() bool {
 	return s == EndpointPending || s == EndpointAvailable
 }
 
-// IndexServiceName finds endpoints by ServiceName; IndexService by Service.
+// IndexServiceName finds endpoints by ServiceName; IndexService by Service;
+// IndexGatewaysOf an account's gateway endpoints.
 const (
 	IndexServiceName = "service-name"
 	IndexService     = "service"
+	IndexGatewaysOf  = "gateways-of"
 )
 
 func (*Endpoint) Kind() Kind    { return KindEndpoint }
@@ -104,6 +106,9 @@ func (e *Endpoint) Index(add func(index, value string)) {
 	add("state", string(e.State))
 	if e.Service != "" {
 		add(IndexService, string(e.Service))
+	}
+	if e.Type == GatewayEndpoint {
+		add(IndexGatewaysOf, string(e.Owner))
 	}
 	for _, t := range e.RouteTables {
 		add("route-table", string(t))
