@@ -45,9 +45,10 @@ test-long: deps build ## make test with the race detector and the long tests, th
 	@GO="$(GO)" scripts/fuzz.sh $(FUZZTIME)
 
 .PHONY: bench
-bench: build ## ratios against a plain veth, nftables and HAProxy in one run; writes a dated JSON (as root)
+bench: build ## ratios: packets against a plain veth, nftables and HAProxy, the API against moto and etcd; writes dated JSON (as root)
 	@scripts/deps.sh base bench
 	@$(GO) run ./test/bench $(BENCHFLAGS)
+	@$(GO) run ./test/bench/api $(APIBENCHFLAGS)
 
 ##@ Change
 .PHONY: generate

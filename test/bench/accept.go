@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"postern.dev/postern/test/bench/stats"
 )
 
 // acceptance is the time from sending AcceptVpcEndpointConnections to the
@@ -45,7 +47,7 @@ func (i *installation) measureAcceptance(tries int, progress func(string, ...any
 		progress("accept %d/%d: first byte after %.1f ms, API answered after %.1f ms", n+1, tries, float64(took)/1e6, float64(answered)/1e6)
 	}
 	sorted := slices.Sorted(slices.Values(a.SamplesNS))
-	a.MedianMS, a.P99MS = float64(quantile(sorted, 0.5))/1e6, float64(quantile(sorted, 0.99))/1e6
+	a.MedianMS, a.P99MS = float64(stats.Quantile(sorted, 0.5))/1e6, float64(stats.Quantile(sorted, 0.99))/1e6
 	a.MaxMS = float64(sorted[len(sorted)-1]) / 1e6
 	return a, nil
 }

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"postern.dev/postern/test/bench/stats"
 )
 
 func TestQuantileIsTheNearestRank(t *testing.T) {
@@ -32,17 +34,17 @@ func TestQuantileIsTheNearestRank(t *testing.T) {
 		{hundred, 0.5, 50}, {hundred, 0.99, 99}, {hundred, 1, 100}, {hundred, 0, 1},
 		{hundred[:50], 0.99, 50}, {hundred[:1], 0.5, 1}, {nil, 0.5, 0},
 	} {
-		if got := quantile(c.values, c.q); got != c.want {
+		if got := stats.Quantile(c.values, c.q); got != c.want {
 			t.Errorf("quantile of 1..%d at %v is %d, want %d", len(c.values), c.q, got, c.want)
 		}
 	}
 }
 
 func TestSpreadIsMedianAndEnds(t *testing.T) {
-	if got, want := spreadOf([]float64{5, 1, 3}), (spread{3, 1, 5}); got != want {
+	if got, want := stats.SpreadOf([]float64{5, 1, 3}), (stats.Spread{Median: 3, Min: 1, Max: 5}); got != want {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if got, want := spreadOf([]float64{4, 1, 3, 2}), (spread{2.5, 1, 4}); got != want {
+	if got, want := stats.SpreadOf([]float64{4, 1, 3, 2}), (stats.Spread{Median: 2.5, Min: 1, Max: 4}); got != want {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
@@ -56,7 +58,7 @@ func TestEveryPathIsOnAverageInTheMiddleOfARound(t *testing.T) {
 		const n = 5
 		sum, count := [n]int{}, [n]int{}
 		var order []string
-		for k, s := range roundOrder(rnd, round, n) {
+		for k, s := range stats.RoundOrder(rnd, round, n) {
 			if s.Position != k || s.Round != round || s.Pass != k/n {
 				t.Fatalf("step %d is %+v", k, s)
 			}
@@ -90,10 +92,10 @@ func TestRatiosAreTakenInsideARound(t *testing.T) {
 	}
 	tb := &table{Name: "t", Samples: samples}
 	tb.summarise([]string{"direct", "postern"}, 3)
-	if len(tb.Ratios) != 1 || tb.Ratios[0].Cells["1 stream"] != (spread{0.5, 0.5, 0.5}) {
+	if len(tb.Ratios) != 1 || tb.Ratios[0].Cells["1 stream"] != (stats.Spread{Median: 0.5, Min: 0.5, Max: 0.5}) {
 		t.Errorf("ratios are %+v, want 0.5 in every round", tb.Ratios)
 	}
-	if got := tb.Medians["direct"]["1 stream"]; got != (spread{40, 20, 80}) {
+	if got := tb.Medians["direct"]["1 stream"]; got != (stats.Spread{Median: 40, Min: 20, Max: 80}) {
 		t.Errorf("the direct path's values are %+v", got)
 	}
 	var out bytes.Buffer

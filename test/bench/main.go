@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"postern.dev/postern/test/bench/stats"
 )
 
 // parameters are what can be chosen, as the JSON keeps them.
@@ -306,7 +308,7 @@ func (l *lab) series(p parameters, t *table, rnd *rand.Rand, paths []*path, cpus
 	total := p.Rounds * len(metrics) * 2 * len(paths)
 	for round := range p.Rounds {
 		for _, m := range rnd.Perm(len(metrics)) {
-			for _, s := range roundOrder(rnd, round, len(paths)) {
+			for _, s := range stats.RoundOrder(rnd, round, len(paths)) {
 				x := paths[s.Path]
 				got, err := l.sample(p, x, metrics[m], cpus)
 				if err != nil {

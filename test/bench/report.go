@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"postern.dev/postern/test/bench/stats"
 )
 
 // sample is one client process's result.
@@ -39,7 +41,7 @@ type table struct {
 }
 
 // cells are spreads by the figure's name.
-type cells map[string]spread
+type cells map[string]stats.Spread
 
 type ratioRow struct {
 	Path  string `json:"path"`
@@ -71,7 +73,7 @@ func (t *table) summarise(paths []string, rounds int) {
 		t.Medians[p] = cells{}
 		for _, f := range figures {
 			if v := perRound(t.Samples, f, p, rounds); len(v) > 0 {
-				t.Medians[p][f.name] = spreadOf(v)
+				t.Medians[p][f.name] = stats.SpreadOf(v)
 			}
 		}
 	}
@@ -80,7 +82,7 @@ func (t *table) summarise(paths []string, rounds int) {
 		row := ratioRow{Path: path, To: base, Cells: cells{}}
 		for _, f := range figures {
 			if v := ratios(t.Samples, f, path, base, rounds); v != nil {
-				row.Cells[f.name] = spreadOf(v)
+				row.Cells[f.name] = stats.SpreadOf(v)
 			}
 		}
 		if len(row.Cells) > 0 {

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"postern.dev/postern/test/bench/stats"
 )
 
 // The traffic generator uses plain blocking sockets: an event loop's own
@@ -232,7 +234,7 @@ func askForEchoes(to netip.AddrPort, lasts time.Duration, _ int64) (m measured, 
 	m.Elapsed = int64(time.Since(start))
 	m.Count = int64(len(took))
 	slices.Sort(took)
-	m.P50, m.P99 = quantile(took, 0.50), quantile(took, 0.99)
+	m.P50, m.P99 = stats.Quantile(took, 0.50), stats.Quantile(took, 0.99)
 	return m, nil
 }
 

@@ -4,55 +4,6 @@
 
 package main
 
-import (
-	"cmp"
-	"math/rand/v2"
-	"slices"
-)
-
-// quantile is the smallest value that at least the share q of all values does
-// not exceed (the nearest rank). values are sorted; none gives 0.
-func quantile[T cmp.Ordered](values []T, q float64) (zero T) {
-	if len(values) == 0 {
-		return zero
-	}
-	rank := int(q*float64(len(values)) + 0.999999)
-	return values[min(max(rank, 1), len(values))-1]
-}
-
-// spread is the middle and the ends of some values.
-type spread struct {
-	Median float64 `json:"median"`
-	Min    float64 `json:"min"`
-	Max    float64 `json:"max"`
-}
-
-// spreadOf wants at least one value. The median of an even number is the mean
-// of the two in the middle.
-func spreadOf(values []float64) spread {
-	v := slices.Sorted(slices.Values(values))
-	n := len(v)
-	return spread{Median: (v[(n-1)/2] + v[n/2]) / 2, Min: v[0], Max: v[n-1]}
-}
-
-// step is one sample to take.
-type step struct{ Round, Pass, Position, Path int }
-
-// roundOrder is a shuffled order of n paths and then the same backwards, so
-// that every path is, on average over the round, at the same time.
-func roundOrder(rnd *rand.Rand, round, n int) []step {
-	order := rnd.Perm(n)
-	steps := make([]step, 0, 2*n)
-	for pos, p := range order {
-		steps = append(steps, step{round, 0, pos, p})
-	}
-	slices.Reverse(order)
-	for pos, p := range order {
-		steps = append(steps, step{round, 1, n + pos, p})
-	}
-	return steps
-}
-
 // figure is one column: a number that a sample gives.
 type figure struct {
 	name, unit string
