@@ -62,9 +62,9 @@ func measureEtcd(ctx context.Context, p parameters, dir string) ([]sample, error
 	if _, err := out.Read(make([]byte, 16)); err != nil {
 		return nil, errors.New("etcd did not start")
 	}
-	// A connection for every eight clients: one alone is a bottleneck.
+	// Every client has a connection of its own, as those of the API have.
 	var clients []*clientv3.Client
-	for range max(1, p.Clients/8) {
+	for range p.Clients {
 		c, err := clientv3.New(clientv3.Config{
 			Endpoints: []string{"unix://" + filepath.Join(dir, "client.sock")}, DialTimeout: 5 * time.Second, Logger: zap.NewNop(),
 		})
@@ -76,7 +76,7 @@ func measureEtcd(ctx context.Context, p parameters, dir string) ([]sample, error
 	}
 	value := strings.Repeat("x", 1024)
 	m := load(ctx, p, func(ctx context.Context, client, n int) error {
-		_, err := clients[client%len(clients)].Put(ctx, fmt.Sprintf("/bench/%d/%d", client, n), value)
+		_, err := clients[client].Put(ctx, fmt.Sprintf("/bench/%d/%d", client, n), value)
 		return err
 	})
 	m.Metric = "put"
