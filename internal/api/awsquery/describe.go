@@ -140,6 +140,49 @@ func kindName(t reflect.Type) string {
 	return "string"
 }
 
+// Element is one child element of an output struct.
+type Element struct {
+	// Name is the element's name. For a slice it is the wrapper, and Item the
+	// name of the children.
+	Name, Item string
+	// Type is the field's Go type.
+	Type reflect.Type
+}
+
+// Elements lists the child elements that the encoder writes for output struct
+// type t, or a pointer to one, in their order. An error means that t's tags are wrong.
+func Elements(d Dialect, t reflect.Type) ([]Element, error) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return nil, fmt.Errorf("output type %s: is not a struct", t)
+	}
+	fields, err := outFieldsOf(t)
+	if err != nil {
+		return nil, err
+	}
+	var out []Element
+	for _, f := range fields {
+		e := Element{Name: f.name, Type: t.FieldByIndex(f.index).Type}
+		if e.Type.Kind() == reflect.Slice && e.Type != bytesType {
+			if e.Item = f.element; e.Item == "" {
+				e.Item = d.element()
+			}
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// KindOf is the kind of a scalar type, as in Param, "" for any other type.
+func KindOf(t reflect.Type) string {
+	if !isScalar(t) {
+		return ""
+	}
+	return kindName(t)
+}
+
 // Coverage holds a form against an input struct without asking for values: it
 // returns the names of parameters that struct type t does not have (unknown) and
 // of those that it refuses, both sorted. Missing required parameters do not count.

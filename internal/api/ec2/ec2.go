@@ -106,6 +106,9 @@ func Actions() []string {
 // and the golden tests.
 func Input(name string) reflect.Type { return actions[name].in }
 
+// Output is the type of an action's output struct, for the same.
+func Output(name string) reflect.Type { return actions[name].out }
+
 // Serve runs one request whose signature has been verified.
 func Serve(w http.ResponseWriter, call *Call, form *awsquery.Form, requestID string) {
 	a, ok := actions[form.Action]

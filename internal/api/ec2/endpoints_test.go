@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/xml"
 	"io"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,51 +15,11 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
-	"postern.dev/postern/internal/api/awsquery"
-	"postern.dev/postern/internal/api/awsquery/goldentest"
-	"postern.dev/postern/internal/api/ec2"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/control/controltest"
 	"postern.dev/postern/internal/store"
 	"postern.dev/postern/internal/vpc"
 )
-
-func TestEndpointActionsKnowEveryParameter(t *testing.T) {
-	for action, refused := range map[string][]string{
-		"CreateVpcEndpoint": {"DnsOptions.PrivateDnsOnlyForInboundResolverEndpoint", "DnsOptions.PrivateDnsPreference", "DnsOptions.PrivateDnsSpecifiedDomain.N",
-			"IpAddressType", "ResourceConfigurationArn", "ServiceNetworkArn", "SubnetConfiguration.N.Ipv6"},
-		"ModifyVpcEndpoint": {"DnsOptions.PrivateDnsOnlyForInboundResolverEndpoint", "DnsOptions.PrivateDnsPreference", "DnsOptions.PrivateDnsSpecifiedDomain.N",
-			"IpAddressType", "SubnetConfiguration.N.Ipv6"},
-		"DeleteVpcEndpoints":                    nil,
-		"DescribeVpcEndpoints":                  nil,
-		"DescribeVpcEndpointServices":           nil,
-		"CreateVpcEndpointServiceConfiguration": {"GatewayLoadBalancerArn.N"},
-		"ModifyVpcEndpointServiceConfiguration": {"AddGatewayLoadBalancerArn.N", "RemoveGatewayLoadBalancerArn.N",
-			"RemoveSupportedIpAddressType.N", "RemoveSupportedRegion.N"},
-		"DeleteVpcEndpointServiceConfigurations":        nil,
-		"DescribeVpcEndpointServiceConfigurations":      nil,
-		"DescribeVpcEndpointServicePermissions":         nil,
-		"ModifyVpcEndpointServicePermissions":           nil,
-		"DescribeVpcEndpointConnections":                nil,
-		"AcceptVpcEndpointConnections":                  nil,
-		"RejectVpcEndpointConnections":                  nil,
-		"StartVpcEndpointServicePrivateDnsVerification": nil,
-	} {
-		in := ec2.Input(action)
-		if in == nil {
-			t.Errorf("%s is not registered", action)
-			continue
-		}
-		got := goldentest.Cover(t, awsquery.EC2, "ec2", action, reflect.New(in).Interface())
-		for i, name := range got {
-			got[i] = regexp.MustCompile(`\.[0-9]+(\.|$)`).ReplaceAllString(name, ".N$1")
-		}
-		slices.Sort(got)
-		if got = slices.Compact(got); !slices.Equal(got, refused) {
-			t.Errorf("%s refuses %q, want %q", action, got, refused)
-		}
-	}
-}
 
 func TestInterfaceEndpointThroughTheSDK(t *testing.T) {
 	t.Parallel()

@@ -27,7 +27,6 @@ type CreateSecurityGroupInput struct {
 
 // CreateSecurityGroupOutput is the output of CreateSecurityGroup.
 type CreateSecurityGroupOutput struct {
-	Return   bool   `xml:"return"`
 	GroupID  string `xml:"groupId"`
 	GroupARN string `xml:"securityGroupArn"`
 	Tags     []Tag  `xml:"tagSet>item"`
@@ -51,7 +50,7 @@ func createSecurityGroup(call *Call, in *CreateSecurityGroupInput) (*CreateSecur
 		return nil, err
 	}
 	return &CreateSecurityGroupOutput{
-		Return: true, GroupID: string(id), Tags: tagList(tags["security-group"]),
+		GroupID: string(id), Tags: tagList(tags["security-group"]),
 		GroupARN: groupARN(call.view(), call.Caller.Account, id),
 	}, nil
 }

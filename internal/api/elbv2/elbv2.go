@@ -39,8 +39,8 @@ type void struct{}
 
 // action is one entry of the table.
 type action struct {
-	in  reflect.Type
-	run func(call *Call, form *awsquery.Form) (any, error)
+	in, out reflect.Type
+	run     func(call *Call, form *awsquery.Form) (any, error)
 }
 
 var actions = map[string]action{}
@@ -50,7 +50,7 @@ func register[In, Out any](name string, fn func(*Call, *In) (*Out, error)) {
 	if _, dup := actions[name]; dup {
 		panic("elbv2: action " + name + " registered twice")
 	}
-	actions[name] = action{in: reflect.TypeFor[In](), run: func(call *Call, form *awsquery.Form) (any, error) {
+	actions[name] = action{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), run: func(call *Call, form *awsquery.Form) (any, error) {
 		in := new(In)
 		if err := awsquery.Decode(awsquery.Query, form, in); err != nil {
 			return nil, err
@@ -72,6 +72,9 @@ func Actions() []string {
 // Input is the type of an action's input struct, for the generated documents
 // and the golden tests; nil if there is no such action.
 func Input(name string) reflect.Type { return actions[name].in }
+
+// Output is the type of an action's output struct, for the same.
+func Output(name string) reflect.Type { return actions[name].out }
 
 // Serve runs one request whose signature has been verified. A failure to send
 // the answer is the connection's and has nobody to be told.

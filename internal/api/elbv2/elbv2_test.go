@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -20,22 +19,12 @@ import (
 	"github.com/aws/smithy-go"
 
 	"postern.dev/postern/internal/api/awsquery"
-	"postern.dev/postern/internal/api/awsquery/goldentest"
 	"postern.dev/postern/internal/api/elbv2"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/control/controltest"
 	"postern.dev/postern/internal/store"
 	"postern.dev/postern/internal/vpc"
 )
-
-func TestInputsCoverTheSDK(t *testing.T) {
-	if len(elbv2.Actions()) != 27 {
-		t.Errorf("%d actions: %v", len(elbv2.Actions()), elbv2.Actions())
-	}
-	for _, name := range elbv2.Actions() {
-		goldentest.Cover(t, awsquery.Query, "elasticloadbalancingv2", name, reflect.New(elbv2.Input(name)).Interface())
-	}
-}
 
 const (
 	subnetA = "subnet-000000000000000aa"

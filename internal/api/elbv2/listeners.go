@@ -127,8 +127,13 @@ type CreateListenerInput struct {
 
 // ListenersOutput is the output of the actions that answer listeners.
 type ListenersOutput struct {
-	Listeners  []Listener `xml:"Listeners"`
-	NextMarker string     `xml:"NextMarker,omitempty"`
+	Listeners []Listener `xml:"Listeners"`
+}
+
+// DescribeListenersOutput is the output of DescribeListeners.
+type DescribeListenersOutput struct {
+	ListenersOutput
+	NextMarker string `xml:"NextMarker,omitempty"`
 }
 
 func createListener(call *Call, in *CreateListenerInput) (*ListenersOutput, error) {
@@ -169,7 +174,7 @@ type DescribeListenersInput struct {
 	Arns            []string `query:"ListenerArns"`
 }
 
-func describeListeners(call *Call, in *DescribeListenersInput) (*ListenersOutput, error) {
+func describeListeners(call *Call, in *DescribeListenersInput) (*DescribeListenersOutput, error) {
 	v := call.view()
 	var list []*vpc.Listener
 	switch {
@@ -196,7 +201,7 @@ func describeListeners(call *Call, in *DescribeListenersInput) (*ListenersOutput
 	if err != nil {
 		return nil, err
 	}
-	out := &ListenersOutput{NextMarker: next}
+	out := &DescribeListenersOutput{NextMarker: next}
 	for _, l := range list {
 		out.Listeners = append(out.Listeners, renderListener(l))
 	}

@@ -105,10 +105,15 @@ type CreateLoadBalancerInput struct {
 	_              refused         `query:"IpamPools,refuse"`
 }
 
-// LoadBalancersOutput is the output of CreateLoadBalancer and DescribeLoadBalancers.
+// LoadBalancersOutput is the output of CreateLoadBalancer.
 type LoadBalancersOutput struct {
 	LoadBalancers []LoadBalancer `xml:"LoadBalancers"`
-	NextMarker    string         `xml:"NextMarker,omitempty"`
+}
+
+// DescribeLoadBalancersOutput is the output of DescribeLoadBalancers.
+type DescribeLoadBalancersOutput struct {
+	LoadBalancersOutput
+	NextMarker string `xml:"NextMarker,omitempty"`
 }
 
 func createLoadBalancer(call *Call, in *CreateLoadBalancerInput) (*LoadBalancersOutput, error) {
@@ -148,7 +153,7 @@ type DescribeLoadBalancersInput struct {
 	Names []string `query:"Names"`
 }
 
-func describeLoadBalancers(call *Call, in *DescribeLoadBalancersInput) (*LoadBalancersOutput, error) {
+func describeLoadBalancers(call *Call, in *DescribeLoadBalancersInput) (*DescribeLoadBalancersOutput, error) {
 	v := call.view()
 	list, err := pick[vpc.LoadBalancer](call, v, in.Arns, in.Names)
 	if err != nil {
@@ -158,7 +163,7 @@ func describeLoadBalancers(call *Call, in *DescribeLoadBalancersInput) (*LoadBal
 	if err != nil {
 		return nil, err
 	}
-	out := &LoadBalancersOutput{NextMarker: next}
+	out := &DescribeLoadBalancersOutput{NextMarker: next}
 	for _, lb := range list {
 		out.LoadBalancers = append(out.LoadBalancers, renderBalancer(v, lb))
 	}

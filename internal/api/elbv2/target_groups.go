@@ -105,7 +105,12 @@ type CreateTargetGroupInput struct {
 // TargetGroupsOutput is the output of the actions that answer target groups.
 type TargetGroupsOutput struct {
 	TargetGroups []TargetGroup `xml:"TargetGroups"`
-	NextMarker   string        `xml:"NextMarker,omitempty"`
+}
+
+// DescribeTargetGroupsOutput is the output of DescribeTargetGroups.
+type DescribeTargetGroupsOutput struct {
+	TargetGroupsOutput
+	NextMarker string `xml:"NextMarker,omitempty"`
 }
 
 func createTargetGroup(call *Call, in *CreateTargetGroupInput) (*TargetGroupsOutput, error) {
@@ -141,7 +146,7 @@ type DescribeTargetGroupsInput struct {
 	Names           []string `query:"Names"`
 }
 
-func describeTargetGroups(call *Call, in *DescribeTargetGroupsInput) (*TargetGroupsOutput, error) {
+func describeTargetGroups(call *Call, in *DescribeTargetGroupsInput) (*DescribeTargetGroupsOutput, error) {
 	v := call.view()
 	var list []*vpc.TargetGroup
 	var err error
@@ -158,7 +163,7 @@ func describeTargetGroups(call *Call, in *DescribeTargetGroupsInput) (*TargetGro
 			arns = append(arns, string(l.TargetGroup))
 		}
 		if len(arns) == 0 {
-			return &TargetGroupsOutput{}, nil
+			return &DescribeTargetGroupsOutput{}, nil
 		}
 		in.Arns = arns
 	}
@@ -169,7 +174,7 @@ func describeTargetGroups(call *Call, in *DescribeTargetGroupsInput) (*TargetGro
 	if err != nil {
 		return nil, err
 	}
-	out := &TargetGroupsOutput{NextMarker: next}
+	out := &DescribeTargetGroupsOutput{NextMarker: next}
 	for _, g := range list {
 		out.TargetGroups = append(out.TargetGroups, renderTargetGroup(v, g))
 	}

@@ -37,6 +37,14 @@ func Input(name string) reflect.Type {
 	return reflect.TypeFor[GetCallerIdentityInput]()
 }
 
+// Output is the type of an action's output struct, nil if there is no such action.
+func Output(name string) reflect.Type {
+	if name != "GetCallerIdentity" {
+		return nil
+	}
+	return reflect.TypeFor[GetCallerIdentityOutput]()
+}
+
 // Serve runs one request whose signature has been verified.
 func Serve(w http.ResponseWriter, caller control.Caller, form *awsquery.Form, requestID string) {
 	fail := func(status int, code, message string) {

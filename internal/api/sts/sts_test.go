@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -16,16 +15,9 @@ import (
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"postern.dev/postern/internal/api/awsquery"
-	"postern.dev/postern/internal/api/awsquery/goldentest"
 	"postern.dev/postern/internal/api/sts"
 	"postern.dev/postern/internal/control"
 )
-
-func TestInputsCoverTheSDK(t *testing.T) {
-	for _, name := range sts.Actions() {
-		goldentest.Cover(t, awsquery.Query, "sts", name, reflect.New(sts.Input(name)).Interface())
-	}
-}
 
 func TestSDKClientLearnsWhoItIs(t *testing.T) {
 	caller := control.Caller{Account: "111111111111", Name: "consumer", ARN: "arn:aws:iam::111111111111:root"}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"reflect"
+
+	"postern.dev/postern/internal/api/awsquery"
+	"postern.dev/postern/internal/api/ec2"
+	"postern.dev/postern/internal/api/elbv2"
+	"postern.dev/postern/internal/api/sts"
+)
+
+// Described is one service with its actions, for what is said or checked of all
+// of them: the generated documents and the conformance tests.
+type Described struct {
+	awsquery.Service
+	// Title is what documents call it.
+	Title string
+	// Module is the service's module in the AWS SDK for Go, where its
+	// published model is.
+	Module string
+	// Actions lists the names of the actions, sorted; Input and Output are the
+	// types of their structs.
+	Actions       []string
+	Input, Output func(action string) reflect.Type
+}
+
+// Services describes every service that is served here.
+func Services() []Described {
+	return []Described{
+		{awsquery.ServiceEC2, "EC2", "ec2", ec2.Actions(), ec2.Input, ec2.Output},
+		{awsquery.ServiceELBv2, "Elastic Load Balancing v2", "elasticloadbalancingv2", elbv2.Actions(), elbv2.Input, elbv2.Output},
+		{awsquery.ServiceSTS, "STS", "sts", sts.Actions(), sts.Input, sts.Output},
+	}
+}
