@@ -132,6 +132,8 @@ var ModuleRules = []ModuleRule{
 	{"github.com/aws/smithy-go", nil, "what the SDK's errors are made of, for tests that look into them"},
 	{"github.com/google/go-cmp", nil, "readable differences in tests"},
 	{"github.com/gopacket/gopacket", nil, "an independent opinion on packet bytes, in tests"},
+	{"github.com/hashicorp/aws-sdk-go-base/v2", nil, "Terraform's layer over the SDK, to test against"},
+	{"github.com/hashicorp/awspolicyequivalence", nil, "Terraform's comparison of policies, to test against"},
 	{"github.com/rogpeppe/go-internal", nil, "test scripts"},
 	{"go.uber.org/goleak", nil, "tests that leave no goroutine"},
 	{"pgregory.net/rapid", nil, "property tests"},
