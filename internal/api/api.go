@@ -62,6 +62,9 @@ func New(c *control.Control, log *slog.Logger) *Server {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	id := newRequestID()
+	// Clients correct their clocks by this header, so it tells the time that
+	// signatures are judged by.
+	w.Header().Set("Date", s.control.Now().UTC().Format(http.TimeFormat))
 	form, body, err := awsquery.Parse(r, maxBody)
 	_, service, _, _ := sigv4.AccessKeyFromRequest(r)
 	if err != nil {
@@ -149,7 +152,14 @@ func signatureCode(service string, err error) code {
 		return code{"MissingAuthenticationToken", http.StatusForbidden, "Request is missing Authentication Token"}
 	case sigv4.Malformed:
 		return code{"IncompleteSignature", http.StatusBadRequest, e.Reason}
-	case sigv4.Skew, sigv4.Expired:
+	case sigv4.Skew:
+		// Codes that clients take as a reason to look at the Date header and to
+		// sign again with its time; RequestExpired is not one for all of them.
+		if isEC2 {
+			return code{"AuthFailure", http.StatusUnauthorized, notValidated + ": " + e.Reason}
+		}
+		return code{"SignatureDoesNotMatch", http.StatusForbidden, e.Reason}
+	case sigv4.Expired:
 		return code{"RequestExpired", http.StatusBadRequest, "Request has expired. " + e.Reason}
 	case sigv4.ExpiredToken:
 		if isEC2 {

@@ -145,8 +145,8 @@ func TestOnlyFreshWellSignedRequestsOfBoundedSizeAreRead(t *testing.T) {
 		want       string
 	}{
 		{"as it should be", list, now, nil, 200, "<DescribeVpcsResponse"},
-		{"a clock 16 minutes behind", list, now.Add(-16 * time.Minute), nil, 400, "<Code>RequestExpired</Code>"},
-		{"a clock 16 minutes ahead", list, now.Add(16 * time.Minute), nil, 400, "<Code>RequestExpired</Code>"},
+		{"a clock 16 minutes behind", list, now.Add(-16 * time.Minute), nil, 401, "<Code>AuthFailure</Code><Message>AWS was not able to validate the provided access credentials: Signature expired: "},
+		{"a clock 16 minutes ahead", list, now.Add(16 * time.Minute), nil, 401, "<Code>AuthFailure</Code><Message>AWS was not able to validate the provided access credentials: Signature not yet current: "},
 		{"no signature", list, now, func(r *http.Request) { r.Header.Del("Authorization") }, 403, "<Code>MissingAuthenticationToken</Code>"},
 		{"another body", list, now, func(r *http.Request) {
 			b := strings.Replace(list, "DescribeVpcs", "DeleteVpc", 1)

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -164,13 +165,14 @@ func (v *Verifier) checkTime(c *claim, now time.Time) *Error {
 	if skew <= 0 {
 		skew = DefaultMaxSkew
 	}
-	times := "the request's time is " + c.time.Format(timeFormat) + ", the server's is " + now.UTC().Format(timeFormat)
-	if c.time.After(now.Add(skew)) {
-		return fail(Skew, times)
+	stamp := func(t time.Time) string { return t.UTC().Format(timeFormat) }
+	window := strconv.Itoa(int(skew/time.Minute)) + " min.)"
+	if limit := now.Add(skew); c.time.After(limit) {
+		return fail(Skew, "Signature not yet current: "+stamp(c.time)+" is still later than "+stamp(limit)+" ("+stamp(now)+" + "+window)
 	}
 	if !c.presigned {
-		if c.time.Before(now.Add(-skew)) {
-			return fail(Skew, times)
+		if limit := now.Add(-skew); c.time.Before(limit) {
+			return fail(Skew, "Signature expired: "+stamp(c.time)+" is now earlier than "+stamp(limit)+" ("+stamp(now)+" - "+window)
 		}
 		return nil
 	}
@@ -183,7 +185,7 @@ func (v *Verifier) checkTime(c *claim, now time.Time) *Error {
 		life = skew
 	}
 	if now.After(c.time.Add(life)) {
-		return fail(Expired, times)
+		return fail(Expired, "the request's time is "+stamp(c.time)+", the server's is "+stamp(now))
 	}
 	return nil
 }
