@@ -173,14 +173,13 @@ func internalName(v vpc.View, n *vpc.NetworkInterface) string {
 // that belong to an endpoint or a balancer are attached to AWS's side of it.
 func renderAttachment(n *vpc.NetworkInterface) *InterfaceAttachment {
 	if n.RequesterManaged {
-		a := &InterfaceAttachment{
+		// A network load balancer's nodes have this owner too, unlike an
+		// application load balancer's: Terraform waits for the end of those that it
+		// finds by it.
+		return &InterfaceAttachment{
 			ID: "ela-attach-" + strings.TrimPrefix(string(n.ID), vpc.PrefixInterface+"-"), InstanceOwnerID: "amazon-aws",
 			DeviceIndex: 1, Status: "attached", AttachTime: n.Created,
 		}
-		if n.Type == vpc.TypeBalancer {
-			a.InstanceOwnerID = "amazon-elb"
-		}
-		return a
 	}
 	x := n.Attachment
 	if x == nil {

@@ -100,7 +100,7 @@ func TestManagedInterfacesCanOnlyBeTagged(t *testing.T) {
 	for _, x := range []struct {
 		kind               vpc.InterfaceType
 		description, owner string
-	}{{vpc.TypeEndpoint, "VPC Endpoint Interface vpce-00000000000000001", "amazon-aws"}, {vpc.TypeBalancer, "ELB net/one/0000000000000001", "amazon-elb"}} {
+	}{{vpc.TypeEndpoint, "VPC Endpoint Interface vpce-00000000000000001", "amazon-aws"}, {vpc.TypeBalancer, "ELB net/one/0000000000000001", "amazon-aws"}} {
 		id := a.eni(s)
 		o, _ := vpc.Get[vpc.NetworkInterface](a.c.View(), id)
 		o = vpc.Edit(o)

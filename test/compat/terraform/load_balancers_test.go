@@ -206,16 +206,21 @@ func (p *provider) balancerResource() resource {
 			must[*elb.DeleteLoadBalancerOutput](p)(p.elb.DeleteLoadBalancer(p.ctx(), &elb.DeleteLoadBalancerInput{LoadBalancerArn: &arn})) // trap 12: of a missing one too
 			// Trap 13: wait for the nodes' interfaces to go.
 			p.wait("the nodes' end", []string{"attached"}, nil, 1, func() (string, error) {
-				out, err := p.ec2.DescribeNetworkInterfaces(p.ctx(), &ec2.DescribeNetworkInterfacesInput{Filters: []ec2types.Filter{
-					filter("attachment.instance-owner-id", "amazon-aws"), filter("attachment.attachment-id", "ela-attach-*"), filter("description", "ELB "+arn[strings.Index(arn, "net/"):]),
-				}})
-				if err != nil || len(out.NetworkInterfaces) == 0 {
-					return "", err
+				if len(p.nodes(arn)) == 0 {
+					return "", nil
 				}
 				return "attached", nil
 			})
 		},
 	}
+}
+
+// nodes are a balancer's network interfaces, found as the provider finds them.
+func (p *provider) nodes(arn string) []ec2types.NetworkInterface {
+	p.t.Helper()
+	return must[*ec2.DescribeNetworkInterfacesOutput](p)(p.ec2.DescribeNetworkInterfaces(p.ctx(), &ec2.DescribeNetworkInterfacesInput{Filters: []ec2types.Filter{
+		filter("attachment.instance-owner-id", "amazon-aws"), filter("description", "ELB "+arn[strings.Index(arn, "net/"):]),
+	}})).NetworkInterfaces
 }
 
 func deleteBalancer(arn string) *elb.DeleteLoadBalancerInput {
@@ -247,6 +252,9 @@ func TestLoadBalancer(t *testing.T) {
 	}, func(arn string, state attrs) {
 		_, err := p.elb.DeleteLoadBalancer(p.ctx(), &elb.DeleteLoadBalancerInput{LoadBalancerArn: &arn})
 		p.refused(err, "OperationNotPermitted")
+		if n := len(p.nodes(arn)); n != len(state.list("subnets")) {
+			t.Errorf("%d interfaces of nodes in %d subnets", n, len(state.list("subnets")))
+		}
 		p.balancerResource().update(arn, state, state.with(attrs{"enable_deletion_protection": "false"}))
 		_, err = p.elb.ModifyLoadBalancerAttributes(p.ctx(), &elb.ModifyLoadBalancerAttributesInput{LoadBalancerArn: &arn, Attributes: []elbtypes.LoadBalancerAttribute{{Key: aws.String("no.such"), Value: aws.String("1")}}})
 		if err == nil || !notRecognized.MatchString(err.Error()) {

@@ -65,13 +65,13 @@ func (p *provider) entries(acl ec2types.NetworkAcl, egress bool) []string {
 		if *e.Egress != egress {
 			continue
 		}
-		if *e.RuleNumber == lastIPv4 || *e.RuleNumber == lastIPv6 {
-			last++
-			continue
-		}
 		number, err := strconv.Atoi(*e.Protocol)
 		if err != nil {
 			p.t.Errorf("the protocol %q is no number", *e.Protocol)
+		}
+		if *e.RuleNumber == lastIPv4 || *e.RuleNumber == lastIPv6 {
+			last++
+			continue
 		}
 		var from, to, typ, code int32
 		if e.PortRange != nil {
