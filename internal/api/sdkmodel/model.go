@@ -86,11 +86,16 @@ func Load(module string) (*Model, error) {
 }
 
 func load(module string) (*Model, error) {
-	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/aws/aws-sdk-go-v2/service/"+module).Output()
+	path := "github.com/aws/aws-sdk-go-v2/service/" + module
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", path).Output()
 	if err != nil {
 		return nil, err
 	}
-	return read(strings.TrimSpace(string(out)))
+	dir := strings.TrimSpace(string(out))
+	if dir == "" { // nothing that was built so far needed it
+		return nil, fmt.Errorf("it is not in the module cache: run go mod download %s", path)
+	}
+	return read(dir)
 }
 
 // read makes a model from the directory of a service module.

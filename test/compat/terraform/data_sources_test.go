@@ -24,6 +24,7 @@ func TestDataVPCEndpoint(t *testing.T) {
 		{filter("vpc-endpoint-state", "available"), filter("vpc-id", v), filter("service-name", compat.S3), filter("tag:Name", "one")},
 		{filter("vpc-id", v), filter("tag:odd", tagsOne["odd"])},
 		{filter("vpc-endpoint-type", "Gateway")},
+		{filter("vpc-endpoint-state", "Available"), filter("tag:Name", "one")}, // as the SDK's constant spells it
 		{filter("service-name", "com.amazonaws.*.s3"), filter("tag-key", "empty")},
 	} {
 		out := must[*ec2.DescribeVpcEndpointsOutput](p)(p.ec2.DescribeVpcEndpoints(p.ctx(), &ec2.DescribeVpcEndpointsInput{Filters: filters}))
@@ -162,5 +163,70 @@ func TestDataNetwork(t *testing.T) {
 	balancers := must[*elb.DescribeLoadBalancersOutput](p)(p.elb.DescribeLoadBalancers(p.ctx(), &elb.DescribeLoadBalancersInput{Names: []string{"front"}}))
 	if len(balancers.LoadBalancers) != 1 || *balancers.LoadBalancers[0].LoadBalancerArn != lb {
 		t.Errorf("%d balancers by name", len(balancers.LoadBalancers))
+	}
+}
+
+// Trap 11: the spelling of "not found" differs by type, and each is what the
+// provider tests for.
+func TestEveryTypeHasItsOwnNotFoundCode(t *testing.T) {
+	p := start(t)
+	v := p.vpc("10.0.0.0/16")
+	table, acl := p.table(v), p.aclResource().create(attrs{"vpc_id": v})
+	const n = "-0123456789abcdef0"
+	for want, call := range map[string]func() error{
+		"InvalidVpcID.NotFound": func() error {
+			_, err := p.ec2.DescribeVpcs(p.ctx(), &ec2.DescribeVpcsInput{VpcIds: []string{"vpc" + n}})
+			return err
+		},
+		"InvalidSubnetID.NotFound": func() error {
+			_, err := p.ec2.DescribeSubnets(p.ctx(), &ec2.DescribeSubnetsInput{SubnetIds: []string{"subnet" + n}})
+			return err
+		},
+		"InvalidRouteTableID.NotFound": func() error {
+			_, err := p.ec2.DescribeRouteTables(p.ctx(), &ec2.DescribeRouteTablesInput{RouteTableIds: []string{"rtb" + n}})
+			return err
+		},
+		"InvalidGroup.NotFound": func() error {
+			_, err := p.ec2.DescribeSecurityGroups(p.ctx(), &ec2.DescribeSecurityGroupsInput{GroupIds: []string{"sg" + n}})
+			return err
+		},
+		"InvalidSecurityGroupRuleId.NotFound": func() error {
+			_, err := p.ec2.DescribeSecurityGroupRules(p.ctx(), &ec2.DescribeSecurityGroupRulesInput{SecurityGroupRuleIds: []string{"sgr" + n}})
+			return err
+		},
+		"InvalidNetworkAclID.NotFound": func() error {
+			_, err := p.ec2.DescribeNetworkAcls(p.ctx(), &ec2.DescribeNetworkAclsInput{NetworkAclIds: []string{"acl" + n}})
+			return err
+		},
+		"InvalidNetworkInterfaceID.NotFound": func() error {
+			_, err := p.ec2.DescribeNetworkInterfaces(p.ctx(), &ec2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: []string{"eni" + n}})
+			return err
+		},
+		"InvalidInstanceID.NotFound": func() error {
+			_, err := p.ec2.DescribeInstances(p.ctx(), &ec2.DescribeInstancesInput{InstanceIds: []string{"i" + n}})
+			return err
+		},
+		"InvalidAssociationID.NotFound": func() error {
+			_, err := p.ec2.DisassociateRouteTable(p.ctx(), &ec2.DisassociateRouteTableInput{AssociationId: aws.String("rtbassoc" + n)})
+			return err
+		},
+		"InvalidRoute.NotFound": func() error {
+			_, err := p.ec2.DeleteRoute(p.ctx(), &ec2.DeleteRouteInput{RouteTableId: &table, DestinationCidrBlock: aws.String("192.0.2.0/24")})
+			return err
+		},
+		"InvalidNetworkAclEntry.NotFound": func() error {
+			_, err := p.ec2.DeleteNetworkAclEntry(p.ctx(), &ec2.DeleteNetworkAclEntryInput{NetworkAclId: &acl, Egress: aws.Bool(true), RuleNumber: aws.Int32(7)})
+			return err
+		},
+		"InvalidVpcCidrBlockAssociationID.NotFound": func() error {
+			_, err := p.ec2.DisassociateVpcCidrBlock(p.ctx(), &ec2.DisassociateVpcCidrBlockInput{AssociationId: aws.String("vpc-cidr-assoc" + n)})
+			return err
+		},
+		"InvalidVpcEndpointServiceId.NotFound": func() error {
+			_, err := p.ec2.DescribeVpcEndpointServicePermissions(p.ctx(), &ec2.DescribeVpcEndpointServicePermissionsInput{ServiceId: aws.String("vpce-svc" + n)})
+			return err
+		},
+	} {
+		p.refused(call(), want)
 	}
 }
