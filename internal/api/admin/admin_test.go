@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"postern.dev/postern/internal/api/admin"
+	"postern.dev/postern/internal/audit"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/control/controltest"
 	"postern.dev/postern/internal/store"
@@ -37,12 +38,13 @@ type lab struct {
 	socket string
 	vpc    vpc.VPCID
 	subnet vpc.SubnetID
+	audit  chan *audit.Record
 }
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	c, _ := controltest.New(t)
-	l := &lab{t: t, c: c}
+	l := &lab{t: t, c: c, audit: make(chan *audit.Record, 1000)}
 	dir, err := os.MkdirTemp("", "pa") // t.TempDir may be too long for a socket
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +57,8 @@ func newLab(t *testing.T) *lab {
 	}
 	s := httptest.NewUnstartedServer(admin.Handler(admin.Config{Control: c, Info: func() admin.Info {
 		return admin.Info{Version: "test", Endpoint: "http://127.0.0.1:1", Region: "us-east-1", DataDir: dir, Datapath: "ebpf"}
-	}}))
+	}, Audit: func(r *audit.Record) { l.audit <- r }}))
+	s.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { return admin.WithPeer(ctx, "uid 7 pid 8") }
 	s.Listener.Close()
 	s.Listener = ln
 	s.Start()
