@@ -71,7 +71,12 @@ func newLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	l.subnet = "subnet-0123456789abcdef0"
-	l.put(&vpc.Subnet{ID: l.subnet, Owner: controltest.Consumer.Account, VPC: l.vpc, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"})
+	if _, err := c.Store.Update(ctx, func(tx *store.Tx) error {
+		controltest.PutSubnet(tx, &vpc.Subnet{ID: l.subnet, Owner: controltest.Consumer.Account, VPC: l.vpc, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 	return l
 }
 
@@ -352,6 +357,7 @@ func TestWorkloadOfAnUnknownOrImpossibleId(t *testing.T) {
 
 func TestStatusTellsOfEveryHost(t *testing.T) {
 	l := newLab(t)
+	controltest.HandMade(l.c) // an instance of nobody's
 	l.put(&vpc.Host{ID: "away", Zone: "us-east-1b"})
 	l.put(&vpc.Host{ID: testHost})
 	l.put(&vpc.Instance{ID: "i-00000000000000001", State: vpc.InstanceTerminated, Subnet: l.subnet})
@@ -380,6 +386,7 @@ func TestStatusTellsOfEveryHost(t *testing.T) {
 
 func TestNamesTranslateTheDatapathsNumbers(t *testing.T) {
 	l := newLab(t)
+	controltest.HandMade(l.c) // an endpoint without interfaces
 	l.withHost()
 	w, err := l.Run(t.Context(), admin.NewRun{Subnet: l.subnet, Name: "web"})
 	if err != nil {
