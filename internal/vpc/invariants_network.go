@@ -3,7 +3,6 @@
 package vpc
 
 import (
-	"net"
 	"net/netip"
 	"slices"
 )
@@ -200,6 +199,19 @@ func freeable(s *Subnet, a netip.Addr) bool {
 	return s.CIDR.Contains(a) && s.CIDR.Contains(a.Next())
 }
 
+// ourMAC reports whether s has the form of an interface's address: 02:xx:xx:xx:xx:xx.
+func ourMAC(s string) bool {
+	ok := len(s) == 17 && s[:3] == "02:"
+	for i := 0; i < len(s) && ok; i++ {
+		if i%3 == 2 {
+			ok = s[i] == ':'
+		} else {
+			ok = '0' <= s[i] && s[i] <= '9' || 'a' <= s[i] && s[i] <= 'f'
+		}
+	}
+	return ok
+}
+
 func (c *checker) networkInterface(n *NetworkInterface) {
 	c.inVPC(n, n.VPC)
 	if s, ok := Get[Subnet](c.v, n.Subnet); ok {
@@ -207,8 +219,7 @@ func (c *checker) networkInterface(n *NetworkInterface) {
 		c.must(s.Zone == n.Zone, n, "it is in zone %s, its subnet in %s", n.Zone, s.Zone)
 		c.must(freeable(s, n.Addr), n, "its address %s cannot be given out in %s", n.Addr, s.CIDR)
 	}
-	mac, err := net.ParseMAC(n.MAC)
-	c.must(err == nil && len(mac) == 6 && mac[0]&3 == 2, n, "%q is no MAC address for it", n.MAC)
+	c.must(ourMAC(n.MAC), n, "%q is no MAC address for it", n.MAC)
 	c.groups(n, n.VPC, n.Groups)
 	c.must((n.Endpoint == "") || n.Type == TypeEndpoint, n, "it is of type %s and belongs to endpoint %s", n.Type, n.Endpoint)
 	c.must((n.Balancer == "") || n.Type == TypeBalancer, n, "it is of type %s and belongs to load balancer %s", n.Type, n.Balancer)
