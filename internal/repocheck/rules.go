@@ -131,6 +131,7 @@ var ModuleRules = []ModuleRule{
 
 	{"github.com/aws/aws-sdk-go-v2/", nil, "a client to test against, never a part of the server"},
 	{"github.com/aws/aws-sdk-go-v2", nil, "a client to test against, never a part of the server"},
+	{"github.com/aws/smithy-go/aws-http-auth", nil, "a second signer whose signatures must verify, in tests"},
 	{"github.com/aws/smithy-go", nil, "what the SDK's errors are made of, for tests that look into them"},
 	{"github.com/google/go-cmp", nil, "readable differences in tests"},
 	{"github.com/gopacket/gopacket", nil, "an independent opinion on packet bytes, in tests"},
