@@ -64,22 +64,44 @@ type door struct {
 	records []*audit.Record
 }
 
-// logBuffer keeps what the server logs.
+// logBuffer keeps the end of what the server logs, and looks for secrets in it.
 type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+	mu     sync.Mutex
+	b      []byte
+	secret string // a line with a secret in it
 }
 
 func (l *logBuffer) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.b.Write(b)
+	for _, s := range signers {
+		if bytes.Contains(b, []byte(s.key.Secret)) {
+			l.secret = string(b)
+		}
+	}
+	if l.b = append(l.b, b...); len(l.b) > 1<<20 {
+		l.b = append([]byte(nil), l.b[len(l.b)-64<<10:]...)
+	}
+	return len(b), nil
 }
 
 func (l *logBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.b.String()
+	return string(l.b[max(0, len(l.b)-16<<10):])
+}
+
+// noSecret fails the test if a secret was ever logged.
+func (d *door) noSecret() {
+	d.t.Helper()
+	d.log.mu.Lock()
+	defer d.log.mu.Unlock()
+	if d.log.secret != "" {
+		d.t.Errorf("a secret is in the log: %q", d.log.secret)
+	}
+	if len(d.log.b) == 0 {
+		d.t.Error("nothing was logged at all")
+	}
 }
 
 // dice are random bytes that a seed repeats.
@@ -98,7 +120,7 @@ func newDoor(t testing.TB) *door {
 	t.Helper()
 	c, clock := controltest.New(t)
 	d := &door{t: t, c: c, clock: clock, log: &logBuffer{}}
-	log := slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	c.Log = log
 	_, err := c.Store.Update(context.Background(), func(tx *store.Tx) error {
 		for _, s := range signers {

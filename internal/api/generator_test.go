@@ -449,8 +449,9 @@ func (g *generator) text(op operation, name string) string {
 }
 
 func (g *generator) policy() string {
-	if g.chance(3) {
-		return `{"Statement":[` + strings.Repeat(`{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"},`, 15_000) + `]}`
+	if g.chance(10) { // up to a megabyte, encoded
+		one := `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}`
+		return `{"Statement":[` + strings.Repeat(one+",", g.IntN(7_000)) + one + `]}`
 	}
 	return g.one(
 		`{"Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}]}`,

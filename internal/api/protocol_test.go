@@ -103,6 +103,7 @@ func TestRefusalsHaveTheCodeStatusAndFormOfTheirService(t *testing.T) {
 				if problem := check(q, a, d.lastRecord()); problem != "" {
 					t.Errorf("%s: %s", s.service, problem)
 				}
+				d.noSecret()
 			}
 		})
 	}
