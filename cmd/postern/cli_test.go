@@ -71,6 +71,7 @@ func serveAdmin(t *testing.T) (dir string) {
 		t.Fatal(err)
 	}
 	c, _ := controltest.New(t)
+	controltest.HandMade(c) // one of everything, without its parts
 	const (
 		owner   = vpc.AccountID("111111111111")
 		network = vpc.VPCID("vpc-00000000000000001")

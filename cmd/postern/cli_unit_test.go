@@ -275,11 +275,11 @@ func TestConnectionsShowTheMostRecentOnce(t *testing.T) {
 
 func TestRequestLogIsFollowedThroughEverything(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "requests.jsonl")
-	l := &recordLog{name: name}
+	l := newRecordLog[edge.Record](name)
 	defer l.close()
 	read := func() (ids []string) {
 		t.Helper()
-		if err := l.read(func(r record) { ids = append(ids, r.RequestID) }); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := l.read(func(r record[edge.Record]) { ids = append(ids, r.Value.RequestID) }); err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Fatal(err)
 		}
 		return ids
@@ -316,6 +316,13 @@ func TestRequestLogIsFollowedThroughEverything(t *testing.T) {
 	want("renamed", read())
 	write(`{"requestId":"d"}` + "\n")
 	want("written anew", read(), "d")
+	// What came between the last look and the rename is not lost.
+	write(`{"requestId":"d2"}` + "\n")
+	if err := os.Rename(name, name+".2"); err != nil {
+		t.Fatal(err)
+	}
+	write(`{"requestId":"d3"}` + "\n")
+	want("rotated behind our back", read(), "d2", "d3")
 	if err := os.Truncate(name, 0); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ func commands(o *options) []*cobra.Command {
 		newAttachCommand(o),
 		newDetachCommand(o),
 		newStatusCommand(o),
+		newAuditCommand(o),
 		newRequestsCommand(o),
 		newVersionCommand(o),
 	}, hostCommands(o)...)

@@ -50,6 +50,44 @@ type Config struct {
 	Services []ServiceConfig `json:"services,omitempty"`
 	// Quotas bound what one account may make. What is absent is AWS's default.
 	Quotas control.Quotas `json:"quotas,omitempty"`
+	// Audit says where the record of API calls is kept.
+	Audit AuditConfig `json:"audit,omitzero"`
+}
+
+// AuditConfig is the record of API calls: one JSON object on a line for each.
+type AuditConfig struct {
+	// File is an absolute path in a directory the server's user may write.
+	// Absent: audit/audit.jsonl in the data directory.
+	File string `json:"file,omitempty"`
+	// MaxSizeMB is the size at which the file is put aside; 100 if absent.
+	MaxSizeMB int `json:"maxSizeMB,omitempty"`
+	// Keep is how many files that were put aside are kept; 5 if absent.
+	Keep int `json:"keep,omitempty"`
+	// Off keeps no record.
+	Off bool `json:"off,omitempty"`
+}
+
+// check completes and validates.
+func (a *AuditConfig) check(p paths) error {
+	if a.File == "" {
+		a.File = p.audit()
+	}
+	if a.MaxSizeMB == 0 {
+		a.MaxSizeMB = 100
+	}
+	if a.Keep == 0 {
+		a.Keep = 5
+	}
+	if !filepath.IsAbs(a.File) || strings.HasSuffix(a.File, "/") {
+		return fmt.Errorf("audit.file %q: want the absolute path of a file", a.File)
+	}
+	if a.MaxSizeMB < 1 || a.MaxSizeMB > 100_000 {
+		return fmt.Errorf("audit.maxSizeMB %d: want 1 to 100000", a.MaxSizeMB)
+	}
+	if a.Keep < 1 || a.Keep > 1000 {
+		return fmt.Errorf("audit.keep %d: want 1 to 1000; audit.off keeps no record at all", a.Keep)
+	}
+	return nil
 }
 
 // ServiceConfig is one service of the catalogue.
@@ -134,6 +172,9 @@ func (c *Config) check() error {
 		}
 	}
 	if err := c.Quotas.Check(); err != nil {
+		return err
+	}
+	if err := c.Audit.check(paths{c.DataDir}); err != nil {
 		return err
 	}
 	if len(c.Services) == 0 {

@@ -17,3 +17,20 @@ func TestListenTakesAddressesOnly(t *testing.T) {
 		}
 	}
 }
+
+func TestTheAuditLogIsOnAndBoundedUnlessToldOtherwise(t *testing.T) {
+	c := defaultConfig()
+	c.DataDir, c.Listen = "/d", "127.0.0.1:1"
+	if err := c.check(); err != nil {
+		t.Fatal(err)
+	}
+	if want := (AuditConfig{File: "/d/audit/audit.jsonl", MaxSizeMB: 100, Keep: 5}); c.Audit != want {
+		t.Errorf("audit %+v, want %+v", c.Audit, want)
+	}
+	for _, bad := range []AuditConfig{{File: "relative"}, {File: "/d/"}, {MaxSizeMB: -1}, {MaxSizeMB: 1e6}, {Keep: -1}, {Keep: 1e6}} {
+		c.Audit = bad
+		if c.check() == nil {
+			t.Errorf("%+v was accepted", bad)
+		}
+	}
+}

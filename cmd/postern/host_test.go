@@ -292,6 +292,12 @@ func TestCommandsOnARealHost(t *testing.T) {
 		t.Errorf("namespaces of instances %v, want that of %s alone", ns, id)
 	}
 
+	// What was called is on record, though the server has given root up.
+	code, out, errOut = l.postern(nil, "audit", "--action", "CreateVpc")
+	if code != 0 || !strings.Contains(out, "consumer") || !strings.Contains(out, string(w.VPC)+" CidrBlock=") {
+		t.Errorf("audit: %d, %s%s", code, out, errOut)
+	}
+
 	// Nothing is reset under a running server; after it, everything goes.
 	if code, _, errOut := l.postern(nil, "reset", "--yes"); code != 1 || !strings.Contains(errOut, "stop it first") {
 		t.Errorf("reset of a running server: %d, %s", code, errOut)

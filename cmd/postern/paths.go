@@ -35,6 +35,7 @@ func (p paths) s3Socket() string    { return filepath.Join(p.run(), "s3", "s3.so
 func (p paths) agent() string       { return filepath.Join(p.dir, "agent") }                // the last desired state
 func (p paths) log() string         { return filepath.Join(p.dir, "log") }                  // records of the edge
 func (p paths) requests() string    { return filepath.Join(p.log(), "requests.jsonl") }     // one line per request
+func (p paths) audit() string       { return filepath.Join(p.dir, "audit", "audit.jsonl") } // one line per API call
 
 // checkParents refuses a directory that the server's user could not reach:
 // it would fail later and less clearly.
@@ -67,6 +68,7 @@ func (p paths) makeDirs(uid, gid int) error {
 		{p.keys(), 0o700, true},
 		{p.public(), 0o755, true},
 		{p.s3(), 0o700, true},
+		{filepath.Dir(p.audit()), 0o700, true},
 	} {
 		if err := os.MkdirAll(d.path, d.mode); err != nil {
 			return fmt.Errorf("make the data directory: %w", err)

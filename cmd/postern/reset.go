@@ -270,7 +270,7 @@ func ownData(dir string) ([]string, error) {
 		return nil, fmt.Errorf("look at the data directory: %w", err)
 	}
 	var out []string
-	for _, d := range []string{p.store(), p.keys(), p.public(), p.s3(), p.agent(), p.log(), p.run()} {
+	for _, d := range []string{p.store(), p.keys(), p.public(), p.s3(), p.agent(), p.log(), filepath.Dir(p.audit()), p.run()} {
 		if _, err := os.Lstat(d); err == nil {
 			out = append(out, d)
 		}

@@ -71,10 +71,17 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 		return err
 	}
 
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	record, auditFile, closeAudit, err := openAudit(cfg.Audit, log)
+	if err != nil {
+		return err
+	}
+	// In this order at the end: everything is told to stop, the last calls get
+	// their answers, and their records are written.
+	defer closeAudit()
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	failed := make(chan error, 16)
 	start := func(what string, f func(context.Context) error) {
 		wg.Go(func() {
@@ -99,7 +106,7 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 	info := func() admin.Info {
 		return admin.Info{
 			Endpoint: "http://" + l.api.Addr().String(), Region: cfg.Region, Zones: cfg.Zones, DataDir: cfg.DataDir,
-			Version: version, Datapath: cfg.Datapath, CA: p.ca(), WorkloadCA: p.workloadCA(),
+			Version: version, Datapath: cfg.Datapath, CA: p.ca(), WorkloadCA: p.workloadCA(), AuditLog: auditFile,
 		}
 	}
 	serve := func(what string, l net.Listener, h http.Handler) {
@@ -108,6 +115,7 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 			// Streams to the agents end with the server.
 			BaseContext: func(net.Listener) context.Context { return ctx },
+			ConnContext: func(ctx context.Context, c net.Conn) context.Context { return admin.WithPeer(ctx, peerOf(c)) },
 		}
 		wg.Go(func() {
 			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -124,8 +132,10 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 			}
 		})
 	}
-	serve("API", l.api, api.New(c, log))
-	serve("operator's API", l.admin, admin.Handler(admin.Config{Control: c, Info: info}))
+	door := api.New(c, log)
+	door.Audit = record
+	serve("API", l.api, door)
+	serve("operator's API", l.admin, admin.Handler(admin.Config{Control: c, Info: info, Audit: record}))
 	if l.sync != nil {
 		serve("host stream", l.sync, (&hostsync.Server{
 			View: func() (vpc.View, <-chan struct{}) { return st.Changed() },

@@ -19,6 +19,7 @@ import (
 	"postern.dev/postern/internal/api/elbv2"
 	"postern.dev/postern/internal/api/sigv4"
 	"postern.dev/postern/internal/api/sts"
+	"postern.dev/postern/internal/audit"
 	"postern.dev/postern/internal/control"
 )
 
@@ -38,6 +39,9 @@ type Server struct {
 	control  *control.Control
 	verifier *sigv4.Verifier
 	log      *slog.Logger
+	// Audit gets a record of every call, answered or refused; nil for none.
+	// Set it before the first call.
+	Audit func(*audit.Record)
 }
 
 // New makes a Server for the region the store was seeded with.
@@ -60,19 +64,28 @@ func New(c *control.Control, log *slog.Logger) *Server {
 
 // ServeHTTP answers one call.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	start := time.Now()
-	id := newRequestID()
+	c := s.begin(w, r)
+	defer s.end(c)
+	s.serve(c, r)
+}
+
+// serve answers one call; what it learns of it goes into the call's record.
+func (s *Server) serve(w *call, r *http.Request) {
+	start, id := w.start, w.id
 	// Clients correct their clocks by this header, so it tells the time that
 	// signatures are judged by.
 	w.Header().Set("Date", s.control.Now().UTC().Format(http.TimeFormat))
 	form, body, err := awsquery.Parse(r, maxBody)
+	w.form = form
 	_, service, _, _ := sigv4.AccessKeyFromRequest(r)
+	w.service = service
 	if err != nil {
 		fail(w, service, id, parseCode(service, err))
 		return
 	}
 	if service == "" {
 		service = serviceOf(form.Version)
+		w.service = service
 	}
 	ident, err := s.verifier.Verify(r, body)
 	if err != nil {
@@ -85,6 +98,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, service, id, signatureCode(service, &sigv4.Error{Kind: sigv4.UnknownKey}))
 		return
 	}
+	w.ident, w.caller = ident, &caller
 	defer func() {
 		s.log.Info("call", "request", id, "account", caller.Name, "service", service, "action", form.Action,
 			"from", r.RemoteAddr, "took", time.Since(start).Round(time.Microsecond).String())
@@ -125,6 +139,15 @@ func fail(w http.ResponseWriter, service, id string, c code) {
 	}
 }
 
+// internalError says nothing of what went wrong: that is in the log.
+func internalError(service string) code {
+	name := "InternalError"
+	if service == signELB || service == signSTS {
+		name = "InternalFailure"
+	}
+	return code{name, http.StatusInternalServerError, "An internal error has occurred"}
+}
+
 func parseCode(service string, err error) code {
 	d := awsquery.EC2
 	if service == signELB || service == signSTS {
@@ -132,7 +155,7 @@ func parseCode(service string, err error) code {
 	}
 	var e *awsquery.Error
 	if !errors.As(err, &e) {
-		return code{"InternalError", http.StatusInternalServerError, "An internal error has occurred"}
+		return internalError(service)
 	}
 	name, status := e.Code(d)
 	return code{name, status, e.Message()}
@@ -143,7 +166,7 @@ func parseCode(service string, err error) code {
 func signatureCode(service string, err error) code {
 	var e *sigv4.Error
 	if !errors.As(err, &e) {
-		return code{"InternalError", http.StatusInternalServerError, "An internal error has occurred"}
+		return internalError(service)
 	}
 	isEC2 := service != signELB && service != signSTS
 	const notValidated = "AWS was not able to validate the provided access credentials"

@@ -19,6 +19,7 @@ import (
 func TestRefusedEndpointsWriteNothing(t *testing.T) {
 	t.Parallel()
 	f := newEndpoints(t)
+	controltest.HandMade(f.Control) // interfaces that only fill a subnet
 	s := f.service(false, "unverified.example.com")
 	hidden, err := f.CreateService(f.ctx, controltest.Provider, control.CreateServiceInput{Balancers: []vpc.ARN{nlbTwo}})
 	if err != nil {
@@ -38,7 +39,7 @@ func TestRefusedEndpointsWriteNothing(t *testing.T) {
 	}()
 	f.put(func(tx *store.Tx) {
 		tx.Put(&vpc.SecurityGroup{ID: "sg-00000000000000009", Owner: controltest.Consumer.Account, VPC: noDNS, Name: "elsewhere"})
-		tx.Put(&vpc.Subnet{ID: "subnet-00000000000000009", Owner: controltest.Consumer.Account, VPC: noDNS, CIDR: netip.MustParsePrefix("10.1.1.0/24"), Zone: "us-east-1a"})
+		controltest.PutSubnet(tx, &vpc.Subnet{ID: "subnet-00000000000000009", Owner: controltest.Consumer.Account, VPC: noDNS, CIDR: netip.MustParsePrefix("10.1.1.0/24"), Zone: "us-east-1a"})
 		sub, _ := vpc.Get[vpc.Subnet](tx, tinyB)
 		for a := netip.MustParseAddr("10.0.5.4"); a != netip.MustParseAddr("10.0.5.15"); a = a.Next() {
 			tx.Put(&vpc.NetworkInterface{ID: vpc.InterfaceID("eni-full-" + a.String()), Owner: sub.Owner, VPC: sub.VPC, Subnet: tinyB, Addr: a, MAC: a.String()})

@@ -64,16 +64,21 @@ func newEndpoints(t testing.TB) *endpoints {
 			subnetA: {"10.0.1.0/24", "us-east-1a"}, subnetA2: {"10.0.2.0/24", "us-east-1a"}, subnetB: {"10.0.3.0/24", "us-east-1b"},
 			subnetC: {"10.0.4.0/24", "us-east-1c"}, tinyB: {"10.0.5.0/28", "us-east-1b"},
 		} {
-			tx.Put(&vpc.Subnet{ID: id, Owner: controltest.Consumer.Account, VPC: f.vpc, CIDR: netip.MustParsePrefix(s[0]), Zone: s[1]})
+			controltest.PutSubnet(tx, &vpc.Subnet{ID: id, Owner: controltest.Consumer.Account, VPC: f.vpc, CIDR: netip.MustParsePrefix(s[0]), Zone: s[1]})
 		}
-		tx.Put(&vpc.Subnet{ID: foreign, Owner: controltest.Provider.Account, VPC: f.provider, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"})
+		providers := map[string]vpc.SubnetID{"us-east-1a": foreign, "us-east-1b": "subnet-000000000000000f2", "us-east-1c": "subnet-000000000000000f3"}
+		for i, zone := range []string{"us-east-1a", "us-east-1b", "us-east-1c"} {
+			controltest.PutSubnet(tx, &vpc.Subnet{ID: providers[zone], Owner: controltest.Provider.Account, VPC: f.provider,
+				CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i + 1), 0}), 24), Zone: zone})
+		}
 		tx.Put(&vpc.SecurityGroup{ID: groupTwo, Owner: controltest.Consumer.Account, VPC: f.vpc, Name: "two"})
 		for arn, zones := range map[vpc.ARN][]string{nlbOne: {"us-east-1b", "us-east-1a"}, nlbTwo: {"us-east-1c"}} {
 			lb := &vpc.LoadBalancer{ARN: arn, Owner: controltest.Provider.Account, Name: strings.Split(string(arn), "/")[2], VPC: f.provider, Active: true}
 			for _, z := range zones {
-				lb.Nodes = append(lb.Nodes, vpc.BalancerNode{Zone: z, Subnet: foreign, Addr: netip.MustParseAddr("10.0.1.9")})
+				s, _ := vpc.Get[vpc.Subnet](tx, providers[z])
+				lb.Nodes = append(lb.Nodes, vpc.BalancerNode{Zone: z, Subnet: s.ID, Addr: netip.AddrFrom4([4]byte{10, 0, s.CIDR.Addr().As4()[2], 9})})
 			}
-			tx.Put(lb)
+			controltest.PutBalancer(tx, lb)
 		}
 		tx.Put(&vpc.CatalogueService{
 			Name: "s3", ServiceName: s3Name, ID: "vpce-svc-0000000000000005a", Types: []vpc.EndpointType{vpc.GatewayEndpoint, vpc.InterfaceEndpoint},

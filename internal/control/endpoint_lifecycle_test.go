@@ -265,6 +265,7 @@ func TestRejectWinsOverTheLifeCycle(t *testing.T) {
 func TestDeleteRemovesTheEndpointWhenHostsHaveLetGo(t *testing.T) {
 	t.Parallel()
 	f := newEndpoints(t)
+	controltest.HandMade(f.Control) // a subnet taken out of its network ACL by nobody
 	why := f.reasons()
 	f.live()
 	s := f.service(false, "")

@@ -17,6 +17,7 @@ import (
 func TestServiceCapturesTheZonesOfItsBalancers(t *testing.T) {
 	t.Parallel()
 	f := newEndpoints(t)
+	controltest.HandMade(f.Control) // a node without an interface
 	s := f.service(false, "")
 	if want := []string{"us-east-1a", "us-east-1b"}; !slices.Equal(s.Zones, want) {
 		t.Errorf("zones %v, want %v", s.Zones, want)

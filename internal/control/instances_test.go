@@ -115,16 +115,16 @@ func TestAnInterfaceThatExistedOutlivesTheInstance(t *testing.T) {
 
 func TestRunInstancesMakesAsManyAsFitOrNone(t *testing.T) {
 	w := newWorkloads(t)
-	in := control.RunInstancesInput{Min: 4, Max: 9, ImageID: "ami-1", Subnet: w.small}
+	in := control.RunInstancesInput{Min: 12, Max: 20, ImageID: "ami-1", Subnet: w.small}
 	_, _, err := w.RunInstances(w.ctx, controltest.Consumer, in)
-	w.wants("four where three fit", err, vpc.NoAddress)
+	w.wants("twelve where eleven fit", err, vpc.NoAddress)
 	if w.interfaces() != 0 {
 		t.Fatal("a refused launch left interfaces")
 	}
 	in.Min = 2
 	_, ids, err := w.RunInstances(w.ctx, controltest.Consumer, in)
-	if err != nil || len(ids) != 3 {
-		t.Errorf("two to nine where three fit: %v %v", ids, err)
+	if err != nil || len(ids) != 11 {
+		t.Errorf("two to twenty where eleven fit: %v %v", ids, err)
 	}
 }
 

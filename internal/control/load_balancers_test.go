@@ -90,6 +90,7 @@ func TestABalancerHasOneManagedInterfacePerZone(t *testing.T) {
 
 func TestDeletingABalancerTakesItsListenersAndInterfaces(t *testing.T) {
 	w := newWorkloads(t)
+	controltest.HandMade(w.Control) // a service that loses its load balancer
 	lb, g := w.balancer("one", w.a, w.b), w.targetGroup("g", "ip")
 	l := w.listener(lb, g, 80)
 	w.wants("a group in use", w.DeleteTargetGroup(w.ctx, me, g), vpc.InUse)

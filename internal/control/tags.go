@@ -11,9 +11,9 @@ import (
 
 // AWS's limits on tags.
 const (
-	maxTags     = 50
-	maxTagKey   = 128
-	maxTagValue = 256
+	maxTags     = vpc.MaxTags
+	maxTagKey   = vpc.MaxTagKey
+	maxTagValue = vpc.MaxTagValue
 )
 
 // CheckTags refuses tags AWS would refuse: too many, too long, reserved.

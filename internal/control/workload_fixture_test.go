@@ -15,7 +15,7 @@ import (
 )
 
 // workloads is a consumer's VPC 10.0.0.0/16 with one subnet in zone a and one
-// in b, another subnet in a that has three free addresses, and a provider's
+// in b, another subnet in a with eleven addresses, and a provider's
 // VPC with a subnet.
 type workloads struct {
 	*control.Control
@@ -41,16 +41,28 @@ func newWorkloads(t testing.TB) *workloads {
 		t.Fatal(err)
 	}
 	w.vpc = mine
-	w.put(
+	w.subnets(
 		&vpc.Subnet{ID: w.a, Owner: controltest.Consumer.Account, VPC: mine, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"},
 		&vpc.Subnet{ID: w.b, Owner: controltest.Consumer.Account, VPC: mine, CIDR: netip.MustParsePrefix("10.0.2.0/24"), Zone: "us-east-1b"},
-		&vpc.Subnet{ID: w.small, Owner: controltest.Consumer.Account, VPC: mine, CIDR: netip.MustParsePrefix("10.0.3.0/29"), Zone: "us-east-1a"},
+		&vpc.Subnet{ID: w.small, Owner: controltest.Consumer.Account, VPC: mine, CIDR: netip.MustParsePrefix("10.0.3.0/28"), Zone: "us-east-1a"},
 		&vpc.Subnet{ID: w.provider, Owner: controltest.Provider.Account, VPC: other, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"},
 	)
 	for g := range vpc.By[vpc.SecurityGroup](c.View(), vpc.IndexVPC, mine) {
 		w.group = g.ID
 	}
 	return w
+}
+
+func (w *workloads) subnets(list ...*vpc.Subnet) {
+	w.t.Helper()
+	if _, err := w.Store.Update(w.ctx, func(tx *store.Tx) error {
+		for _, s := range list {
+			controltest.PutSubnet(tx, s)
+		}
+		return nil
+	}); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func (w *workloads) put(objects ...vpc.Object) {

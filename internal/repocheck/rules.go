@@ -34,6 +34,8 @@ var ImportRules = []ImportRule{
 	{"internal/control", []string{"internal/store", "internal/desired", "internal/vpc", "internal/policy"},
 		"use cases are transactions over the domain; XML, HTTP and hosts reach them through the packages around"},
 
+	{"internal/audit", nil,
+		"a record is text about a call; whoever answers calls fills it in"},
 	{"internal/api/sigv4", nil,
 		"signatures are checked on bytes alone; the key lookup is a function handed in"},
 	{"internal/api/awsquery", nil,
@@ -44,10 +46,10 @@ var ImportRules = []ImportRule{
 		"an action is decode, one use case, encode"},
 	{"internal/api/sts", []string{"internal/api/awsquery", "internal/control", "internal/vpc", "internal/policy"},
 		"an action is decode, one use case, encode"},
-	{"internal/api/admin", []string{"internal/control", "internal/vpc", "internal/policy"},
+	{"internal/api/admin", []string{"internal/audit", "internal/control", "internal/vpc", "internal/policy"},
 		"the operator's calls are use cases too, without AWS's wire format"},
-	{"internal/api/...", []string{"internal/api/...", "internal/control", "internal/vpc", "internal/policy"},
-		"the front door joins signature, codec and actions"},
+	{"internal/api/...", []string{"internal/api/...", "internal/audit", "internal/control", "internal/vpc", "internal/policy"},
+		"the front door joins signature, codec, actions and the record of calls"},
 
 	{"internal/hostsync", []string{"internal/desired", "internal/vpc"},
 		"the stream carries desired state and status; both ends may change behind it"},
@@ -129,6 +131,7 @@ var ModuleRules = []ModuleRule{
 
 	{"github.com/aws/aws-sdk-go-v2/", nil, "a client to test against, never a part of the server"},
 	{"github.com/aws/aws-sdk-go-v2", nil, "a client to test against, never a part of the server"},
+	{"github.com/aws/smithy-go/aws-http-auth", nil, "a second signer whose signatures must verify, in tests"},
 	{"github.com/aws/smithy-go", nil, "what the SDK's errors are made of, for tests that look into them"},
 	{"github.com/google/go-cmp", nil, "readable differences in tests"},
 	{"github.com/gopacket/gopacket", nil, "an independent opinion on packet bytes, in tests"},

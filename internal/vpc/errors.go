@@ -2,7 +2,11 @@
 
 package vpc
 
-import "fmt"
+import (
+	"fmt"
+	"reflect"
+	"unicode/utf8"
+)
 
 // ErrorKind says what went wrong in the domain's words. The API turns a kind,
 // together with the resource it concerns, into AWS's code for the action.
@@ -56,7 +60,26 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: %s %q", e.Kind, e.Resource, e.ID)
 }
 
-// Errorf makes an Error with a message.
+// maxShown is how much of a text a message shows: messages say what was sent,
+// and what is sent may be a megabyte.
+const maxShown = 256
+
+// Errorf makes an Error with a message. Of a long text among the arguments the
+// message shows only the beginning.
 func Errorf(kind ErrorKind, resource, id, format string, args ...any) *Error {
+	for i, a := range args {
+		if v := reflect.ValueOf(a); v.Kind() == reflect.String && v.Len() > maxShown {
+			args[i] = shorten(v.String())
+		}
+	}
 	return &Error{Kind: kind, Resource: resource, ID: id, Message: fmt.Sprintf(format, args...)}
+}
+
+// shorten cuts a text at a rune.
+func shorten(s string) string {
+	n := maxShown
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "..."
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"postern.dev/postern/internal/api/admin"
+	"postern.dev/postern/internal/audit"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/control/controltest"
 	"postern.dev/postern/internal/store"
@@ -37,12 +38,13 @@ type lab struct {
 	socket string
 	vpc    vpc.VPCID
 	subnet vpc.SubnetID
+	audit  chan *audit.Record
 }
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	c, _ := controltest.New(t)
-	l := &lab{t: t, c: c}
+	l := &lab{t: t, c: c, audit: make(chan *audit.Record, 1000)}
 	dir, err := os.MkdirTemp("", "pa") // t.TempDir may be too long for a socket
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +57,8 @@ func newLab(t *testing.T) *lab {
 	}
 	s := httptest.NewUnstartedServer(admin.Handler(admin.Config{Control: c, Info: func() admin.Info {
 		return admin.Info{Version: "test", Endpoint: "http://127.0.0.1:1", Region: "us-east-1", DataDir: dir, Datapath: "ebpf"}
-	}}))
+	}, Audit: func(r *audit.Record) { l.audit <- r }}))
+	s.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { return admin.WithPeer(ctx, "uid 7 pid 8") }
 	s.Listener.Close()
 	s.Listener = ln
 	s.Start()
@@ -68,7 +71,12 @@ func newLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	l.subnet = "subnet-0123456789abcdef0"
-	l.put(&vpc.Subnet{ID: l.subnet, Owner: controltest.Consumer.Account, VPC: l.vpc, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"})
+	if _, err := c.Store.Update(ctx, func(tx *store.Tx) error {
+		controltest.PutSubnet(tx, &vpc.Subnet{ID: l.subnet, Owner: controltest.Consumer.Account, VPC: l.vpc, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 	return l
 }
 
@@ -349,6 +357,7 @@ func TestWorkloadOfAnUnknownOrImpossibleId(t *testing.T) {
 
 func TestStatusTellsOfEveryHost(t *testing.T) {
 	l := newLab(t)
+	controltest.HandMade(l.c) // an instance of nobody's
 	l.put(&vpc.Host{ID: "away", Zone: "us-east-1b"})
 	l.put(&vpc.Host{ID: testHost})
 	l.put(&vpc.Instance{ID: "i-00000000000000001", State: vpc.InstanceTerminated, Subnet: l.subnet})
@@ -377,6 +386,7 @@ func TestStatusTellsOfEveryHost(t *testing.T) {
 
 func TestNamesTranslateTheDatapathsNumbers(t *testing.T) {
 	l := newLab(t)
+	controltest.HandMade(l.c) // an endpoint without interfaces
 	l.withHost()
 	w, err := l.Run(t.Context(), admin.NewRun{Subnet: l.subnet, Name: "web"})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 
+	"postern.dev/postern/internal/audit"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/vpc"
 )
@@ -19,34 +20,40 @@ const maxBody = 64 << 10
 type Config struct {
 	Control *control.Control
 	Info    func() Info
+	// Audit gets a record of every call; nil for none.
+	Audit func(*audit.Record)
 }
 
 // Handler answers the operator. Serve it on a socket only the operator opens.
 func Handler(cfg Config) http.Handler {
 	h := &handler{cfg.Control, cfg.Info}
 	mux := http.NewServeMux()
-	route := func(pattern string, f func(*http.Request) (any, error)) {
+	route := func(pattern, action string, f func(*http.Request) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			rec := begin(r, action)
 			answer, err := f(r)
-			h.write(w, r, answer, err)
+			status := h.write(w, r, answer, err)
+			if cfg.Audit != nil {
+				cfg.Audit(rec.end(answer, err, status))
+			}
 		})
 	}
-	route("GET /v1/info", h.getInfo)
-	route("GET /v1/accounts", h.listAccounts)
-	route("POST /v1/accounts", h.createAccount)
-	route("GET /v1/accounts/{name}", h.getAccount)
-	route("GET /v1/domains", h.listDomains)
-	route("POST /v1/domains", h.verifyDomain)
-	route("DELETE /v1/domains", h.unverifyDomain)
-	route("GET /v1/workloads/{id}", h.getWorkload)
-	route("POST /v1/run", h.run)
-	route("POST /v1/terminate", h.terminate)
-	route("POST /v1/attach", h.attach)
-	route("POST /v1/detach", h.detach)
-	route("GET /v1/status", h.status)
-	route("GET /v1/names", h.names)
-	route("/", func(r *http.Request) (any, error) {
+	route("GET /v1/info", "GetInfo", h.getInfo)
+	route("GET /v1/accounts", "ListAccounts", h.listAccounts)
+	route("POST /v1/accounts", "CreateAccount", h.createAccount)
+	route("GET /v1/accounts/{name}", "GetAccount", h.getAccount)
+	route("GET /v1/domains", "ListDomains", h.listDomains)
+	route("POST /v1/domains", "VerifyDomain", h.verifyDomain)
+	route("DELETE /v1/domains", "UnverifyDomain", h.unverifyDomain)
+	route("GET /v1/workloads/{id}", "GetWorkload", h.getWorkload)
+	route("POST /v1/run", "RunInstance", h.run)
+	route("POST /v1/terminate", "TerminateInstance", h.terminate)
+	route("POST /v1/attach", "AttachWorkload", h.attach)
+	route("POST /v1/detach", "DetachWorkload", h.detach)
+	route("GET /v1/status", "GetStatus", h.status)
+	route("GET /v1/names", "GetNames", h.names)
+	route("/", "", func(r *http.Request) (any, error) {
 		return nil, vpc.Errorf(vpc.NotFound, "path", "", "this server has no %s %.64s; is the command of another version?", r.Method, r.URL.Path)
 	})
 	return mux
@@ -65,8 +72,8 @@ func (h *handler) getInfo(*http.Request) (any, error) {
 	return i, nil
 }
 
-// write sends an answer, or the error in its place.
-func (h *handler) write(w http.ResponseWriter, r *http.Request, answer any, err error) {
+// write sends an answer, or the error in its place, and says with which status.
+func (h *handler) write(w http.ResponseWriter, r *http.Request, answer any, err error) int {
 	status := http.StatusOK
 	if err != nil {
 		f := failure{Error: err.Error()}
@@ -91,6 +98,7 @@ func (h *handler) write(w http.ResponseWriter, r *http.Request, answer any, err 
 	if err := json.NewEncoder(w).Encode(answer); err != nil {
 		h.c.Log.Debug("answer not delivered", "path", r.URL.Path, "error", err)
 	}
+	return status
 }
 
 func statusOf(k vpc.ErrorKind) int {

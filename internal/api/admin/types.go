@@ -21,6 +21,8 @@ type Info struct {
 	// the one with the system's roots too. Both are PEM.
 	CA         string `json:"ca"`
 	WorkloadCA string `json:"workloadCa"`
+	// AuditLog is the file with a line for every call, "" if there is none.
+	AuditLog string `json:"auditLog,omitempty"`
 	// Tag marks what the installation makes in the kernel.
 	Tag string `json:"tag,omitempty"`
 	// Host is the machine the server runs on, "" without a datapath.

@@ -44,7 +44,7 @@ type Form struct {
 //
 // A body of more than maxBytes is KindTooLarge, and at most maxBytes+1 bytes of
 // it are read. The other kinds are KindMalformed, KindMethod, KindDuplicate and
-// KindTooMany; all errors are *Error, apart from a failure to read the body.
+// KindTooMany; all errors are *Error.
 func Parse(r *http.Request, maxBytes int64) (*Form, []byte, error) {
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
 		return nil, nil, &Error{Kind: KindMethod, Detail: "use GET or POST"}
@@ -105,7 +105,8 @@ func readBody(r *http.Request, maxBytes int64) ([]byte, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBytes+1))
 	if err != nil {
-		return nil, fmt.Errorf("read request body: %w", err)
+		// The connection broke, or the body's chunks are not what they say.
+		return nil, &Error{Kind: KindMalformed, Detail: "the body could not be read to its end"}
 	}
 	if int64(len(body)) > maxBytes {
 		return nil, tooLarge(maxBytes)

@@ -34,7 +34,9 @@ func WriteEC2(w http.ResponseWriter, requestID, op string, out any) error {
 		return fmt.Errorf("encode %s: %w", root, err)
 	}
 	enc.close(root)
-	return enc.send(w, requestID, http.StatusOK)
+	// A client that has gone is no mistake, and nobody can be told.
+	_ = enc.send(w, requestID, http.StatusOK)
+	return nil
 }
 
 // WriteQuery sends the successful answer of an AWS Query operation: <opResponse> in
@@ -56,12 +58,28 @@ func WriteQuery(w http.ResponseWriter, s Service, requestID, op string, out any)
 	enc.leaf("RequestId", requestID)
 	enc.close("ResponseMetadata")
 	enc.close(root)
-	return enc.send(w, requestID, http.StatusOK)
+	// A client that has gone is no mistake, and nobody can be told.
+	_ = enc.send(w, requestID, http.StatusOK)
+	return nil
+}
+
+// ErrorObserver is a ResponseWriter that wants to know which error it carries.
+type ErrorObserver interface {
+	http.ResponseWriter
+	// ObserveError is called once before the error is written.
+	ObserveError(code, message string)
+}
+
+func observe(w http.ResponseWriter, code, message string) {
+	if o, ok := w.(ErrorObserver); ok {
+		o.ObserveError(code, message)
+	}
 }
 
 // WriteEC2Error sends an EC2 error. The code has no Client. or Server. prefix. EC2
 // spells RequestID so and uses no namespace.
 func WriteEC2Error(w http.ResponseWriter, requestID string, status int, code, message string) error {
+	observe(w, code, message)
 	enc := encoder{dialect: EC2}
 	enc.buf.WriteString(xmlHeader)
 	enc.open("Response")
@@ -79,6 +97,7 @@ func WriteEC2Error(w http.ResponseWriter, requestID string, status int, code, me
 // WriteQueryError sends an AWS Query error; its type is Receiver for a 5xx status and
 // Sender for others.
 func WriteQueryError(w http.ResponseWriter, s Service, requestID string, status int, code, message string) error {
+	observe(w, code, message)
 	enc := encoder{dialect: Query}
 	fault := "Sender"
 	if status >= http.StatusInternalServerError {

@@ -114,16 +114,20 @@ func Serve(w http.ResponseWriter, call *Call, form *awsquery.Form, requestID str
 	a, ok := actions[form.Action]
 	if !ok {
 		awsquery.WriteEC2Error(w, requestID, http.StatusBadRequest, "InvalidAction",
-			fmt.Sprintf("The action %s is not valid for this web service.", form.Action))
+			fmt.Sprintf("The action %.128s is not valid for this web service.", form.Action))
 		return
 	}
 	out, err := a.run(call, form)
 	if err != nil {
 		code, status, msg := errorCode(form.Action, err)
+		if status == http.StatusInternalServerError {
+			call.Control.Log.Error("internal error", "request", requestID, "action", form.Action, "error", err)
+		}
 		awsquery.WriteEC2Error(w, requestID, status, code, msg)
 		return
 	}
 	if err := awsquery.WriteEC2(w, requestID, form.Action, out); err != nil {
+		call.Control.Log.Error("answer cannot be written", "request", requestID, "action", form.Action, "error", err)
 		awsquery.WriteEC2Error(w, requestID, http.StatusInternalServerError, "InternalError", "An internal error has occurred")
 	}
 }

@@ -60,14 +60,16 @@ func newEndpointAPI(t testing.TB) *endpointAPI {
 		v = vpc.Edit(v)
 		v.EnableDNSHostnames = true
 		tx.Put(v)
-		tx.Put(&vpc.Subnet{ID: epSubnetA, Owner: v.Owner, VPC: id, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"})
-		tx.Put(&vpc.Subnet{ID: epSubnetB, Owner: v.Owner, VPC: id, CIDR: netip.MustParsePrefix("10.0.2.0/24"), Zone: "us-east-1b"})
-		tx.Put(&vpc.Subnet{ID: "subnet-0000000000000000f", Owner: controltest.Provider.Account, VPC: other, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"})
+		controltest.PutSubnet(tx, &vpc.Subnet{ID: epSubnetA, Owner: v.Owner, VPC: id, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"})
+		controltest.PutSubnet(tx, &vpc.Subnet{ID: epSubnetB, Owner: v.Owner, VPC: id, CIDR: netip.MustParsePrefix("10.0.2.0/24"), Zone: "us-east-1b"})
+		controltest.PutSubnet(tx, &vpc.Subnet{ID: "subnet-0000000000000000f", Owner: controltest.Provider.Account, VPC: other, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"})
+		controltest.PutSubnet(tx, &vpc.Subnet{ID: "subnet-000000000000000f2", Owner: controltest.Provider.Account, VPC: other, CIDR: netip.MustParsePrefix("10.0.2.0/24"), Zone: "us-east-1b"})
 		lb := &vpc.LoadBalancer{ARN: epNLB, Owner: controltest.Provider.Account, Name: "one", VPC: other, Active: true}
-		for _, z := range []string{"us-east-1a", "us-east-1b"} {
-			lb.Nodes = append(lb.Nodes, vpc.BalancerNode{Zone: z, Subnet: "subnet-0000000000000000f", Addr: netip.MustParseAddr("10.0.1.9")})
+		lb.Nodes = []vpc.BalancerNode{
+			{Zone: "us-east-1a", Subnet: "subnet-0000000000000000f", Addr: netip.MustParseAddr("10.0.1.9")},
+			{Zone: "us-east-1b", Subnet: "subnet-000000000000000f2", Addr: netip.MustParseAddr("10.0.2.9")},
 		}
-		tx.Put(lb)
+		controltest.PutBalancer(tx, lb)
 		tx.Put(&vpc.CatalogueService{
 			Name: "s3", ServiceName: epS3, ID: "vpce-svc-0000000000000005a", Types: []vpc.EndpointType{vpc.GatewayEndpoint, vpc.InterfaceEndpoint},
 			PrefixList: "pl-0000000000000000a", Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},

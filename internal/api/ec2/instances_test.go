@@ -37,7 +37,7 @@ func newInstanceClient(t *testing.T) *awsec2.Client {
 		t.Fatal(err)
 	}
 	if _, err := c.Store.Update(t.Context(), func(tx *store.Tx) error {
-		tx.Put(&vpc.Subnet{ID: instanceSubnet, Owner: controltest.Consumer.Account, VPC: id, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"})
+		controltest.PutSubnet(tx, &vpc.Subnet{ID: instanceSubnet, Owner: controltest.Consumer.Account, VPC: id, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"})
 		return nil
 	}); err != nil {
 		t.Fatal(err)

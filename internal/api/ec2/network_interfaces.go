@@ -364,7 +364,7 @@ func oneAttribute(set map[string]bool, order ...string) error {
 	}
 	switch len(names) {
 	case 0:
-		return vpc.Errorf(vpc.Combination, "attribute", "", "No attributes specified.")
+		return vpc.Errorf(vpc.Combination, "attribute", "", "No attributes specified. Use one of %s.", strings.Join(order, ", "))
 	case 1:
 		return nil
 	}

@@ -96,6 +96,7 @@ func TestNetworkInterfaceErrors(t *testing.T) {
 
 func TestManagedInterfacesCanOnlyBeTagged(t *testing.T) {
 	a := newNetAPI(t)
+	controltest.HandMade(a.c) // interfaces whose owners do not exist
 	s := a.subnet(a.vpc("10.0.0.0/16"), "10.0.1.0/24")
 	for _, x := range []struct {
 		kind               vpc.InterfaceType

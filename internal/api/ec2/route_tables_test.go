@@ -71,6 +71,7 @@ func TestRouteTableAssociations(t *testing.T) {
 
 func TestRoutes(t *testing.T) {
 	a := newNetAPI(t)
+	controltest.HandMade(a.c) // an instance without an interface
 	v := a.vpc("10.0.0.0/16")
 	table, _ := a.mainTable(v)
 	s := a.subnet(v, "10.0.1.0/24")
@@ -137,6 +138,7 @@ func TestRoutes(t *testing.T) {
 
 func TestEndpointsInRouteTables(t *testing.T) {
 	a := newNetAPI(t)
+	controltest.HandMade(a.c) // an endpoint without interfaces
 	v := a.vpc("10.0.0.0/16")
 	table := a.do("CreateRouteTable", "VpcId", v).one("routeTable/routeTableId")
 	gateway := a.do("CreateVpcEndpoint", "VpcId", v, "ServiceName", "com.amazonaws.us-east-1.s3", "RouteTableId.1", table).one("vpcEndpoint/vpcEndpointId")

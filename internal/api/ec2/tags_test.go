@@ -34,6 +34,7 @@ func (a *netAPI) taggables() map[string]string {
 
 func TestTagsOfEveryKind(t *testing.T) {
 	a := newNetAPI(t)
+	controltest.HandMade(a.c) // an endpoint and a service without their parts
 	all := a.taggables()
 	var ids []string
 	for id := range all {

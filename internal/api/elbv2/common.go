@@ -94,7 +94,7 @@ func find[T any, P object[T]](call *Call, v vpc.View, arn string) (P, error) {
 	}
 	o, err := control.Owned[T, P](v, call.Caller, a)
 	if err != nil {
-		return nil, vpc.Errorf(vpc.NotFound, string(kind), arn, "One or more %ss not found", nouns[kind])
+		return nil, vpc.Errorf(vpc.NotFound, string(kind), arn, "One or more %ss not found: '%.256s'", nouns[kind], arn)
 	}
 	return o, nil
 }
@@ -115,7 +115,7 @@ func pick[T any, P object[T]](call *Call, v vpc.View, arns, names []string) ([]P
 		o, ok := vpc.First[T, P](v, vpc.IndexName, string(call.Caller.Account)+"/"+name)
 		if !ok {
 			kind := P(nil).Kind()
-			return nil, vpc.Errorf(vpc.NotFound, string(kind), name, "One or more %ss not found", nouns[kind])
+			return nil, vpc.Errorf(vpc.NotFound, string(kind), name, "One or more %ss not found: '%.256s'", nouns[kind], name)
 		}
 		list = append(list, o)
 	}

@@ -88,10 +88,14 @@ func Serve(w http.ResponseWriter, call *Call, form *awsquery.Form, requestID str
 	out, err := a.run(call, form)
 	if err != nil {
 		code, status, msg := errorCode(err)
+		if status == http.StatusInternalServerError {
+			call.Control.Log.Error("internal error", "request", requestID, "action", form.Action, "error", err)
+		}
 		_ = awsquery.WriteQueryError(w, awsquery.ServiceELBv2, requestID, status, code, msg)
 		return
 	}
 	if err := awsquery.WriteQuery(w, awsquery.ServiceELBv2, requestID, form.Action, out); err != nil {
+		call.Control.Log.Error("answer cannot be written", "request", requestID, "action", form.Action, "error", err)
 		_ = awsquery.WriteQueryError(w, awsquery.ServiceELBv2, requestID, http.StatusInternalServerError, "InternalFailure", "An internal error has occurred")
 	}
 }

@@ -47,8 +47,8 @@ func newServer(t *testing.T) server {
 		t.Fatal(err)
 	}
 	if _, err := c.Store.Update(t.Context(), func(tx *store.Tx) error {
-		tx.Put(&vpc.Subnet{ID: subnetA, Owner: controltest.Consumer.Account, VPC: id, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"})
-		tx.Put(&vpc.Subnet{ID: subnetB, Owner: controltest.Consumer.Account, VPC: id, CIDR: netip.MustParsePrefix("10.0.2.0/24"), Zone: "us-east-1b"})
+		controltest.PutSubnet(tx, &vpc.Subnet{ID: subnetA, Owner: controltest.Consumer.Account, VPC: id, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"})
+		controltest.PutSubnet(tx, &vpc.Subnet{ID: subnetB, Owner: controltest.Consumer.Account, VPC: id, CIDR: netip.MustParsePrefix("10.0.2.0/24"), Zone: "us-east-1b"})
 		return nil
 	}); err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ func taggable(call *Call, list []string) ([]vpc.ARN, error) {
 			return nil, vpc.Errorf(vpc.Malformed, "ResourceArns", s, "'%.256s' is not a valid resource ARN", s)
 		}
 		if _, err := control.ELBTags(v, call.Caller, vpc.ARN(s)); err != nil {
-			return nil, vpc.Errorf(vpc.NotFound, string(kind), s, "One or more %ss not found", nouns[kind])
+			return nil, vpc.Errorf(vpc.NotFound, string(kind), s, "One or more %ss not found: '%.256s'", nouns[kind], s)
 		}
 		out = append(out, vpc.ARN(s))
 	}

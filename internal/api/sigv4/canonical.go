@@ -11,18 +11,20 @@ import (
 )
 
 // canonicalRequests returns the texts of which the hash of one is signed: as AWS reads the
-// request first, then with the S3 path and the host as sent or as clients shorten it, where
-// those differ. All of them say the same request.
+// request first, then with the S3 path, the host and the order of the query as clients have
+// them, where those differ. All of them say the same request.
 func canonicalRequests(r *http.Request, c *claim, payloadHash string, s3 bool) ([]string, *Error) {
 	var out []string
-	query, signed := canonicalQuery(c.query), strings.Join(c.signedHeaders, ";")
+	signed := strings.Join(c.signedHeaders, ";")
 	for _, host := range canonicalHosts(r.Host) {
 		headers, err := canonicalHeaders(r, host, c.signedHeaders)
 		if err != nil {
 			return nil, err
 		}
 		for _, path := range canonicalPaths(r.URL, s3) {
-			out = append(out, strings.Join([]string{r.Method, path, query, headers, signed, payloadHash}, "\n"))
+			for _, query := range canonicalQueries(c.query) {
+				out = append(out, strings.Join([]string{r.Method, path, query, headers, signed, payloadHash}, "\n"))
+			}
 		}
 	}
 	return out, nil
@@ -66,20 +68,38 @@ func canonicalPaths(u *url.URL, s3 bool) []string {
 	return paths
 }
 
-// canonicalQuery encodes the pairs anew and sorts them after encoding, by name and then value.
-func canonicalQuery(query []pair) string {
+// canonicalQueries encodes the pairs anew, sorted by name and then value: as they are
+// encoded, which is AWS's rule, and as they are not, which is what the SDKs for Go do. The
+// orders differ only where a name has a character that is encoded.
+func canonicalQueries(query []pair) []string {
+	encode := func(p pair) pair { return pair{escape(p.name, false), escape(p.value, false)} }
 	encoded := make([]pair, len(query))
 	for i, p := range query {
-		encoded[i] = pair{escape(p.name, false), escape(p.value, false)}
+		encoded[i] = encode(p)
 	}
-	slices.SortFunc(encoded, func(a, b pair) int {
-		if d := strings.Compare(a.name, b.name); d != 0 {
-			return d
-		}
-		return strings.Compare(a.value, b.value)
-	})
+	slices.SortFunc(encoded, comparePairs)
+	out := []string{joinPairs(encoded)}
+	plain := slices.Clone(query)
+	slices.SortFunc(plain, comparePairs)
+	for i, p := range plain {
+		plain[i] = encode(p)
+	}
+	if !slices.Equal(plain, encoded) {
+		out = append(out, joinPairs(plain))
+	}
+	return out
+}
+
+func comparePairs(a, b pair) int {
+	if d := strings.Compare(a.name, b.name); d != 0 {
+		return d
+	}
+	return strings.Compare(a.value, b.value)
+}
+
+func joinPairs(list []pair) string {
 	var b strings.Builder
-	for i, p := range encoded {
+	for i, p := range list {
 		if i > 0 {
 			b.WriteByte('&')
 		}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -153,9 +154,9 @@ func (v *Verifier) checkScope(c *claim) *Error {
 	case c.date != c.time.Format(dateFormat):
 		return fail(BadScope, "the credential's date "+quote(c.date)+" is not that of the request's time "+c.time.Format(timeFormat))
 	case !slices.Contains(v.Services, c.service):
-		return fail(BadScope, "the credential is for the service "+quote(c.service)+", which is not offered here")
+		return fail(BadScope, "the credential is for the service "+quote(c.service)+", which is not offered here: sign for "+strings.Join(v.Services, ", "))
 	case !slices.Contains(v.Regions, c.region) && !slices.Contains(v.ServiceRegions[c.service], c.region):
-		return fail(BadScope, "the credential is for the region "+quote(c.region)+", which is not offered here")
+		return fail(BadScope, "the credential is for the region "+quote(c.region)+", which is not offered here: sign for "+strings.Join(v.Regions, ", "))
 	}
 	return nil
 }

@@ -7,7 +7,9 @@ package controltest
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -44,7 +46,10 @@ func (c *Clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// New makes a Control in us-east-1 with zones a, b and c.
+// New makes a Control in us-east-1 with zones a, b and c. When the test has
+// passed, what it leaves must keep every invariant of the domain; a test that
+// writes objects past the use cases, and not all that belongs to them, says so
+// with HandMade.
 func New(t testing.TB) (*control.Control, *Clock) {
 	t.Helper()
 	s, err := store.OpenEmbedded(context.Background(), t.TempDir(), slog.New(slog.DiscardHandler))
@@ -65,7 +70,64 @@ func New(t testing.TB) (*control.Control, *Clock) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			return
+		}
+		if _, ok := handMade.Load(s); ok {
+			return
+		}
+		CheckInvariants(t, s.Snapshot())
+	})
 	return control.New(control.Config{
 		Store: s, Hosts: control.NewHosts(), Now: clock.Now, Random: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	}), clock
+}
+
+var handMade sync.Map // *store.Store of tests that are not checked
+
+// HandMade says that a test writes objects that cannot be, or not whole ones:
+// what it leaves is not held against the invariants.
+func HandMade(c *control.Control) { handMade.Store(c.Store, true) }
+
+// CheckInvariants fails the test for every invariant that a view breaks.
+func CheckInvariants(t testing.TB, v vpc.View) {
+	t.Helper()
+	for i, err := range vpc.Invariants(v) {
+		if i == 20 {
+			t.Error("and more")
+			return
+		}
+		t.Errorf("invariant broken: %v", err)
+	}
+}
+
+// PutSubnet writes a subnet with an id of the test's choice and puts it into
+// the default network ACL of its VPC, as CreateSubnet does.
+func PutSubnet(tx *store.Tx, s *vpc.Subnet) {
+	tx.Put(s)
+	acl, ok := vpc.First[vpc.NetworkACL](tx, "default-of", s.VPC)
+	if !ok {
+		panic("controltest: " + string(s.VPC) + " has no default network ACL")
+	}
+	acl = vpc.Edit(acl)
+	id := vpc.PrefixACLAssoc + strings.TrimPrefix(string(s.ID), vpc.PrefixSubnet)
+	acl.Associations = append(acl.Associations, vpc.ACLAssociation{ID: id, Subnet: s.ID})
+	tx.Put(acl)
+}
+
+// PutBalancer writes a load balancer with an ARN of the test's choice, and an
+// interface for each of its nodes, of which zone, subnet and address are given.
+func PutBalancer(tx *store.Tx, l *vpc.LoadBalancer) {
+	for i := range l.Nodes {
+		n := &l.Nodes[i]
+		num := vpc.Num(string(l.ARN) + n.Zone)
+		n.Interface = vpc.InterfaceID(fmt.Sprintf("%s-0%016x", vpc.PrefixInterface, num))
+		tx.Put(&vpc.NetworkInterface{
+			ID: n.Interface, Owner: l.Owner, VPC: l.VPC, Subnet: n.Subnet, Zone: n.Zone, Type: vpc.TypeBalancer, Addr: n.Addr,
+			MAC:    fmt.Sprintf("02:%02x:%02x:%02x:%02x:%02x", byte(num>>32), byte(num>>24), byte(num>>16), byte(num>>8), byte(num)),
+			Groups: l.Groups, RequesterManaged: true, RequesterID: control.BalancerRequester, Balancer: l.ARN,
+		})
+	}
+	tx.Put(l)
 }

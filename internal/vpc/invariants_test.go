@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vpc_test
+
+import (
+	"fmt"
+	"iter"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"postern.dev/postern/internal/control"
+	"postern.dev/postern/internal/control/controltest"
+	"postern.dev/postern/internal/store"
+	"postern.dev/postern/internal/vpc"
+	"postern.dev/postern/internal/vpc/vpctest"
+)
+
+// world is one of everything, made by the use cases.
+type world struct {
+	view     *vpctest.View
+	vpc      *vpc.VPC
+	subnet   *vpc.Subnet
+	main     *vpc.RouteTable
+	acl      *vpc.NetworkACL
+	group    *vpc.SecurityGroup
+	plain    *vpc.NetworkInterface // attached to instance
+	instance *vpc.Instance
+	gateway  *vpc.Endpoint
+	iface    *vpc.Endpoint
+	second   *vpc.Endpoint // to the service, without a private name
+	service  *vpc.EndpointService
+	balancer *vpc.LoadBalancer
+	targets  *vpc.TargetGroup
+	listener *vpc.Listener
+	health   *vpc.Health
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	c, _ := controltest.New(t)
+	ctx := t.Context()
+	me := controltest.Consumer
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := c.Store.Update(ctx, func(tx *store.Tx) error {
+		tx.Put(&vpc.CatalogueService{
+			Name: "s3", ServiceName: "com.amazonaws.us-east-1.s3", ID: "vpce-svc-0000000000000005a", Types: []vpc.EndpointType{vpc.GatewayEndpoint, vpc.InterfaceEndpoint},
+			PrefixList: "pl-0000000000000000a", Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
+			PublicNames: []string{"s3.us-east-1.amazonaws.com"}, Protocol: "s3", PolicySupported: true,
+		})
+		return nil
+	})
+	must(err)
+	v, err := c.CreateVPC(ctx, me, control.CreateVPCInput{CIDR: netip.MustParsePrefix("10.0.0.0/16")})
+	must(err)
+	on := true
+	must(c.ModifyVPC(ctx, me, v, control.VPCChange{EnableDNSHostnames: &on}))
+	subnet, err := c.CreateSubnet(ctx, me, control.CreateSubnetInput{VPC: v, CIDR: netip.MustParsePrefix("10.0.1.0/24")})
+	must(err)
+	_, ids, err := c.RunInstances(ctx, me, control.RunInstancesInput{Min: 1, Max: 1, ImageID: "ami-1", Subnet: subnet})
+	must(err)
+	lb, err := c.CreateBalancer(ctx, me, control.CreateBalancerInput{Name: "lb", Subnets: []control.BalancerSubnet{{Subnet: subnet}}})
+	must(err)
+	tg, err := c.CreateTargetGroup(ctx, me, control.CreateTargetGroupInput{Name: "tg", Protocol: "TCP", Port: 80, VPC: v, TargetType: "ip"})
+	must(err)
+	must(c.RegisterTargets(ctx, me, tg, []control.TargetInput{{ID: "10.0.1.99"}}))
+	l, err := c.CreateListener(ctx, me, control.CreateListenerInput{Balancer: lb, Protocol: "TCP", Port: 80, TargetGroup: tg})
+	must(err)
+	must(c.ReportHealth(ctx, []control.HealthReport{{Group: tg, Target: "10.0.1.99", Port: 80, Healthy: true}}))
+	s, err := c.CreateService(ctx, me, control.CreateServiceInput{Balancers: []vpc.ARN{lb}, PrivateDNSName: "x.example.com"})
+	must(err)
+	_, err = c.ModifyPermissions(ctx, me, control.ModifyPermissionsInput{ID: s.ID, Add: []string{"*"}})
+	must(err)
+	w := &world{view: vpctest.Of()}
+	for r := range vpc.All[vpc.RouteTable](c.View()) {
+		w.main = r
+	}
+	gw, err := c.CreateEndpoint(ctx, me, control.CreateEndpointInput{VPC: v, ServiceName: "com.amazonaws.us-east-1.s3", RouteTables: []vpc.RouteTableID{w.main.ID}})
+	must(err)
+	ep, err := c.CreateEndpoint(ctx, me, control.CreateEndpointInput{Type: vpc.InterfaceEndpoint, VPC: v, ServiceName: "com.amazonaws.us-east-1.s3", Subnets: []vpc.SubnetID{subnet}})
+	must(err)
+	ep2, err := c.CreateEndpoint(ctx, me, control.CreateEndpointInput{Type: vpc.InterfaceEndpoint, VPC: v, ServiceName: s.Name, Subnets: []vpc.SubnetID{subnet}})
+	must(err)
+	must(c.CreateTags(ctx, me, []string{string(v)}, vpc.Tags{"a": "b"}))
+	// A private copy of everything, so that a test may break it.
+	for _, k := range []vpc.Kind{
+		vpc.KindAccount, vpc.KindRegion, vpc.KindVPC, vpc.KindSubnet, vpc.KindRouteTable, vpc.KindACL, vpc.KindGroup, vpc.KindInterface,
+		vpc.KindInstance, vpc.KindEndpoint, vpc.KindService, vpc.KindCatalogue, vpc.KindBalancer, vpc.KindTargetGroup, vpc.KindListener, vpc.KindHealth,
+	} {
+		for o := range c.View().Objects(k) {
+			w.view.List = append(w.view.List, clone(t, o))
+		}
+	}
+	w.vpc = get[vpc.VPC](t, w, string(v))
+	w.subnet = get[vpc.Subnet](t, w, string(subnet))
+	w.main = get[vpc.RouteTable](t, w, string(w.main.ID))
+	w.instance = get[vpc.Instance](t, w, string(ids[0]))
+	w.plain = get[vpc.NetworkInterface](t, w, string(w.instance.Primary))
+	w.gateway, w.iface, w.second = get[vpc.Endpoint](t, w, string(gw.ID)), get[vpc.Endpoint](t, w, string(ep.ID)), get[vpc.Endpoint](t, w, string(ep2.ID))
+	w.service = get[vpc.EndpointService](t, w, string(s.ID))
+	w.balancer = get[vpc.LoadBalancer](t, w, string(lb))
+	w.targets = get[vpc.TargetGroup](t, w, string(tg))
+	w.listener = get[vpc.Listener](t, w, string(l))
+	w.health = get[vpc.Health](t, w, vpc.HealthKey(tg, "10.0.1.99", 80))
+	for a := range vpc.All[vpc.NetworkACL](w.view) {
+		w.acl = a
+	}
+	for g := range vpc.All[vpc.SecurityGroup](w.view) {
+		w.group = g
+	}
+	return w
+}
+
+// clone copies an object of any kind.
+func clone(t *testing.T, o vpc.Object) vpc.Object {
+	t.Helper()
+	switch o := o.(type) {
+	case *vpc.Account:
+		return vpc.Edit(o)
+	case *vpc.Region:
+		return vpc.Edit(o)
+	case *vpc.VPC:
+		return vpc.Edit(o)
+	case *vpc.Subnet:
+		return vpc.Edit(o)
+	case *vpc.RouteTable:
+		return vpc.Edit(o)
+	case *vpc.NetworkACL:
+		return vpc.Edit(o)
+	case *vpc.SecurityGroup:
+		return vpc.Edit(o)
+	case *vpc.NetworkInterface:
+		return vpc.Edit(o)
+	case *vpc.Instance:
+		return vpc.Edit(o)
+	case *vpc.Endpoint:
+		return vpc.Edit(o)
+	case *vpc.EndpointService:
+		return vpc.Edit(o)
+	case *vpc.CatalogueService:
+		return vpc.Edit(o)
+	case *vpc.LoadBalancer:
+		return vpc.Edit(o)
+	case *vpc.TargetGroup:
+		return vpc.Edit(o)
+	case *vpc.Listener:
+		return vpc.Edit(o)
+	case *vpc.Health:
+		return vpc.Edit(o)
+	}
+	t.Fatalf("clone %T", o)
+	return nil
+}
+
+type object[T any] interface {
+	*T
+	vpc.Object
+}
+
+func get[T any, P object[T]](t *testing.T, w *world, id string) P {
+	t.Helper()
+	o, ok := vpc.Get[T, P](w.view, id)
+	if !ok {
+		t.Fatalf("%T %s is not there", o, id)
+	}
+	return o
+}
+
+func (w *world) interfaceOf(e *vpc.Endpoint) *vpc.NetworkInterface {
+	n, _ := vpc.Get[vpc.NetworkInterface](w.view, e.Nodes[0].Interface)
+	return n
+}
+
+func TestWhatUseCasesMakeKeepsEveryInvariant(t *testing.T) {
+	for _, err := range vpc.Invariants(newWorld(t).view) {
+		t.Error(err)
+	}
+}
+
+func TestEveryBrokenInvariantIsNamed(t *testing.T) {
+	w := newWorld(t)
+	other := netip.MustParsePrefix("10.9.0.0/24")
+	for _, c := range []struct {
+		name string // of what is broken
+		do   func(*world)
+		want string // in an error
+	}{
+		{"a reference", func(w *world) { w.plain.Groups = []vpc.GroupID{"sg-1"} }, "refers to security-group sg-1"},
+		{"a claim", func(w *world) { w.interfaceOf(w.iface).Addr, w.iface.Nodes[0].Addr = w.plain.Addr, w.plain.Addr }, "claims addr/"},
+		{"a VNI", func(w *world) { w.iface.Link = w.vpc.VNI }, "claims vni/"},
+		{"an owner", func(w *world) { w.gateway.Owner = "999999999999" }, "account \"999999999999\", does not exist"},
+		{"an owner in another's VPC", func(w *world) { w.subnet.Owner = controltest.Provider.Account }, "belongs to account 222222222222"},
+		{"a tag's key", func(w *world) { w.vpc.Tags = vpc.Tags{"aws:x": ""} }, "reserved"},
+		{"a tag's length", func(w *world) { w.vpc.Tags = vpc.Tags{"x": strings.Repeat("ä", 257)} }, "257 characters"},
+		{"the number of tags", func(w *world) {
+			w.vpc.Tags = vpc.Tags{}
+			for i := range 51 {
+				w.vpc.Tags[fmt.Sprint(i)] = ""
+			}
+		}, "51 tags"},
+		{"a VPC's block", func(w *world) { w.vpc.CIDRs[0].CIDR = netip.MustParsePrefix("10.0.0.0/8") }, "/16 to /28"},
+		{"a VPC's blocks", func(w *world) { w.vpc.CIDRs = append(w.vpc.CIDRs, w.vpc.CIDRs[0]) }, "overlap"},
+		{"the id of a block", func(w *world) { w.vpc.CIDRs = append(w.vpc.CIDRs, w.vpc.CIDRs[0]) }, "used a second time"},
+		{"the main table", func(w *world) { w.main.Main = "" }, "0 main route tables"},
+		{"the default ACL", func(w *world) { w.acl.Default = false }, "0 default network ACLs"},
+		{"the default group", func(w *world) { w.group.Name = "x" }, "0 default security groups"},
+		{"subnets", func(w *world) {
+			s := vpc.Edit(w.subnet)
+			s.ID = "subnet-00000000000000001"
+			w.view.Put(s)
+		}, "overlaps 10.0.1.0/24"},
+		{"a subnet's block", func(w *world) { w.subnet.CIDR = other }, "in none of its VPC's"},
+		{"a subnet's zone", func(w *world) { w.subnet.Zone = "moon" }, "no zone of the region"},
+		{"a subnet's ACL", func(w *world) { w.acl.Associations = nil }, "in 0 network ACLs"},
+		{"a subnet's tables", func(w *world) {
+			for i := range 2 {
+				r := vpc.Edit(w.main)
+				r.ID, r.Main = vpc.RouteTableID(fmt.Sprintf("rtb-0000000000000000%d", i)), ""
+				r.Associations = []vpc.RouteAssociation{{ID: fmt.Sprintf("rtbassoc-0000000000000000%d", i), Subnet: w.subnet.ID}}
+				w.view.Put(r)
+			}
+		}, "with 2 route tables"},
+		{"an association", func(w *world) {
+			w.acl.Associations = append(w.acl.Associations, vpc.ACLAssociation{ID: "aclassoc-00000000000000001", Subnet: "subnet-1"})
+		}, "subnet-1, which does not exist"},
+		{"a local route", func(w *world) { w.main.Routes = w.main.Routes[1:] }, "no local route to 10.0.0.0/16"},
+		{"a local route too many", func(w *world) {
+			w.main.Routes = append(w.main.Routes, vpc.Route{CIDR: other, TargetKind: vpc.TargetLocal})
+		}, "no block of its VPC"},
+		{"a destination", func(w *world) { w.main.Routes = append(w.main.Routes, w.main.Routes[0]) }, "two routes to 10.0.0.0/16"},
+		{"an endpoint's route", func(w *world) { w.gateway.RouteTables = nil }, "not associated with the table"},
+		{"an endpoint's table", func(w *world) { w.main.Routes = w.main.Routes[:1] }, "has 0 routes to it"},
+		{"a gateway endpoint's end", func(w *world) { w.gateway.State = vpc.EndpointDeleting }, "deleting and still in route tables"},
+		{"an ACL's entries", func(w *world) { w.acl.Entries = append(w.acl.Entries, w.acl.Entries[0]) }, "entry {100 true} is there twice"},
+		{"an ACL's entry", func(w *world) { w.acl.Entries[0].Number = 0 }, "entry number 0"},
+		{"a rule's peers", func(w *world) { w.group.Rules[0].PrefixList = "pl-1" }, "2 peers"},
+		{"a rule's ports", func(w *world) { r := &w.group.Rules[0]; r.Protocol, r.From, r.To = vpc.TCP, 80, 79 }, "ports 80 to 79"},
+		{"a rule's group", func(w *world) { w.group.Rules[1].GroupOwner = "x" }, "is of account \"x\""},
+		{"an address", func(w *world) { w.plain.Addr = netip.MustParseAddr("10.0.2.4") }, "cannot be given out"},
+		{"a reserved address", func(w *world) { w.plain.Addr = netip.MustParseAddr("10.0.1.255") }, "cannot be given out"},
+		{"an interface's zone", func(w *world) { w.plain.Zone = "us-east-1b" }, "its subnet in us-east-1a"},
+		{"a MAC address", func(w *world) { w.plain.MAC = "00:00:00:00:00:01" }, "no MAC address"},
+		{"an endpoint's interface", func(w *world) { w.interfaceOf(w.iface).Endpoint = w.second.ID }, "is not its own"},
+		{"an interface's endpoint", func(w *world) { w.iface.Nodes = nil }, "does not know it"},
+		{"an endpoint's groups", func(w *world) { w.interfaceOf(w.iface).Groups = nil }, "security groups []"},
+		{"a workload's interface", func(w *world) { w.plain.Attachment = nil }, "not attached to it"},
+		{"an attachment", func(w *world) { w.plain.Attachment.Instance = "i-1" }, "instance \"i-1\", which does not exist"},
+		{"two workloads", func(w *world) { w.plain.Attachment.External = &vpc.ExternalWorkload{PID: 1} }, "names 1 workloads"},
+		{"an end", func(w *world) { w.instance.State, w.instance.Terminated = vpc.InstanceTerminated, time.Now() }, "which is terminated"},
+		{"an instance's state", func(w *world) { w.instance.State = "x" }, "state \"x\""},
+		{"an endpoint's state", func(w *world) { w.iface.State = "x" }, "state \"x\""},
+		{"names", func(w *world) { w.iface.State, w.iface.Named = vpc.EndpointAvailable, false }, "no names yet"},
+		{"names of the rejected", func(w *world) { w.second.State, w.second.Named = vpc.EndpointRejected, true }, "has its names"},
+		{"a catalogue's acceptance", func(w *world) { w.iface.State = vpc.EndpointPendingAcceptance }, "only an endpoint to a customer's"},
+		{"a failure", func(w *world) { w.second.State = vpc.EndpointExpired }, "does not say why"},
+		{"a label", func(w *world) { w.iface.DNSLabel = "x" }, "does not begin with its id"},
+		{"a connection", func(w *world) { w.second.Connection = "" }, "connection \"\""},
+		{"a link", func(w *world) { w.iface.Link = 0 }, "link 0x0"},
+		{"a gateway's link", func(w *world) { w.gateway.Link = 0x5000 }, "only an interface endpoint has"},
+		{"private names", func(w *world) {
+			w.second.PrivateDNS = true
+			w.second.ServiceName, w.second.Service, w.second.Connection = w.iface.ServiceName, "", ""
+		}, "private name s3.us-east-1.amazonaws.com is that of"},
+		{"a service's name", func(w *world) { w.service.Name = "x" }, "does not end in its id"},
+		{"a service's balancers", func(w *world) { w.service.Balancers = nil }, "no load balancer"},
+		{"a balancer of two services", func(w *world) {
+			s := vpc.Edit(w.service)
+			s.ID, s.Name, s.Permissions = "vpce-svc-00000000000000001", "x.vpce-svc-00000000000000001", nil
+			w.view.Put(s)
+		}, "claims service-of/"},
+		{"a verification", func(w *world) { w.service.Verification = nil }, "the verification"},
+		{"a grant", func(w *world) { w.service.Verification.State = vpc.DNSVerified }, "never granted"},
+		{"principals", func(w *world) { w.service.Permissions = append(w.service.Permissions, w.service.Permissions[0]) }, "principal * is there twice"},
+		{"a balancer's interface", func(w *world) { w.balancer.Nodes[0].Addr = netip.MustParseAddr("10.0.1.200") }, "not in subnet-"},
+		{"a balancer without nodes", func(w *world) { w.balancer.Nodes = nil }, "it has no node"},
+		{"targets", func(w *world) { w.targets.Targets = append(w.targets.Targets, w.targets.Targets[0]) }, "is there twice"},
+		{"a listener's protocol", func(w *world) { w.listener.Protocol = "UDP" }, "its target group's TCP"},
+		{"a group of two balancers", func(w *world) {
+			l := vpc.Edit(w.listener)
+			l.ARN, l.Balancer = "arn:x", "arn:y"
+			w.view.Put(l)
+		}, "used by 2 load balancers"},
+		{"health", func(w *world) { w.targets.Targets = nil }, "its target is not registered"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fresh := w.copy(t)
+			c.do(fresh)
+			var all []string
+			for _, err := range vpc.Invariants(fresh.view) {
+				if strings.Contains(err.Error(), c.want) {
+					return
+				}
+				all = append(all, err.Error())
+			}
+			t.Errorf("no error says %q; there are:\n%s", c.want, strings.Join(all, "\n"))
+		})
+	}
+}
+
+// copy is a world that can be broken.
+func (w *world) copy(t *testing.T) *world {
+	t.Helper()
+	c := &world{view: vpctest.Of()}
+	for _, o := range w.view.List {
+		c.view.List = append(c.view.List, clone(t, o))
+	}
+	c.vpc, c.subnet, c.main = get[vpc.VPC](t, c, w.vpc.Key()), get[vpc.Subnet](t, c, w.subnet.Key()), get[vpc.RouteTable](t, c, w.main.Key())
+	c.acl, c.group, c.plain = get[vpc.NetworkACL](t, c, w.acl.Key()), get[vpc.SecurityGroup](t, c, w.group.Key()), get[vpc.NetworkInterface](t, c, w.plain.Key())
+	c.instance, c.gateway = get[vpc.Instance](t, c, w.instance.Key()), get[vpc.Endpoint](t, c, w.gateway.Key())
+	c.iface, c.second = get[vpc.Endpoint](t, c, w.iface.Key()), get[vpc.Endpoint](t, c, w.second.Key())
+	c.service, c.balancer = get[vpc.EndpointService](t, c, w.service.Key()), get[vpc.LoadBalancer](t, c, w.balancer.Key())
+	c.targets, c.listener, c.health = get[vpc.TargetGroup](t, c, w.targets.Key()), get[vpc.Listener](t, c, w.listener.Key()), get[vpc.Health](t, c, w.health.Key())
+	return c
+}
+
+// A view that does not find what it holds is not one to trust.
+func TestAViewThatDoesNotFindItsObjectsIsNamed(t *testing.T) {
+	w := newWorld(t)
+	errs := vpc.Invariants(blind{w.view})
+	if len(errs) == 0 || !strings.Contains(fmt.Sprint(errs), "is not found by owner") {
+		t.Errorf("errors %v", errs)
+	}
+}
+
+type blind struct{ *vpctest.View }
+
+func (b blind) Lookup(kind vpc.Kind, index, value string) iter.Seq[vpc.Object] {
+	return func(func(vpc.Object) bool) {}
+}
