@@ -45,6 +45,10 @@ func TestEndpointActionsKnowEveryParameter(t *testing.T) {
 		"AcceptVpcEndpointConnections":                  nil,
 		"RejectVpcEndpointConnections":                  nil,
 		"StartVpcEndpointServicePrivateDnsVerification": nil,
+		"CreateVpcEndpointConnectionNotification":       nil,
+		"ModifyVpcEndpointConnectionNotification":       nil,
+		"DeleteVpcEndpointConnectionNotifications":      nil,
+		"DescribeVpcEndpointConnectionNotifications":    nil,
 	} {
 		in := ec2.Input(action)
 		if in == nil {
