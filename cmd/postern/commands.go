@@ -15,6 +15,7 @@ func commands(o *options) []*cobra.Command {
 		newAttachCommand(o),
 		newDetachCommand(o),
 		newStatusCommand(o),
+		newNotificationsCommand(o),
 		newRequestsCommand(o),
 		newVersionCommand(o),
 	}, hostCommands(o)...)

@@ -46,6 +46,7 @@ func Handler(cfg Config) http.Handler {
 	route("POST /v1/detach", h.detach)
 	route("GET /v1/status", h.status)
 	route("GET /v1/names", h.names)
+	route("GET /v1/notifications", h.notifications)
 	route("/", func(r *http.Request) (any, error) {
 		return nil, vpc.Errorf(vpc.NotFound, "path", "", "this server has no %s %.64s; is the command of another version?", r.Method, r.URL.Path)
 	})
