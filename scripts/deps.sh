@@ -40,6 +40,9 @@ for group in "${@:-base}"; do
 		have git || need git
 		have mount || need mount
 		have ps || need procps
+		# The SNS-compatible server of test/compat/sns comes from npm.
+		have node || need nodejs
+		have npm || need npm
 		[[ -e /etc/ssl/certs/ca-certificates.crt ]] || need ca-certificates
 		usable_aws || aws_missing=1
 		;;

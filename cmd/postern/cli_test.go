@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
@@ -88,6 +90,7 @@ func serveAdmin(t *testing.T) (dir string) {
 		tx.Put(&vpc.NetworkInterface{ID: "eni-00000000000000001", Owner: owner, VPC: network, Subnet: subnet, Zone: "us-east-1a",
 			Type: vpc.TypeInterface, Addr: addr("10.0.1.10"), MAC: "02:00:00:00:00:01"})
 		tx.Put(&vpc.Instance{ID: "i-00000000000000001", Owner: owner, VPC: network, Subnet: subnet, State: vpc.InstanceShuttingDown, Host: "h1"})
+		putNotifications(tx, owner, c.Now())
 		return nil
 	})
 	if err != nil {
@@ -106,6 +109,27 @@ func serveAdmin(t *testing.T) (dir string) {
 	s.Start()
 	t.Cleanup(s.Close)
 	return dir
+}
+
+// putNotifications writes two notifications: one whose topic is down, one whose
+// topic refused.
+func putNotifications(tx *store.Tx, owner vpc.AccountID, now time.Time) {
+	const waits = vpc.NotificationID("vpce-nfn-00000000000000001")
+	n := vpc.ConnectionNotification{
+		ID: waits, Owner: owner, Service: "vpce-svc-00000000000000001", Topic: "arn:aws:sns:us-east-1:111111111111:events",
+		Events: vpc.ConnectionEvents, State: vpc.NotificationEnabled, Closing: now, Lost: 7,
+	}
+	tx.Put(&n)
+	for i := range 3 {
+		w := &vpc.Notice{ID: fmt.Sprint("m-", i), Notification: waits, Owner: owner, Topic: n.Topic, Event: vpc.EventDelete, Endpoint: "vpce-00000000000000001", Sequence: int64(i + 4), Time: now}
+		if i == 0 {
+			w.Attempts, w.LastError, w.Next = 3, "answered 500 \x1b[31mred", now.Add(5*time.Minute)
+		}
+		tx.Put(w)
+	}
+	refused := n
+	refused.ID, refused.State, refused.Reason, refused.Lost = "vpce-nfn-00000000000000002", vpc.NotificationDisabled, "NotFound: the topic does not exist", 0
+	tx.Put(&refused)
 }
 
 // Every command that people type teaches what it does and how.

@@ -16,6 +16,7 @@ func commands(o *options) []*cobra.Command {
 		newDetachCommand(o),
 		newStatusCommand(o),
 		newAuditCommand(o),
+		newNotificationsCommand(o),
 		newRequestsCommand(o),
 		newVersionCommand(o),
 	}, hostCommands(o)...)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -11,10 +12,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
 	"postern.dev/postern/internal/control"
+	"postern.dev/postern/internal/notify"
 	"postern.dev/postern/internal/vpc"
 )
 
@@ -50,6 +53,9 @@ type Config struct {
 	Services []ServiceConfig `json:"services,omitempty"`
 	// Quotas bound what one account may make. What is absent is AWS's default.
 	Quotas control.Quotas `json:"quotas,omitempty"`
+	// Topics are where connection notifications can go. The first that fits
+	// an ARN is its topic.
+	Topics []TopicConfig `json:"topics,omitempty"`
 	// Audit says where the record of API calls is kept.
 	Audit AuditConfig `json:"audit,omitzero"`
 }
@@ -88,6 +94,31 @@ func (a *AuditConfig) check(p paths) error {
 		return fmt.Errorf("audit.keep %d: want 1 to 1000; audit.off keeps no record at all", a.Keep)
 	}
 	return nil
+}
+
+// TopicConfig is a topic of connection notifications, or several. A file with
+// secrets in it should be readable by its owner only.
+type TopicConfig struct {
+	// ARN is a topic's, or the start of several topics' and a * at the end.
+	ARN string `json:"arn"`
+	// Accounts are the ids of those who may use it; "*" is everybody. Absent:
+	// the account in the topic's ARN.
+	Accounts []string `json:"accounts,omitempty"`
+	// Type is sns (any server with SNS's API), webhook or file.
+	Type string `json:"type"`
+	// URL is that of SNS or of the webhook.
+	URL string `json:"url,omitempty"`
+	// Region is what requests to SNS are signed for; absent: the topic's.
+	Region string `json:"region,omitempty"`
+	// AccessKey and SecretKey sign requests to SNS. They need sns:Publish and
+	// sns:GetTopicAttributes.
+	AccessKey string `json:"accessKey,omitempty"`
+	SecretKey string `json:"secretKey,omitempty"`
+	// Secret signs requests to a webhook; at least 16 characters.
+	Secret string `json:"secret,omitempty"`
+	// Path is that of a file, absolute. The server's user must be allowed to
+	// write it.
+	Path string `json:"path,omitempty"`
 }
 
 // ServiceConfig is one service of the catalogue.
@@ -177,6 +208,9 @@ func (c *Config) check() error {
 	if err := c.Audit.check(paths{c.DataDir}); err != nil {
 		return err
 	}
+	if _, err := c.topics(slog.New(slog.DiscardHandler)); err != nil {
+		return err
+	}
 	if len(c.Services) == 0 {
 		c.Services = []ServiceConfig{defaultS3(c.Region)}
 	}
@@ -247,6 +281,15 @@ func (c *Config) catalogue() ([]vpc.CatalogueService, error) {
 		out = append(out, o)
 	}
 	return out, nil
+}
+
+// topics makes what stands behind the configured topics.
+func (c *Config) topics(log *slog.Logger) (*notify.Topics, error) {
+	var rules []notify.Rule
+	for _, t := range c.Topics {
+		rules = append(rules, notify.Rule(t))
+	}
+	return notify.New(rules, log, time.Now)
 }
 
 // stableID makes an id that is the same at every start, for what is

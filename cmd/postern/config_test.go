@@ -2,7 +2,12 @@
 
 package main
 
-import "testing"
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
 
 // A name would be looked up on the machine's network.
 func TestListenTakesAddressesOnly(t *testing.T) {
@@ -31,6 +36,32 @@ func TestTheAuditLogIsOnAndBoundedUnlessToldOtherwise(t *testing.T) {
 		c.Audit = bad
 		if c.check() == nil {
 			t.Errorf("%+v was accepted", bad)
+		}
+	}
+}
+
+func TestTopicsAreConfiguredByName(t *testing.T) {
+	for name, c := range map[string]struct{ yaml, says string }{
+		"all types": {`topics:
+  - {arn: "arn:aws:sns:us-east-1:111111111111:*", type: file, path: /var/log/events.jsonl}
+  - {arn: "arn:aws:sns:us-east-1:222222222222:hook", type: webhook, url: "https://example.com/h", secret: 0123456789abcdef, accounts: ["*"]}
+  - {arn: "arn:aws:sns:eu-central-1:333333333333:x", type: sns, url: "http://192.0.2.1:4566", region: us-east-1, accessKey: AKIAEXAMPLE, secretKey: s3cret}
+`, ""},
+		"unknown name": {`topics: [{arn: "arn:aws:sns:us-east-1:111111111111:x", kind: file}]`, "kind"},
+		"no secret":    {`topics: [{arn: "arn:aws:sns:us-east-1:111111111111:x", type: webhook, url: "https://example.com"}]`, `"arn:aws:sns:us-east-1:111111111111:x": a topic of type webhook needs secret`},
+	} {
+		file := filepath.Join(t.TempDir(), "config.yaml")
+		if err := os.WriteFile(file, []byte(c.yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg := defaultConfig()
+		cfg.DataDir = "/d"
+		err := loadConfig(file, &cfg)
+		if err == nil {
+			err = cfg.check()
+		}
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q", name, err, c.says)
 		}
 	}
 }

@@ -51,10 +51,14 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 			return err
 		}
 	}
+	topics, err := cfg.topics(log)
+	if err != nil {
+		return err
+	}
 	hosts := control.NewHosts()
 	hosts.GoneAfter = 10 * time.Second
 	c := control.New(control.Config{
-		Store: st, Hosts: hosts, Now: time.Now, Random: rand.Reader, Log: log, LocalHost: host, Quotas: cfg.Quotas,
+		Store: st, Hosts: hosts, Now: time.Now, Random: rand.Reader, Log: log, LocalHost: host, Quotas: cfg.Quotas, Topics: topics,
 	})
 	if err := seed(ctx, c, cfg, host); err != nil {
 		return err
@@ -96,6 +100,7 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 		start("endpoint life cycle", c.RunEndpointLifecycle)
 		start("instance life cycle", c.RunInstanceLifecycle)
 		start("load balancer life cycle", c.RunBalancerLifecycle)
+		start("connection notifications", c.RunNotifications)
 		ready()
 	}
 	accounts := &accountsFile{path: p.s3Accounts()}

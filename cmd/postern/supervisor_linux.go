@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -90,7 +91,9 @@ func runSupervisor(ctx context.Context, cfg Config, p paths, l listeners, uid, g
 		Name:   "server",
 		Notify: true,
 		Command: func() (*exec.Cmd, error) {
-			cmd := selfCommand("server", "--resolved", string(conf))
+			// Everybody may read a command line, and there are secrets in it.
+			cmd := selfCommand("server")
+			cmd.Stdin = bytes.NewReader(conf)
 			cmd.ExtraFiles = files
 			cmd.SysProcAttr = childOf(server)
 			return cmd, nil
@@ -119,16 +122,15 @@ func runSupervisor(ctx context.Context, cfg Config, p paths, l listeners, uid, g
 
 // newServerCommand is the unprivileged child of serve: API and store.
 func newServerCommand(*options) *cobra.Command {
-	var resolved string
-	c := &cobra.Command{
+	return &cobra.Command{
 		Use: "server", Hidden: true, Args: cobra.NoArgs,
-		Short: "answer the API (started by serve)",
+		Short: "answer the API (started by serve, which writes the configuration to standard input)",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := confine(); err != nil {
 				return err
 			}
 			var cfg Config
-			if err := json.Unmarshal([]byte(resolved), &cfg); err != nil {
+			if err := json.NewDecoder(os.Stdin).Decode(&cfg); err != nil {
 				return usageError("this command is started by postern serve: %w", err)
 			}
 			var l listeners
@@ -153,8 +155,6 @@ func newServerCommand(*options) *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVar(&resolved, "resolved", "", "the whole configuration as JSON")
-	return c
 }
 
 // backendPath finds the S3 backend beside this program or on PATH.

@@ -32,7 +32,7 @@ func Connections(v vpc.View, caller Caller) iter.Seq[*vpc.Endpoint] {
 // the caller's service. The items that cannot be are answered, the others are
 // done; the call waits a moment for those to be available.
 func (c *Control) AcceptConnections(ctx context.Context, caller Caller, service vpc.ServiceID, ids []vpc.EndpointID) ([]ItemError, error) {
-	failed, done, err := c.answerConnections(ctx, caller, service, ids, func(e *vpc.Endpoint) bool {
+	failed, done, err := c.answerConnections(ctx, caller, service, ids, vpc.EventAccept, func(e *vpc.Endpoint) bool {
 		if e.State != vpc.EndpointPendingAcceptance && e.State != vpc.EndpointRejected {
 			return false
 		}
@@ -49,7 +49,7 @@ func (c *Control) AcceptConnections(ctx context.Context, caller Caller, service 
 // RejectConnections turns endpoints down, also ones that are in use: their
 // packets stop before the call returns, if every host answers in time.
 func (c *Control) RejectConnections(ctx context.Context, caller Caller, service vpc.ServiceID, ids []vpc.EndpointID) ([]ItemError, error) {
-	failed, _, err := c.answerConnections(ctx, caller, service, ids, func(e *vpc.Endpoint) bool {
+	failed, _, err := c.answerConnections(ctx, caller, service, ids, vpc.EventReject, func(e *vpc.Endpoint) bool {
 		if e.State != vpc.EndpointPendingAcceptance && !e.State.Carries() {
 			return false
 		}
@@ -60,9 +60,9 @@ func (c *Control) RejectConnections(ctx context.Context, caller Caller, service 
 }
 
 // answerConnections runs change on a private copy of each endpoint; change
-// answers whether the endpoint's state allows it.
+// answers whether the endpoint's state allows it. What is done is announced.
 func (c *Control) answerConnections(ctx context.Context, caller Caller, service vpc.ServiceID, ids []vpc.EndpointID,
-	change func(*vpc.Endpoint) bool,
+	event vpc.ConnectionEvent, change func(*vpc.Endpoint) bool,
 ) (failed []ItemError, done []vpc.EndpointID, err error) {
 	ids = unique(ids)
 	err = c.update(ctx, caller, func(tx *store.Tx) error {
@@ -83,6 +83,9 @@ func (c *Control) answerConnections(ctx context.Context, caller Caller, service 
 				failed = append(failed, ItemError{string(id), vpc.Errorf(vpc.WrongState, string(KindConnection), string(id),
 					"The Vpc Endpoint '%s' is in the state %s, which does not allow this", id, was)})
 				continue
+			}
+			if err := c.announce(tx, e, event); err != nil {
+				return err
 			}
 			tx.Put(e)
 			done = append(done, id)

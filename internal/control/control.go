@@ -56,6 +56,8 @@ type Config struct {
 	Quotas Quotas
 	// LocalHost runs the instances; "" when there is no datapath.
 	LocalHost vpc.HostID
+	// Topics are where connection notifications go; nil is nowhere.
+	Topics Topics
 }
 
 // Control runs the operations.
@@ -63,9 +65,13 @@ type Control struct {
 	Config
 }
 
-// New makes a Control; all fields of cfg are required but Quotas and LocalHost.
+// New makes a Control; all fields of cfg are required but Quotas, LocalHost
+// and Topics.
 func New(cfg Config) *Control {
 	cfg.Quotas = cfg.Quotas.withDefaults()
+	if cfg.Topics == nil {
+		cfg.Topics = noTopics{}
+	}
 	return &Control{cfg}
 }
 

@@ -105,7 +105,7 @@ func (l *lifecycle) pass(ctx context.Context, snap *store.Snapshot) time.Duratio
 	for e := range vpc.By[vpc.Endpoint](snap, "state", vpc.EndpointDeleting) {
 		waiting[e.ID] = true
 		if l.applied(snap, e) {
-			step(e, forget)
+			step(e, l.c.forget)
 		}
 	}
 	for e := range vpc.By[vpc.Endpoint](snap, "state", vpc.EndpointPendingAcceptance) {

@@ -131,7 +131,8 @@ func (c *Control) ModifyService(ctx context.Context, caller Caller, in ModifySer
 }
 
 // DeleteServices deletes services nobody is connected to. Endpoints that were
-// rejected stay as they are.
+// rejected stay as they are. Its notifications go when what waits for them is
+// delivered.
 func (c *Control) DeleteServices(ctx context.Context, caller Caller, ids []vpc.ServiceID) ([]ItemError, error) {
 	ids = unique(ids)
 	var failed []ItemError
@@ -145,6 +146,7 @@ func (c *Control) DeleteServices(ctx context.Context, caller Caller, ids []vpc.S
 			case connected(tx, s):
 				failed = append(failed, ItemError{string(id), existingConnections(s)})
 			default:
+				c.closeNotifications(tx, vpc.IndexService, string(id))
 				tx.Delete(s)
 			}
 		}

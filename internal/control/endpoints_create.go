@@ -76,6 +76,9 @@ func (c *Control) CreateEndpoint(ctx context.Context, caller Caller, in CreateEn
 		if err != nil {
 			return err
 		}
+		if err := c.announceNew(tx, e); err != nil {
+			return err
+		}
 		tx.Put(e)
 		c.remember(tx, caller, action, token, in, string(e.ID))
 		made = e

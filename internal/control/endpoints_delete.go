@@ -46,6 +46,9 @@ func (c *Control) DeleteEndpoints(ctx context.Context, caller Caller, ids []vpc.
 			e = vpc.Edit(e)
 			e.State, e.Named = vpc.EndpointDeleting, false
 			removeRoutes(tx, e, e.RouteTables)
+			if err := c.announce(tx, e, vpc.EventDelete); err != nil {
+				return err
+			}
 			tx.Put(e)
 		}
 		return nil
@@ -58,11 +61,12 @@ func (c *Control) DeleteEndpoints(ctx context.Context, caller Caller, ids []vpc.
 }
 
 // forget removes an endpoint that no host carries any more, with its
-// interfaces. Its routes went when the deletion began.
-func forget(tx *store.Tx, e *vpc.Endpoint) {
+// interfaces and notifications. Its routes went when the deletion began.
+func (c *Control) forget(tx *store.Tx, e *vpc.Endpoint) {
 	for n := range vpc.By[vpc.NetworkInterface](tx, vpc.IndexEndpoint, e.ID) {
 		tx.Delete(n)
 	}
+	c.closeNotifications(tx, vpc.IndexEndpoint, string(e.ID))
 	tx.Delete(e)
 }
 

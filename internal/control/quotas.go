@@ -23,6 +23,7 @@ type Quotas struct {
 	InterfaceEndpointsPerVPC int `json:"interfaceEndpointsPerVpc,omitempty"`   //
 	GatewayEndpoints         int `json:"gatewayEndpoints,omitempty"`           // per account
 	PrincipalsPerService     int `json:"principalsPerService,omitempty"`       //
+	Notifications            int `json:"connectionNotifications,omitempty"`    // per account
 	LoadBalancers            int `json:"loadBalancers,omitempty"`              // per account
 	ListenersPerLoadBalancer int `json:"listenersPerLoadBalancer,omitempty"`   //
 	TargetGroups             int `json:"targetGroups,omitempty"`               // per account
@@ -30,12 +31,13 @@ type Quotas struct {
 }
 
 // DefaultQuotas are AWS's defaults (Amazon VPC, AWS PrivateLink and Elastic
-// Load Balancing quotas in their user guides).
+// Load Balancing quotas in their user guides). For connection notifications
+// AWS names none.
 var DefaultQuotas = Quotas{
 	VPCs: 5, CIDRsPerVPC: 5, SubnetsPerVPC: 200, RouteTablesPerVPC: 200, RoutesPerTable: 50, ACLsPerVPC: 200,
 	GroupsPerVPC: 2500, RulesPerGroup: 60, GroupsPerInterface: 5,
 	InterfaceEndpointsPerVPC: 50, GatewayEndpoints: 20, PrincipalsPerService: 1000,
-	LoadBalancers: 50, ListenersPerLoadBalancer: 50, TargetGroups: 3000, TargetsPerLoadBalancer: 500,
+	Notifications: 100, LoadBalancers: 50, ListenersPerLoadBalancer: 50, TargetGroups: 3000, TargetsPerLoadBalancer: 500,
 }
 
 // withDefaults fills the fields that are zero.

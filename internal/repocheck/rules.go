@@ -69,6 +69,9 @@ var ImportRules = []ImportRule{
 	{"internal/nlb", []string{"internal/desired", "internal/vpc", "internal/policy", "internal/reconcile"},
 		"target health and the target table need the desired state and nothing of the kernel"},
 
+	{"internal/notify", []string{"internal/api/sigv4", "internal/control", "internal/vpc"},
+		"what stands behind topics gets plain values from control and answers with an outcome; it never opens the store"},
+
 	{"internal/supervise", nil,
 		"the parent process runs as root and reads no tenant's byte: it must stay too small to have a bug"},
 	{"internal/privilege", nil,

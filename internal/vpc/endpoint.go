@@ -75,7 +75,9 @@ type Endpoint struct {
 	// label of its names, stable for its life.
 	DNSLabel string `json:"dnsLabel"`
 	// Connection is the vpce-con- id the provider sees; "" for catalogue services.
-	Connection     string    `json:"connection,omitempty"`
+	Connection string `json:"connection,omitempty"`
+	// Events counts what has happened to the connection, see ConnectionEvent.
+	Events         int64     `json:"events,omitempty"`
 	Created        time.Time `json:"created"`
 	FailureReason  string    `json:"failureReason,omitempty"`
 	Tags           Tags      `json:"tags,omitempty"`

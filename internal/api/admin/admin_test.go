@@ -495,3 +495,37 @@ func TestClientSaysWhyNoServerCouldBeAsked(t *testing.T) {
 		t.Errorf("socket of another user: %v", err)
 	}
 }
+
+// What waits is counted whole and listed up to a bound.
+func TestNotificationsShowWhatWaits(t *testing.T) {
+	l := newLab(t)
+	if list, err := l.Notifications(t.Context()); err != nil || list == nil || len(list) != 0 {
+		t.Fatalf("%v, %v: want an empty list", list, err)
+	}
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	l.put(&vpc.ConnectionNotification{
+		ID: "vpce-nfn-1", Owner: controltest.Provider.Account, Service: "vpce-svc-1", Topic: "arn:aws:sns:us-east-1:222222222222:one",
+		Events: vpc.ConnectionEvents, State: vpc.NotificationEnabled, Lost: 2, Closing: at,
+	})
+	for i := range 101 {
+		l.put(&vpc.Notice{
+			ID: fmt.Sprint(i), Notification: "vpce-nfn-1", Owner: controltest.Provider.Account, Event: vpc.EventReject, Endpoint: "vpce-1",
+			Sequence: int64(i + 1), Time: at, Attempts: 3, LastError: "answered 500", Next: at.Add(time.Minute), Claimant: "somebody",
+		})
+	}
+	list, err := l.Notifications(t.Context())
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	n := list[0]
+	if n.Waiting != 101 || len(n.Notices) != 100 || n.Account != "provider" || !n.Closing || n.Lost != 2 {
+		t.Errorf("%d waiting, %d listed, of %s, closing %v, lost %d", n.Waiting, len(n.Notices), n.Account, n.Closing, n.Lost)
+	}
+	want := admin.Notice{
+		MessageID: "0", Event: vpc.EventReject, Endpoint: "vpce-1", Sequence: 1, Time: at,
+		Attempts: 3, LastError: "answered 500", Next: at.Add(time.Minute), UnderWay: true,
+	}
+	if d := cmp.Diff(want, n.Notices[0]); d != "" {
+		t.Error(d)
+	}
+}

@@ -186,5 +186,10 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return get[Status](ctx, c, "/v1/status")
 }
 
+// Notifications lists the connection notifications of every account.
+func (c *Client) Notifications(ctx context.Context) ([]Notification, error) {
+	return get[[]Notification](ctx, c, "/v1/notifications")
+}
+
 // Names translates the datapath's numbers.
 func (c *Client) Names(ctx context.Context) (Names, error) { return get[Names](ctx, c, "/v1/names") }

@@ -22,6 +22,7 @@
 //	POST   /v1/detach             Target
 //	GET    /v1/status             hosts, revisions, counts               Status
 //	GET    /v1/names              what the datapath's numbers mean       Names
+//	GET    /v1/notifications      of every account, with what waits      []Notification
 //
 // An error is {"error": "...", "kind": "..."}: the sentence to show, and the
 // vpc.ErrorKind it has, "" for a fault of the server.

@@ -53,6 +53,7 @@ func Handler(cfg Config) http.Handler {
 	route("POST /v1/detach", "DetachWorkload", h.detach)
 	route("GET /v1/status", "GetStatus", h.status)
 	route("GET /v1/names", "GetNames", h.names)
+	route("GET /v1/notifications", "ListNotifications", h.notifications)
 	route("/", "", func(r *http.Request) (any, error) {
 		return nil, vpc.Errorf(vpc.NotFound, "path", "", "this server has no %s %.64s; is the command of another version?", r.Method, r.URL.Path)
 	})

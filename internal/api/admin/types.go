@@ -142,6 +142,40 @@ type Names struct {
 	Spaces []Space `json:"spaces"`
 }
 
+// Notification is a connection notification.
+type Notification struct {
+	ID       vpc.NotificationID    `json:"id"`
+	Owner    vpc.AccountID         `json:"owner"`
+	Account  string                `json:"account"` // the owner's name
+	Service  vpc.ServiceID         `json:"service,omitempty"`
+	Endpoint vpc.EndpointID        `json:"endpoint,omitempty"`
+	Topic    vpc.ARN               `json:"topic"`
+	Events   []vpc.ConnectionEvent `json:"events"`
+	State    vpc.NotificationState `json:"state"`
+	Reason   string                `json:"reason,omitempty"` // why it is Disabled
+	// Lost counts events that will not be delivered.
+	Lost int64 `json:"lost"`
+	// Closing: its service or endpoint is gone, and it goes when nothing waits.
+	Closing bool `json:"closing,omitempty"`
+	// Waiting counts what waits to be delivered; Notices are the first hundred.
+	Waiting int      `json:"waiting"`
+	Notices []Notice `json:"notices"`
+}
+
+// Notice is one event that waits to be delivered.
+type Notice struct {
+	MessageID string              `json:"messageId"`
+	Event     vpc.ConnectionEvent `json:"event"`
+	Endpoint  vpc.EndpointID      `json:"endpoint"`
+	Sequence  int64               `json:"sequence"`
+	Time      time.Time           `json:"time"` // of the event
+	// Attempts failed so far; the next is not before Next.
+	Attempts  int       `json:"attempts"`
+	LastError string    `json:"lastError,omitempty"`
+	Next      time.Time `json:"next,omitzero"`
+	UnderWay  bool      `json:"underWay,omitempty"`
+}
+
 // failure is an error on the wire.
 type failure struct {
 	Error string        `json:"error"`

@@ -2,7 +2,9 @@
 
 // Package sigv4 verifies AWS Signature Version 4 on the server side, in the
 // header form (Authorization: AWS4-HMAC-SHA256 ...) and in the presigned form
-// (X-Amz-Signature and its companions in the query string). It does not sign.
+// (X-Amz-Signature and its companions in the query string). Sign signs in the
+// header form, for the few requests that we send to AWS-compatible services
+// ourselves.
 //
 // # Words
 //

@@ -233,8 +233,7 @@ func (v *Verifier) checkSignature(r *http.Request, c *claim, cred Credential, ha
 	}
 	key := v.keys.get(keyID{c.accessKey, cred.Secret, c.date, c.region, c.service})
 	for _, text := range canonical {
-		toSign := algorithm + "\n" + c.time.Format(timeFormat) + "\n" + c.scope() + "\n" + hashHex([]byte(text))
-		if hmac.Equal([]byte(hex.EncodeToString(sign(key, toSign))), []byte(c.signature)) {
+		if hmac.Equal([]byte(hex.EncodeToString(sign(key, stringToSign(c, text)))), []byte(c.signature)) {
 			return nil
 		}
 	}

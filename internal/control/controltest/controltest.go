@@ -52,13 +52,25 @@ func (c *Clock) Advance(d time.Duration) {
 // with HandMade.
 func New(t testing.TB) (*control.Control, *Clock) {
 	t.Helper()
-	s, err := store.OpenEmbedded(context.Background(), t.TempDir(), slog.New(slog.DiscardHandler))
+	c, clock, _ := Open(t, t.TempDir())
+	return c, clock
+}
+
+// Open is New on a store in dir, which may be there from before. stop closes
+// the store; it is done at the end of the test in any case.
+func Open(t testing.TB, dir string) (c *control.Control, clock *Clock, stop func()) {
+	t.Helper()
+	s, err := store.OpenEmbedded(context.Background(), dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.Close)
-	clock := &Clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	stop = sync.OnceFunc(s.Close)
+	t.Cleanup(stop)
+	clock = &Clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 	_, err = s.Update(context.Background(), func(tx *store.Tx) error {
+		if _, ok := vpc.Get[vpc.Region](tx, vpc.RegionKey); ok {
+			return nil
+		}
 		tx.Put(&vpc.Region{Name: "us-east-1", Domain: "vpce.amazonaws.com", DHCPOptions: "dopt-00000000000000001", Zones: []vpc.Zone{
 			{Name: "us-east-1a", ID: "use1-az1"}, {Name: "us-east-1b", ID: "use1-az2"}, {Name: "us-east-1c", ID: "use1-az3"},
 		}})
@@ -81,7 +93,7 @@ func New(t testing.TB) (*control.Control, *Clock) {
 	})
 	return control.New(control.Config{
 		Store: s, Hosts: control.NewHosts(), Now: clock.Now, Random: rand.Reader, Log: slog.New(slog.DiscardHandler),
-	}), clock
+	}), clock, stop
 }
 
 var handMade sync.Map // *store.Store of tests that are not checked
