@@ -53,8 +53,12 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 	}
 	hosts := control.NewHosts()
 	hosts.GoneAfter = 10 * time.Second
+	pool, err := cfg.publicPool()
+	if err != nil {
+		return err
+	}
 	c := control.New(control.Config{
-		Store: st, Hosts: hosts, Now: time.Now, Random: rand.Reader, Log: log, LocalHost: host, Quotas: cfg.Quotas,
+		Store: st, Hosts: hosts, Now: time.Now, Random: rand.Reader, Log: log, LocalHost: host, Quotas: cfg.Quotas, PublicPool: pool,
 	})
 	if err := seed(ctx, c, cfg, host); err != nil {
 		return err
@@ -89,6 +93,7 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 		start("endpoint life cycle", c.RunEndpointLifecycle)
 		start("instance life cycle", c.RunInstanceLifecycle)
 		start("load balancer life cycle", c.RunBalancerLifecycle)
+		start("gateway life cycle", c.RunGatewayLifecycle)
 		ready()
 	}
 	accounts := &accountsFile{path: p.s3Accounts()}

@@ -16,7 +16,7 @@ import (
 
 // Every parameter the SDK can send is honoured, kept or in this list.
 func TestNetworkActionsKnowEveryParameter(t *testing.T) {
-	const targets = "CarrierGatewayId CoreNetworkArn DestinationIpv6CidrBlock EgressOnlyInternetGatewayId LocalGatewayId NatGatewayId OdbNetworkArn TransitGatewayId VpcPeeringConnectionId"
+	const targets = "CarrierGatewayId CoreNetworkArn DestinationIpv6CidrBlock EgressOnlyInternetGatewayId LocalGatewayId OdbNetworkArn TransitGatewayId VpcPeeringConnectionId"
 	const pair = "IpPermissions.N.Groups.N.PeeringStatus IpPermissions.N.Groups.N.VpcPeeringConnectionId"
 	const byName = " SourceSecurityGroupName SourceSecurityGroupOwnerId"
 	for action, refused := range map[string]string{
@@ -26,19 +26,19 @@ func TestNetworkActionsKnowEveryParameter(t *testing.T) {
 		"DescribeDhcpOptions":   "",
 		"CreateSubnet":          "Ipv4IpamPoolId Ipv4NetmaskLength Ipv6CidrBlock Ipv6IpamPoolId Ipv6Native Ipv6NetmaskLength OutpostArn",
 		"DescribeSubnets":       "", "DeleteSubnet": "",
-		"ModifySubnetAttribute": "AssignIpv6AddressOnCreation.Value CustomerOwnedIpv4Pool DisableLniAtDeviceIndex.Value EnableDns64.Value EnableLniAtDeviceIndex EnableResourceNameDnsAAAARecordOnLaunch.Value EnableResourceNameDnsARecordOnLaunch.Value MapCustomerOwnedIpOnLaunch.Value PrivateDnsHostnameTypeOnLaunch",
+		"ModifySubnetAttribute": "AssignIpv6AddressOnCreation.Value CustomerOwnedIpv4Pool DisableLniAtDeviceIndex.Value EnableDns64.Value EnableLniAtDeviceIndex EnableResourceNameDnsAAAARecordOnLaunch.Value MapCustomerOwnedIpOnLaunch.Value",
 		"CreateRouteTable":      "", "DescribeRouteTables": "", "DeleteRouteTable": "",
 		"AssociateRouteTable":    "GatewayId PublicIpv4Pool",
 		"DisassociateRouteTable": "", "ReplaceRouteTableAssociation": "",
-		"CreateRoute": targets, "ReplaceRoute": targets + " LocalTarget", "DeleteRoute": "DestinationIpv6CidrBlock",
-		"CreateSecurityGroup": "", "DescribeSecurityGroups": "GroupName.N", "DeleteSecurityGroup": "GroupName",
-		"AuthorizeSecurityGroupIngress": "GroupName " + pair + byName,
+		"CreateRoute": targets, "ReplaceRoute": targets, "DeleteRoute": "DestinationIpv6CidrBlock",
+		"CreateSecurityGroup": "", "DescribeSecurityGroups": "", "DeleteSecurityGroup": "",
+		"AuthorizeSecurityGroupIngress": pair + byName,
 		"AuthorizeSecurityGroupEgress":  "CidrIp FromPort IpProtocol ToPort " + pair + byName,
-		"RevokeSecurityGroupIngress":    "GroupName " + pair + byName,
+		"RevokeSecurityGroupIngress":    pair + byName,
 		"RevokeSecurityGroupEgress":     "CidrIp FromPort IpProtocol ToPort " + pair + byName,
 		"DescribeSecurityGroupRules":    "", "ModifySecurityGroupRules": "",
-		"UpdateSecurityGroupRuleDescriptionsIngress": "GroupName " + pair,
-		"UpdateSecurityGroupRuleDescriptionsEgress":  "GroupName " + pair,
+		"UpdateSecurityGroupRuleDescriptionsIngress": pair,
+		"UpdateSecurityGroupRuleDescriptionsEgress":  pair,
 		"CreateNetworkAcl":                           "", "DescribeNetworkAcls": "", "DeleteNetworkAcl": "", "CreateNetworkAclEntry": "",
 		"ReplaceNetworkAclEntry": "", "DeleteNetworkAclEntry": "", "ReplaceNetworkAclAssociation": "",
 		"CreateNetworkInterface": "ConnectionTrackingSpecification.TcpEstablishedTimeout ConnectionTrackingSpecification.UdpStreamTimeout ConnectionTrackingSpecification.UdpTimeout EnablePrimaryIpv6 InterfaceType Ipv4Prefix.N.Ipv4Prefix Ipv4PrefixCount Ipv6AddressCount " +
@@ -46,6 +46,13 @@ func TestNetworkActionsKnowEveryParameter(t *testing.T) {
 		"DescribeNetworkInterfaces": "IncludeManagedResources", "DeleteNetworkInterface": "", "DescribeNetworkInterfaceAttribute": "",
 		"ModifyNetworkInterfaceAttribute": "AssociatePublicIpAddress AssociatedSubnetId.N Attachment.AttachmentId Attachment.DefaultEnaQueueCount Attachment.DeleteOnTermination Attachment.EnaQueueCount " +
 			"ConnectionTrackingSpecification.TcpEstablishedTimeout ConnectionTrackingSpecification.UdpStreamTimeout ConnectionTrackingSpecification.UdpTimeout EnaSrdSpecification.EnaSrdEnabled EnaSrdSpecification.EnaSrdUdpSpecification.EnaSrdUdpEnabled EnablePrimaryIpv6",
+		"CreateInternetGateway": "", "DescribeInternetGateways": "", "AttachInternetGateway": "", "DetachInternetGateway": "", "DeleteInternetGateway": "",
+		"AllocateAddress": "CustomerOwnedIpv4Pool IpamPoolId PublicIpv4Pool", "DescribeAddresses": "", "AssociateAddress": "",
+		"DisassociateAddress": "", "ReleaseAddress": "", "DescribeAddressesAttribute": "",
+		"CreateNatGateway":    "AvailabilityMode AvailabilityZoneAddress.* SecondaryAllocationId.N SecondaryPrivateIpAddress.N SecondaryPrivateIpAddressCount VpcId",
+		"DescribeNatGateways": "", "DeleteNatGateway": "",
+		"CreateDhcpOptions": "", "AssociateDhcpOptions": "", "DeleteDhcpOptions": "",
+		"CreateDefaultVpc": "", "CreateDefaultSubnet": "Ipv6Native", "ModifyVpcTenancy": "",
 		"CreateTags": "", "DeleteTags": "", "DescribeTags": "",
 		"DescribeAvailabilityZones": "AllAvailabilityZones", "DescribeRegions": "AllRegions", "DescribeAccountAttributes": "",
 		"DescribePrefixLists": "", "DescribeManagedPrefixLists": "", "GetManagedPrefixListEntries": "",
