@@ -121,18 +121,28 @@ func CallersDefaultVPC(v vpc.View, caller Caller) (*vpc.VPC, error) {
 	return d, nil
 }
 
-// DefaultGroup finds a security group of the caller's default VPC by its name.
-func DefaultGroup(v vpc.View, caller Caller, name string) (*vpc.SecurityGroup, error) {
+// DefaultGroups finds security groups of the caller's default VPC by their names.
+func DefaultGroups(v vpc.View, caller Caller, names ...string) ([]vpc.GroupID, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
 	d, err := CallersDefaultVPC(v, caller)
 	if err != nil {
 		return nil, err
 	}
+	ids := map[string]vpc.GroupID{}
 	for g := range vpc.By[vpc.SecurityGroup](v, vpc.IndexVPC, d.ID) {
-		if g.Name == name {
-			return g, nil
-		}
+		ids[g.Name] = g.ID
 	}
-	return nil, vpc.Errorf(vpc.NotFound, string(vpc.KindGroup), name, "The security group '%.128s' does not exist in default VPC '%s'", name, d.ID)
+	var out []vpc.GroupID
+	for _, name := range names {
+		id, ok := ids[name]
+		if !ok {
+			return nil, vpc.Errorf(vpc.NotFound, string(vpc.KindGroup), name, "The security group '%.128s' does not exist in default VPC '%s'", name, d.ID)
+		}
+		out = append(out, id)
+	}
+	return out, nil
 }
 
 // defaultSubnetFor is the subnet of a launch that names none: the default one

@@ -117,13 +117,11 @@ func (c *Control) newInstances(tx *store.Tx, caller Caller, reservation string, 
 		}
 		in.Subnet = s.ID
 	}
-	for _, name := range in.GroupNames {
-		g, err := DefaultGroup(tx, caller, name)
-		if err != nil {
-			return err
-		}
-		in.Groups = append(slices.Clone(in.Groups), g.ID)
+	named, err := DefaultGroups(tx, caller, in.GroupNames...)
+	if err != nil {
+		return err
 	}
+	in.Groups = slices.Concat(in.Groups, named)
 	s, err := Owned[vpc.Subnet](tx, caller, in.Subnet)
 	if err != nil {
 		return err

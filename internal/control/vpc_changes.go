@@ -75,6 +75,9 @@ func (c *Control) SetDefaultTenancy(ctx context.Context, caller Caller, id vpc.V
 		if err != nil {
 			return err
 		}
+		if v.Tenancy == "" {
+			return vpc.Errorf(vpc.WrongState, "tenancy", string(id), "The tenancy of the VPC '%s' is default and cannot be modified", id)
+		}
 		v = vpc.Edit(v)
 		v.Tenancy = ""
 		tx.Put(v)

@@ -155,6 +155,7 @@ func TestTenancyAndLaunchAttributesAreKept(t *testing.T) {
 	a.refused("DryRunOperation", "ModifyVpcTenancy", "VpcId", v, "InstanceTenancy", "default", "DryRun", "true")
 	equal(t, "the answer", a.do("ModifyVpcTenancy", "VpcId", v, "InstanceTenancy", "default").one("return"), "true")
 	equal(t, "the tenancy after", a.do("DescribeVpcs", "VpcId.1", v).one("vpcSet/item/instanceTenancy"), "default")
+	a.refused("InvalidTenancy", "ModifyVpcTenancy", "VpcId", v, "InstanceTenancy", "default")
 	equal(t, "a later instance's tenancy", launch(), "default")
 	equal(t, "instances by tenancy", len(a.do("DescribeInstances", "Filter.1.Name", "tenancy", "Filter.1.Value.1", "dedicated").all("reservationSet/item")), 1)
 
@@ -171,4 +172,22 @@ func TestTenancyAndLaunchAttributesAreKept(t *testing.T) {
 	a.refused("InvalidParameterCombination", "ModifySubnetAttribute", modify()...)
 	a.refused("InvalidParameterValue", "ModifySubnetAttribute", modify("PrivateDnsHostnameTypeOnLaunch", "x")...)
 	a.refused("UnsupportedOperation", "ModifySubnetAttribute", modify("EnableResourceNameDnsAAAARecordOnLaunch.Value", "true")...)
+}
+
+// AWS's spelling differs by type, and between the malformed and the unknown.
+func TestMalformedIDsAreSpelledAsInTheListOfCodes(t *testing.T) {
+	a := newNetAPI(t)
+	for code, c := range map[string][]string{
+		"InvalidRouteTableId.Malformed":       {"DescribeRouteTables", "RouteTableId.1"},
+		"InvalidNetworkAclId.Malformed":       {"DescribeNetworkAcls", "NetworkAclId.1"},
+		"InvalidNetworkInterfaceId.Malformed": {"DescribeNetworkInterfaces", "NetworkInterfaceId.1"},
+		"InvalidGroupId.Malformed":            {"DescribeSecurityGroups", "GroupId.1"},
+		"InvalidVpcID.Malformed":              {"DescribeVpcs", "VpcId.1"},
+		"InvalidSubnetID.Malformed":           {"DescribeSubnets", "SubnetId.1"},
+		"InvalidInternetGatewayId.Malformed":  {"DescribeInternetGateways", "InternetGatewayId.1"},
+		"NatGatewayMalformed":                 {"DescribeNatGateways", "NatGatewayId.1"},
+		"InvalidDhcpOptionsId.Malformed":      {"DescribeDhcpOptions", "DhcpOptionsId.1"},
+	} {
+		a.refused(code, c[0], c[1], "x")
+	}
 }

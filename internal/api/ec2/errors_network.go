@@ -43,7 +43,7 @@ func init() {
 		vpc.Duplicate:    {"default-vpc": "DefaultVpcAlreadyExists", "default-subnet": "DefaultSubnetAlreadyExistsInAvailabilityZone"},
 		vpc.NoAddress:    {string(vpc.KindElasticIP): "InsufficientAddressCapacity"},
 		vpc.NotPermitted: {string(vpc.KindElasticIP): "AuthFailure"},
-		vpc.WrongState:   {"gateway-attachment": "Gateway.NotAttached"},
+		vpc.WrongState:   {"gateway-attachment": "Gateway.NotAttached", "tenancy": "InvalidTenancy"},
 		vpc.Unsupported:  {"route": "RouteNotSupported"},
 	} {
 		if byKindAndResource[kind] == nil {

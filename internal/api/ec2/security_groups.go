@@ -174,12 +174,12 @@ func describeSecurityGroups(call *Call, in *DescribeSecurityGroupsInput) (*Descr
 		}
 		return g, nil
 	}
-	for _, name := range in.GroupNames {
-		g, err := control.DefaultGroup(v, call.Caller, name)
-		if err != nil {
-			return nil, err
-		}
-		in.GroupIDs = append(in.GroupIDs, string(g.ID))
+	named, err := control.DefaultGroups(v, call.Caller, in.GroupNames...)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range named {
+		in.GroupIDs = append(in.GroupIDs, string(id))
 	}
 	list, next, err := describeOwned(call, v, groupResource, in.GroupIDs, in.Filters, in.Page, get)
 	if err != nil {
@@ -224,11 +224,11 @@ func groupOrName(call *Call, id, name string) (string, error) {
 	case id != "" && name != "":
 		return "", vpc.Errorf(vpc.Combination, "GroupName", name, "The parameters groupId and groupName may not be used together")
 	case name != "":
-		g, err := control.DefaultGroup(call.view(), call.Caller, name)
+		ids, err := control.DefaultGroups(call.view(), call.Caller, name)
 		if err != nil {
 			return "", err
 		}
-		return string(g.ID), nil
+		return string(ids[0]), nil
 	case id == "":
 		return "", vpc.Errorf(vpc.Missing, "GroupId", "", "The request must contain the parameter groupName or groupId")
 	}
