@@ -483,7 +483,7 @@ func describeNetworkInterfaceAttribute(call *Call, in *DescribeNetworkInterfaceA
 	case "attachment":
 		out.Attachment = renderAttachment(n)
 	case "associatePublicIpAddress":
-		out.AssociatePublicIP = new(bool) // there are no public addresses
+		out.AssociatePublicIP = new(bool) // none is assigned at launch
 	}
 	return out, nil
 }
