@@ -110,8 +110,8 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 		return drop(ctx, DROP_ACL_OUT);
 	if (!r)
 		return drop(ctx, DROP_NO_ROUTE);
-	if (r->kind == ROUTE_BLACKHOLE)
-		return drop(ctx, DROP_BLACKHOLE);
+	if (r->kind >= ROUTE_BLACKHOLE) /* or ROUTE_UPLINK: neither leads anywhere */
+		return drop(ctx, r->kind == ROUTE_UPLINK ? DROP_NO_UPLINK : DROP_BLACKHOLE);
 	if (r->kind == ROUTE_ENDPOINT) {
 		endpoint = r->endpoint;
 		if (c) /* handle() has looked, and what follows compares */

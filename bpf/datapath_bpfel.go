@@ -271,6 +271,7 @@ const (
 	DatapathRouteKindROUTE_ENDPOINT  DatapathRouteKind = 2
 	DatapathRouteKindROUTE_INTERFACE DatapathRouteKind = 3
 	DatapathRouteKindROUTE_BLACKHOLE DatapathRouteKind = 4
+	DatapathRouteKindROUTE_UPLINK    DatapathRouteKind = 5
 )
 
 type DatapathRulePeerKey struct {

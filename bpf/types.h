@@ -90,6 +90,7 @@ enum route_kind {
 	ROUTE_ENDPOINT = 2,
 	ROUTE_INTERFACE = 3,
 	ROUTE_BLACKHOLE = 4,
+	ROUTE_UPLINK = 5, /* out of the VPC through an internet or NAT gateway */
 };
 
 struct route {

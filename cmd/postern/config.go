@@ -51,6 +51,9 @@ type Config struct {
 	// Services is the catalogue: what there is besides customers' own
 	// services. Absent: S3 with the backend that comes with Postern.
 	Services []ServiceConfig `json:"services,omitempty"`
+	// PublicPool are the IPv4 blocks that Elastic IPs come from. Absent:
+	// 192.0.2.0/24. An address in use stays when the pool changes.
+	PublicPool []string `json:"publicPool,omitempty"`
 	// Quotas bound what one account may make. What is absent is AWS's default.
 	Quotas control.Quotas `json:"quotas,omitempty"`
 	// Topics are where connection notifications can go. The first that fits
@@ -214,8 +217,41 @@ func (c *Config) check() error {
 	if len(c.Services) == 0 {
 		c.Services = []ServiceConfig{defaultS3(c.Region)}
 	}
-	_, err = c.catalogue()
-	return err
+	services, err := c.catalogue()
+	if err != nil {
+		return err
+	}
+	pool, err := c.publicPool()
+	if err != nil {
+		return err
+	}
+	for _, s := range services {
+		for _, p := range s.Prefixes {
+			if i := slices.IndexFunc(pool, p.Overlaps); i >= 0 {
+				return fmt.Errorf("publicPool %s overlaps %s of service %s: name blocks that no service has", pool[i], p, s.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// publicPool reads the blocks that Elastic IPs come from.
+func (c *Config) publicPool() ([]netip.Prefix, error) {
+	if len(c.PublicPool) == 0 {
+		return control.DefaultPublicPool, nil
+	}
+	var out []netip.Prefix
+	for _, s := range c.PublicPool {
+		p, err := netip.ParsePrefix(s)
+		if err != nil || !p.Addr().Is4() || p != p.Masked() || p.Bits() < 8 {
+			return nil, fmt.Errorf("publicPool %q: want an IPv4 network of /8 to /32, such as 192.0.2.0/24", s)
+		}
+		if slices.ContainsFunc(out, p.Overlaps) {
+			return nil, fmt.Errorf("publicPool %s overlaps another block of the pool", p)
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }
 
 // defaultS3 is S3 on the public addresses documentation may use.

@@ -65,3 +65,32 @@ func TestTopicsAreConfiguredByName(t *testing.T) {
 		}
 	}
 }
+
+// An address of a service would lead to it and to an instance.
+func TestPublicPoolIsNetworksThatNoServiceHas(t *testing.T) {
+	for pool, want := range map[string]string{
+		"":                             "",
+		"198.18.0.0/15":                "",
+		"192.0.2.0/25 192.0.2.128/25":  "",
+		"192.0.2.0":                    "192.0.2.0",
+		"192.0.2.1/24":                 "192.0.2.1/24",
+		"0.0.0.0/0":                    "0.0.0.0/0",
+		"2001:db8::/32":                "2001:db8::/32",
+		"192.0.2.0/24 192.0.2.128/25":  "192.0.2.128/25",
+		"198.51.100.128/25":            "service s3",
+		"192.0.2.0/24 203.0.113.32/28": "service s3",
+	} {
+		c := defaultConfig()
+		c.DataDir, c.PublicPool = "/d", strings.Fields(pool)
+		if err := c.check(); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want an error that names %q", pool, err, want)
+		}
+	}
+	c := defaultConfig()
+	c.DataDir = "/d"
+	c.Services = []ServiceConfig{defaultS3(c.Region)}
+	c.Services[0].Prefixes, c.Services[0].Addresses = []string{"192.0.2.0/24"}, []string{"192.0.2.10"}
+	if err := c.check(); err == nil || !strings.Contains(err.Error(), "publicPool") {
+		t.Errorf("a service in the default pool: %v, want an error that names publicPool", err)
+	}
+}

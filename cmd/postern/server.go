@@ -57,8 +57,13 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 	}
 	hosts := control.NewHosts()
 	hosts.GoneAfter = 10 * time.Second
+	pool, err := cfg.publicPool()
+	if err != nil {
+		return err
+	}
 	c := control.New(control.Config{
-		Store: st, Hosts: hosts, Now: time.Now, Random: rand.Reader, Log: log, LocalHost: host, Quotas: cfg.Quotas, Topics: topics,
+		Store: st, Hosts: hosts, Now: time.Now, Random: rand.Reader, Log: log, LocalHost: host,
+		Quotas: cfg.Quotas, Topics: topics, PublicPool: pool,
 	})
 	if err := seed(ctx, c, cfg, host); err != nil {
 		return err
@@ -101,6 +106,7 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 		start("instance life cycle", c.RunInstanceLifecycle)
 		start("load balancer life cycle", c.RunBalancerLifecycle)
 		start("connection notifications", c.RunNotifications)
+		start("gateway life cycle", c.RunGatewayLifecycle)
 		ready()
 	}
 	accounts := &accountsFile{path: p.s3Accounts()}

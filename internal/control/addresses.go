@@ -20,11 +20,13 @@ type interfaceSpec struct {
 	Groups      []vpc.GroupID
 	Description string
 	Tags        vpc.Tags
-	// RequesterID marks the interface as managed by Endpoint or Balancer.
+	// RequesterID marks the interface as managed by Endpoint, Balancer or a NAT gateway.
 	RequesterID string
 	Endpoint    vpc.EndpointID
 	Balancer    vpc.ARN
 	Attachment  *vpc.Attachment
+	// NoSourceDestCheck is for what carries other addresses' packets.
+	NoSourceDestCheck bool
 }
 
 // newInterface makes an interface with an address of its own in the subnet.
@@ -51,7 +53,7 @@ func (c *Control) newInterface(tx *store.Tx, spec interfaceSpec) (*vpc.NetworkIn
 	}
 	n := &vpc.NetworkInterface{
 		ID: vpc.InterfaceID(id), Owner: spec.Owner, VPC: spec.Subnet.VPC, Subnet: spec.Subnet.ID, Zone: spec.Subnet.Zone,
-		Type: spec.Type, Addr: addr, MAC: mac, Groups: spec.Groups, SourceDestCheck: true,
+		Type: spec.Type, Addr: addr, MAC: mac, Groups: spec.Groups, SourceDestCheck: !spec.NoSourceDestCheck,
 		Description: spec.Description, RequesterManaged: spec.RequesterID != "", RequesterID: spec.RequesterID,
 		Endpoint: spec.Endpoint, Balancer: spec.Balancer, Attachment: spec.Attachment,
 		Created: c.Now(), Tags: spec.Tags,

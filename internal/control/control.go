@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -54,6 +55,9 @@ type Config struct {
 	Log    *slog.Logger
 	// Quotas bound what accounts may make; zero fields are AWS's defaults.
 	Quotas Quotas
+	// PublicPool are the IPv4 blocks that Elastic IPs come from; nil is
+	// DefaultPublicPool.
+	PublicPool []netip.Prefix
 	// LocalHost runs the instances; "" when there is no datapath.
 	LocalHost vpc.HostID
 	// Topics are where connection notifications go; nil is nowhere.
@@ -65,12 +69,15 @@ type Control struct {
 	Config
 }
 
-// New makes a Control; all fields of cfg are required but Quotas, LocalHost
-// and Topics.
+// New makes a Control; all fields of cfg are required but Quotas, PublicPool,
+// LocalHost and Topics.
 func New(cfg Config) *Control {
 	cfg.Quotas = cfg.Quotas.withDefaults()
 	if cfg.Topics == nil {
 		cfg.Topics = noTopics{}
+	}
+	if len(cfg.PublicPool) == 0 {
+		cfg.PublicPool = DefaultPublicPool
 	}
 	return &Control{cfg}
 }

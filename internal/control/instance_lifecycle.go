@@ -137,7 +137,7 @@ func (c *Control) mustRelease(v vpc.View, i *vpc.Instance) vpc.HostID {
 func (c *Control) endInstance(tx *store.Tx, i *vpc.Instance) {
 	for n := range vpc.By[vpc.NetworkInterface](tx, vpc.IndexInstance, i.ID) {
 		if n.Attachment.DeleteOnTermination {
-			tx.Delete(n)
+			deleteInterface(tx, n)
 			continue
 		}
 		n = vpc.Edit(n)

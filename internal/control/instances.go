@@ -5,6 +5,7 @@ package control
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"postern.dev/postern/internal/store"
@@ -15,7 +16,7 @@ import (
 const maxInstances = 100
 
 // RunInstancesInput are the parameters of RunInstances that have an effect or
-// are kept. Either Subnet or Interface is set.
+// are kept. Without Subnet and Interface the default VPC's subnet is meant.
 type RunInstancesInput struct {
 	Min, Max     int
 	ImageID      string // kept only
@@ -24,6 +25,7 @@ type RunInstancesInput struct {
 	Subnet       vpc.SubnetID
 	Zone         string // must be the subnet's when set
 	Groups       []vpc.GroupID
+	GroupNames   []string   `json:",omitempty"` // groups of the default VPC
 	Addr         netip.Addr // of the one instance; the zero Addr takes a free one
 	Description  string     // of the interface
 	// Interface is an existing interface to use in place of a new one.
@@ -89,8 +91,8 @@ func checkRunInstances(in RunInstancesInput) error {
 		return vpc.Errorf(vpc.Combination, "networkInterfaceId", "", "A network interface can be given only when one instance is launched.")
 	case in.Interface != "" && (in.Subnet != "" || len(in.Groups) > 0 || in.Addr.IsValid() || in.Description != "" || len(in.InterfaceTags) > 0):
 		return vpc.Errorf(vpc.Combination, "networkInterfaceId", "", "A network interface cannot be given together with a subnet, security groups, an address, a description or tags for a new one.")
-	case in.Interface == "" && in.Subnet == "":
-		return vpc.Errorf(vpc.Missing, "SubnetId", "", "The request must contain the parameter SubnetId: there is no default VPC.")
+	case in.Subnet+vpc.SubnetID(in.Interface) != "" && len(in.GroupNames) > 0:
+		return vpc.Errorf(vpc.Combination, "groupName", in.GroupNames[0], "The parameter groupName cannot be used with the parameter subnet")
 	}
 	return checkToken(in.Token)
 }
@@ -108,6 +110,18 @@ func (c *Control) newInstances(tx *store.Tx, caller Caller, reservation string, 
 		have = vpc.Edit(n)
 		in.Subnet = n.Subnet
 	}
+	if in.Interface == "" && in.Subnet == "" {
+		s, err := defaultSubnetFor(tx, caller, in.Zone)
+		if err != nil {
+			return err
+		}
+		in.Subnet = s.ID
+	}
+	named, err := DefaultGroups(tx, caller, in.GroupNames...)
+	if err != nil {
+		return err
+	}
+	in.Groups = slices.Concat(in.Groups, named)
 	s, err := Owned[vpc.Subnet](tx, caller, in.Subnet)
 	if err != nil {
 		return err
@@ -158,10 +172,14 @@ func (c *Control) newInstance(tx *store.Tx, caller Caller, reservation string, s
 	}); err != nil {
 		return err
 	}
+	tenancy := ""
+	if v, ok := vpc.Get[vpc.VPC](tx, s.VPC); ok {
+		tenancy = v.Tenancy
+	}
 	tx.Put(&vpc.Instance{
 		ID: vpc.InstanceID(id), Owner: caller.Account, Reservation: reservation, VPC: s.VPC, Subnet: s.ID, Zone: s.Zone,
 		Host: c.LocalHost, ImageID: in.ImageID, InstanceType: in.InstanceType, KeyName: in.KeyName,
-		State: vpc.InstancePending, Launched: c.Now(), Primary: n.ID, Addr: n.Addr, Tags: in.Tags,
+		State: vpc.InstancePending, Launched: c.Now(), Primary: n.ID, Addr: n.Addr, Tenancy: tenancy, Tags: in.Tags,
 	})
 	return nil
 }

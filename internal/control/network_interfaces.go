@@ -72,7 +72,7 @@ func checkDescription(s string) error {
 }
 
 // ownInterface finds an interface of the caller that the caller may change:
-// one that no endpoint and no load balancer owns.
+// one that no endpoint, load balancer or NAT gateway owns.
 func ownInterface(v vpc.View, caller Caller, id vpc.InterfaceID) (*vpc.NetworkInterface, error) {
 	n, err := Owned[vpc.NetworkInterface](v, caller, id)
 	if err != nil {
@@ -99,7 +99,7 @@ func (c *Control) DeleteInterface(ctx context.Context, caller Caller, id vpc.Int
 		if n.Attachment != nil {
 			return vpc.Errorf(vpc.InUse, string(vpc.KindInterface), string(id), "Network interface '%s' is currently in use.", id)
 		}
-		tx.Delete(n)
+		deleteInterface(tx, n)
 		return nil
 	})
 }

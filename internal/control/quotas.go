@@ -28,6 +28,9 @@ type Quotas struct {
 	ListenersPerLoadBalancer int `json:"listenersPerLoadBalancer,omitempty"`   //
 	TargetGroups             int `json:"targetGroups,omitempty"`               // per account
 	TargetsPerLoadBalancer   int `json:"targetsPerLoadBalancer,omitempty"`     //
+	InternetGateways         int `json:"internetGateways,omitempty"`           // per account
+	NATGatewaysPerZone       int `json:"natGatewaysPerZone,omitempty"`         // of an account
+	ElasticIPs               int `json:"elasticIps,omitempty"`                 // per account
 }
 
 // DefaultQuotas are AWS's defaults (Amazon VPC, AWS PrivateLink and Elastic
@@ -38,6 +41,7 @@ var DefaultQuotas = Quotas{
 	GroupsPerVPC: 2500, RulesPerGroup: 60, GroupsPerInterface: 5,
 	InterfaceEndpointsPerVPC: 50, GatewayEndpoints: 20, PrincipalsPerService: 1000,
 	Notifications: 100, LoadBalancers: 50, ListenersPerLoadBalancer: 50, TargetGroups: 3000, TargetsPerLoadBalancer: 500,
+	InternetGateways: 5, NATGatewaysPerZone: 5, ElasticIPs: 5,
 }
 
 // withDefaults fills the fields that are zero.

@@ -143,19 +143,43 @@ func taggable(tx *store.Tx, caller Caller, id string) (vpc.Object, *vpc.Tags, er
 			}
 		}
 		return nil, nil, vpc.Errorf(vpc.NotFound, "endpoint-service-permission", id, "The vpc endpoint service permission ID '%s' does not exist", id)
-	case vpc.PrefixManagedList, vpc.PrefixDHCPOptions:
-		return nil, nil, vpc.Errorf(vpc.Unsupported, "ResourceId", id, "%s belongs to the region and cannot be tagged", id)
+	case vpc.PrefixInternetGateway:
+		g, err := OwnedInternetGateway(tx, caller, vpc.InternetGatewayID(id))
+		return editedOf(g, err, func(o *vpc.InternetGateway) *vpc.Tags { return &o.Tags })
+	case vpc.PrefixNATGateway:
+		g, err := OwnedNATGateway(tx, caller, vpc.NATGatewayID(id))
+		return editedOf(g, err, func(o *vpc.NATGateway) *vpc.Tags { return &o.Tags })
+	case vpc.PrefixAllocation:
+		e, err := OwnedAddress(tx, caller, AddressRef{Allocation: vpc.AllocationID(id)})
+		return editedOf(e, err, func(o *vpc.ElasticIP) *vpc.Tags { return &o.Tags })
+	case vpc.PrefixDHCPOptions:
+		if id == RegionOf(tx).DHCPOptions {
+			return nil, nil, ofTheRegion(id)
+		}
+		d, err := SeenDHCPOptions(tx, caller, vpc.DHCPOptionsID(id))
+		return editedOf(d, err, func(o *vpc.DHCPOptions) *vpc.Tags { return &o.Tags })
+	case vpc.PrefixManagedList:
+		return nil, nil, ofTheRegion(id)
 	}
 	return nil, nil, vpc.Errorf(vpc.Malformed, "tagged-resource", id, "The ID '%.128s' is not valid", id)
 }
 
 func edited[T any, P object[T], K ~string](tx *store.Tx, caller Caller, id K, tags func(P) *vpc.Tags) (vpc.Object, *vpc.Tags, error) {
 	o, err := Owned[T, P](tx, caller, id)
+	return editedOf(o, err, tags)
+}
+
+// editedOf is what taggable answers for an object that was looked up.
+func editedOf[T any, P object[T]](o P, err error, tags func(P) *vpc.Tags) (vpc.Object, *vpc.Tags, error) {
 	if err != nil {
 		return nil, nil, err
 	}
 	o = vpc.Edit[T, P](o)
 	return o, tags(o), nil
+}
+
+func ofTheRegion(id string) error {
+	return vpc.Errorf(vpc.Unsupported, "ResourceId", id, "%s belongs to the region and cannot be tagged", id)
 }
 
 // AllTags lists the resources of an account that can have tags, in no order.
@@ -183,6 +207,18 @@ func AllTags(v vpc.View, owner vpc.AccountID) []Tagged {
 	}
 	for o := range vpc.By[vpc.Instance](v, vpc.IndexOwner, owner) {
 		add(string(o.ID), "instance", o.Tags)
+	}
+	for o := range vpc.By[vpc.InternetGateway](v, vpc.IndexOwner, owner) {
+		add(string(o.ID), "internet-gateway", o.Tags)
+	}
+	for o := range vpc.By[vpc.NATGateway](v, vpc.IndexOwner, owner) {
+		add(string(o.ID), "natgateway", o.Tags)
+	}
+	for o := range vpc.By[vpc.ElasticIP](v, vpc.IndexOwner, owner) {
+		add(string(o.ID), "elastic-ip", o.Tags)
+	}
+	for o := range vpc.By[vpc.DHCPOptions](v, vpc.IndexOwner, owner) {
+		add(string(o.ID), "dhcp-options", o.Tags)
 	}
 	for o := range vpc.By[vpc.Endpoint](v, vpc.IndexOwner, owner) {
 		add(string(o.ID), "vpc-endpoint", o.Tags)

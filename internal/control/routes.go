@@ -12,8 +12,8 @@ import (
 )
 
 // RouteInput is a route as a caller writes it. Exactly one destination and one
-// target are set. Gateway names a vpce- id only to answer it as AWS does:
-// routes to endpoints are made by the endpoint's life cycle.
+// target are set. Endpoint is taken only to answer it as AWS does: routes to
+// endpoints are made by the endpoint's life cycle.
 type RouteInput struct {
 	Table      vpc.RouteTableID
 	CIDR       netip.Prefix
@@ -22,6 +22,10 @@ type RouteInput struct {
 	Interface vpc.InterfaceID
 	Instance  vpc.InstanceID
 	Endpoint  vpc.EndpointID
+	Internet  vpc.InternetGatewayID
+	NAT       vpc.NATGatewayID
+	// Local is the target of the routes that every table has for its VPC's blocks.
+	Local bool
 }
 
 func (in RouteInput) destination() string {
@@ -56,36 +60,72 @@ func (in RouteInput) prepare(tx *store.Tx, caller Caller) (*vpc.RouteTable, vpc.
 	if i >= 0 && t.Routes[i].TargetKind == vpc.TargetEndpoint {
 		return nil, vpc.Route{}, 0, endpointRoute(t, in.destination())
 	}
-	target, err := in.target(tx, caller, t)
-	if err != nil {
+	r := vpc.Route{CIDR: in.CIDR.Masked(), Origin: "CreateRoute"}
+	if r.TargetKind, r.Target, err = in.target(tx, caller, t); err != nil {
 		return nil, vpc.Route{}, 0, err
 	}
 	if in.PrefixList != "" {
 		return nil, vpc.Route{}, 0, vpc.Errorf(vpc.Invalid, "destinationPrefixListId", string(in.PrefixList),
 			"The prefix list %s is managed by AWS; only a gateway endpoint can be routed to it", in.PrefixList)
 	}
-	return vpc.Edit(t), vpc.Route{CIDR: in.CIDR.Masked(), TargetKind: vpc.TargetENI, Target: string(target), Origin: "CreateRoute"}, i, nil
+	return vpc.Edit(t), r, i, nil
 }
 
 func endpointRoute(t *vpc.RouteTable, dest string) error {
 	return vpc.Errorf(vpc.Invalid, "route", dest, "cannot remove VPC endpoint route %s in route table %s", dest, t.ID)
 }
 
-func (in RouteInput) target(tx *store.Tx, caller Caller, t *vpc.RouteTable) (vpc.InterfaceID, error) {
-	id := in.Interface
+// target finds what the route is to lead to: one case per kind of target.
+func (in RouteInput) target(tx *store.Tx, caller Caller, t *vpc.RouteTable) (vpc.TargetKind, string, error) {
 	switch {
+	case in.Local:
+		return vpc.TargetLocal, "", nil
 	case in.Endpoint != "":
-		e, err := OwnedEndpoint(tx, caller, in.Endpoint)
+		return "", "", in.endpoint(tx, caller)
+	case in.Internet != "":
+		g, err := OwnedInternetGateway(tx, caller, in.Internet)
 		if err != nil {
-			return "", err
+			return "", "", err
 		}
-		if e.Type == vpc.GatewayEndpoint {
-			return "", vpc.Errorf(vpc.Invalid, "gatewayId", string(e.ID),
-				"The gateway endpoint %s is routed to by associating route tables with it, not by creating routes", e.ID)
+		if g.VPC != t.VPC {
+			return "", "", vpc.Errorf(vpc.Invalid, "gatewayId", string(g.ID), "route table %s and network gateway %s belong to different networks", t.ID, g.ID)
 		}
-		return "", vpc.Errorf(vpc.Unsupported, "route", string(e.ID),
-			"Route table contains unsupported route target: %s. VPC Endpoints of this type cannot be used as route targets.", e.ID)
-	case in.Instance != "":
+		return vpc.TargetInternet, string(g.ID), nil
+	case in.NAT != "":
+		g, err := OwnedNATGateway(tx, caller, in.NAT)
+		if err == nil && g.State != vpc.NATAvailable {
+			err = vpc.Errorf(vpc.NotFound, string(vpc.KindNATGateway), string(g.ID), "NatGateway %s is %s", g.ID, g.State)
+		}
+		if err != nil {
+			return "", "", err
+		}
+		if g.VPC != t.VPC {
+			return "", "", differentNetworks("nat gateway", t.ID, string(g.ID))
+		}
+		return vpc.TargetNAT, string(g.ID), nil
+	}
+	id, err := in.netInterface(tx, caller, t)
+	return vpc.TargetENI, string(id), err
+}
+
+// endpoint is why an endpoint cannot be the target of a route.
+func (in RouteInput) endpoint(tx *store.Tx, caller Caller) error {
+	e, err := OwnedEndpoint(tx, caller, in.Endpoint)
+	if err != nil {
+		return err
+	}
+	if e.Type == vpc.GatewayEndpoint {
+		return vpc.Errorf(vpc.Invalid, "gatewayId", string(e.ID),
+			"The gateway endpoint %s is routed to by associating route tables with it, not by creating routes", e.ID)
+	}
+	return vpc.Errorf(vpc.Unsupported, "route", string(e.ID),
+		"Route table contains unsupported route target: %s. VPC Endpoints of this type cannot be used as route targets.", e.ID)
+}
+
+// netInterface is the interface that is named, or the primary one of the instance.
+func (in RouteInput) netInterface(tx *store.Tx, caller Caller, t *vpc.RouteTable) (vpc.InterfaceID, error) {
+	id := in.Interface
+	if in.Instance != "" {
 		i, err := Owned[vpc.Instance](tx, caller, in.Instance)
 		if err != nil || i.State == vpc.InstanceTerminated {
 			return "", NotFound(vpc.KindInstance, string(in.Instance))
@@ -105,6 +145,31 @@ func (in RouteInput) target(tx *store.Tx, caller Caller, t *vpc.RouteTable) (vpc
 	return id, nil
 }
 
+// checkInside refuses a route for a part of the VPC that would lead out of it:
+// inside, an internet gateway cannot be a target at all, and a NAT gateway only
+// for a whole subnet.
+func checkInside(tx *store.Tx, t *vpc.RouteTable, r vpc.Route) error {
+	v, ok := vpc.Get[vpc.VPC](tx, t.VPC)
+	if !ok || r.TargetKind != vpc.TargetInternet && r.TargetKind != vpc.TargetNAT {
+		return nil
+	}
+	inside := slices.ContainsFunc(v.CIDRs, func(a vpc.CIDRAssociation) bool {
+		return a.CIDR.Bits() <= r.CIDR.Bits() && a.CIDR.Contains(r.CIDR.Addr())
+	})
+	if !inside {
+		return nil
+	}
+	if r.TargetKind == vpc.TargetNAT {
+		for s := range vpc.By[vpc.Subnet](tx, vpc.IndexVPC, t.VPC) {
+			if s.CIDR == r.CIDR {
+				return nil
+			}
+		}
+	}
+	return vpc.Errorf(vpc.Invalid, "destinationCidrBlock", r.CIDR.String(),
+		"The destination CIDR block %s is equal to or more specific than one of this VPC's CIDR blocks. This route can target only an interface or an instance.", r.CIDR)
+}
+
 // CreateRoute adds a route.
 func (c *Control) CreateRoute(ctx context.Context, caller Caller, in RouteInput) error {
 	return c.update(ctx, caller, func(tx *store.Tx) error {
@@ -114,6 +179,12 @@ func (c *Control) CreateRoute(ctx context.Context, caller Caller, in RouteInput)
 		}
 		if i >= 0 {
 			return vpc.Errorf(vpc.Duplicate, "route", in.destination(), "The route identified by %s already exists.", in.destination())
+		}
+		if in.Local {
+			return vpc.Errorf(vpc.Invalid, "gatewayId", "local", "Value (local) for parameter gatewayId is invalid. Local routes exist for the VPC's CIDR blocks and cannot be created.")
+		}
+		if err := checkInside(tx, t, r); err != nil {
+			return err
 		}
 		n := 0
 		for _, x := range t.Routes {
@@ -141,8 +212,17 @@ func (c *Control) ReplaceRoute(ctx context.Context, caller Caller, in RouteInput
 			return vpc.Errorf(vpc.Invalid, "route", in.destination(),
 				"There is no route defined for '%s' in the route table. Use CreateRoute instead.", in.destination())
 		}
-		if t.Routes[i].TargetKind == vpc.TargetLocal {
+		local := t.Routes[i].TargetKind == vpc.TargetLocal
+		switch {
+		case local && in.Local:
+			return nil // no local route has another target
+		case in.Local:
+			return vpc.Errorf(vpc.Invalid, "localTarget", in.destination(), "The route for '%s' in route table %s is not a local route", in.destination(), t.ID)
+		case local:
 			return vpc.Errorf(vpc.Unsupported, "DestinationCidrBlock", in.destination(), "replacing the target of the local route %s is not supported", in.destination())
+		}
+		if err := checkInside(tx, t, r); err != nil {
+			return err
 		}
 		t.Routes[i] = r
 		tx.Put(t)
@@ -175,8 +255,9 @@ func (c *Control) DeleteRoute(ctx context.Context, caller Caller, in RouteInput)
 	})
 }
 
-// RouteActive reports whether a route leads anywhere; one that does not is a blackhole.
-func RouteActive(v vpc.View, r vpc.Route) bool {
+// RouteActive reports whether a route of a table leads anywhere; one that does
+// not is a blackhole.
+func RouteActive(v vpc.View, t *vpc.RouteTable, r vpc.Route) bool {
 	switch r.TargetKind {
 	case vpc.TargetLocal:
 		return true
@@ -186,6 +267,12 @@ func RouteActive(v vpc.View, r vpc.Route) bool {
 	case vpc.TargetENI:
 		n, ok := vpc.Get[vpc.NetworkInterface](v, r.Target)
 		return ok && n.Attachment != nil
+	case vpc.TargetInternet:
+		g, ok := vpc.Get[vpc.InternetGateway](v, r.Target)
+		return ok && g.VPC == t.VPC
+	case vpc.TargetNAT:
+		g, ok := vpc.Get[vpc.NATGateway](v, r.Target)
+		return ok && g.State == vpc.NATAvailable
 	}
 	return false
 }

@@ -42,46 +42,54 @@ func (c *Control) CreateSubnet(ctx context.Context, caller Caller, in CreateSubn
 		if err != nil {
 			return err
 		}
-		inside := slices.ContainsFunc(v.CIDRs, func(a vpc.CIDRAssociation) bool {
-			return a.CIDR.Bits() <= cidr.Bits() && a.CIDR.Contains(cidr.Addr())
-		})
-		if !inside {
-			return vpc.Errorf(vpc.OutOfRange, string(vpc.KindSubnet), cidr.String(), "The CIDR '%s' is invalid.", cidr)
-		}
-		n := 0
-		for s := range vpc.By[vpc.Subnet](tx, vpc.IndexVPC, v.ID) {
-			if s.CIDR.Overlaps(cidr) {
-				return vpc.Errorf(vpc.Conflict, string(vpc.KindSubnet), cidr.String(), "The CIDR '%s' conflicts with another subnet", cidr)
-			}
-			n++
-		}
-		if n >= c.Quotas.SubnetsPerVPC {
-			return vpc.Errorf(vpc.Limit, string(vpc.KindSubnet), "", "The maximum number of subnets in a VPC is %d", c.Quotas.SubnetsPerVPC)
-		}
-		sid, err := c.newID(vpc.PrefixSubnet)
-		if err != nil {
-			return err
-		}
-		assoc, err := c.newID(vpc.PrefixACLAssoc)
-		if err != nil {
-			return err
-		}
-		id = vpc.SubnetID(sid)
-		tx.Put(&vpc.Subnet{ID: id, Owner: caller.Account, VPC: v.ID, CIDR: cidr, Zone: zone, Tags: in.Tags})
-		// Every new subnet writes the default ACL, so two that overlap
-		// cannot both commit on one snapshot.
-		acl, ok := vpc.First[vpc.NetworkACL](tx, "default-of", v.ID)
-		if !ok {
-			return NotFound(vpc.KindACL, "default of "+string(v.ID))
-		}
-		acl = vpc.Edit(acl)
-		acl.Associations = append(acl.Associations, vpc.ACLAssociation{ID: assoc, Subnet: id})
-		tx.Put(acl)
-		// The set of the VPC's blocks must not shrink meanwhile.
-		tx.Touch(v)
-		return nil
+		id, err = c.newSubnet(tx, v, &vpc.Subnet{Owner: caller.Account, CIDR: cidr, Zone: zone, Tags: in.Tags})
+		return err
 	})
 	return id, err
+}
+
+// newSubnet writes a subnet whose ID and VPC are not set yet, if its block is
+// inside the VPC and free.
+func (c *Control) newSubnet(tx *store.Tx, v *vpc.VPC, fresh *vpc.Subnet) (vpc.SubnetID, error) {
+	cidr := fresh.CIDR
+	inside := slices.ContainsFunc(v.CIDRs, func(a vpc.CIDRAssociation) bool {
+		return a.CIDR.Bits() <= cidr.Bits() && a.CIDR.Contains(cidr.Addr())
+	})
+	if !inside {
+		return "", vpc.Errorf(vpc.OutOfRange, string(vpc.KindSubnet), cidr.String(), "The CIDR '%s' is invalid.", cidr)
+	}
+	n := 0
+	for s := range vpc.By[vpc.Subnet](tx, vpc.IndexVPC, v.ID) {
+		if s.CIDR.Overlaps(cidr) {
+			return "", vpc.Errorf(vpc.Conflict, string(vpc.KindSubnet), cidr.String(), "The CIDR '%s' conflicts with another subnet", cidr)
+		}
+		n++
+	}
+	if n >= c.Quotas.SubnetsPerVPC {
+		return "", vpc.Errorf(vpc.Limit, string(vpc.KindSubnet), "", "The maximum number of subnets in a VPC is %d", c.Quotas.SubnetsPerVPC)
+	}
+	sid, err := c.newID(vpc.PrefixSubnet)
+	if err != nil {
+		return "", err
+	}
+	assoc, err := c.newID(vpc.PrefixACLAssoc)
+	if err != nil {
+		return "", err
+	}
+	fresh.ID, fresh.VPC = vpc.SubnetID(sid), v.ID
+	tx.Put(fresh)
+	// Every new subnet writes the default ACL, so two that overlap
+	// cannot both commit on one snapshot.
+	acl, ok := vpc.First[vpc.NetworkACL](tx, "default-of", v.ID)
+	if !ok {
+		return "", NotFound(vpc.KindACL, "default of "+string(v.ID))
+	}
+	acl = vpc.Edit(acl)
+	acl.Associations = append(acl.Associations, vpc.ACLAssociation{ID: assoc, Subnet: fresh.ID})
+	tx.Put(acl)
+	// The set of the VPC's blocks must not shrink meanwhile.
+	tx.Touch(v)
+	return fresh.ID, nil
 }
 
 // zoneFor finds a zone by name or id and answers its name.
@@ -128,16 +136,31 @@ func (c *Control) DeleteSubnet(ctx context.Context, caller Caller, id vpc.Subnet
 	return dependent(err, "The subnet '%s' has dependencies and cannot be deleted.", string(id))
 }
 
-// SetMapPublicIP keeps the subnet attribute MapPublicIpOnLaunch, which has no
-// effect: there are no public addresses.
-func (c *Control) SetMapPublicIP(ctx context.Context, caller Caller, id vpc.SubnetID, on bool) error {
+// SubnetChange is a change of one attribute; the others are nil. All of them
+// are kept and shown only.
+type SubnetChange struct {
+	MapPublicIP   *bool
+	HostnameType  *string // "ip-name" or "resource-name"
+	ResourceNameA *bool
+}
+
+// ModifySubnet changes an attribute of a subnet.
+func (c *Control) ModifySubnet(ctx context.Context, caller Caller, id vpc.SubnetID, ch SubnetChange) error {
 	return c.update(ctx, caller, func(tx *store.Tx) error {
 		s, err := Owned[vpc.Subnet](tx, caller, id)
 		if err != nil {
 			return err
 		}
 		s = vpc.Edit(s)
-		s.MapPublicIPOnLaunch = on
+		if ch.MapPublicIP != nil {
+			s.MapPublicIPOnLaunch = *ch.MapPublicIP
+		}
+		if ch.HostnameType != nil {
+			s.HostnameType = *ch.HostnameType
+		}
+		if ch.ResourceNameA != nil {
+			s.ResourceNameA = *ch.ResourceNameA
+		}
 		tx.Put(s)
 		return nil
 	})

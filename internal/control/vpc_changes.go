@@ -67,6 +67,24 @@ func (c *Control) ModifyVPC(ctx context.Context, caller Caller, id vpc.VPCID, ch
 	})
 }
 
+// SetDefaultTenancy takes a VPC's dedicated tenancy from it, for launches from
+// now on. It is kept and shown only.
+func (c *Control) SetDefaultTenancy(ctx context.Context, caller Caller, id vpc.VPCID) error {
+	return c.update(ctx, caller, func(tx *store.Tx) error {
+		v, err := Owned[vpc.VPC](tx, caller, id)
+		if err != nil {
+			return err
+		}
+		if v.Tenancy == "" {
+			return vpc.Errorf(vpc.WrongState, "tenancy", string(id), "The tenancy of the VPC '%s' is default and cannot be modified", id)
+		}
+		v = vpc.Edit(v)
+		v.Tenancy = ""
+		tx.Put(v)
+		return nil
+	})
+}
+
 // AssociateCIDR adds an IPv4 block to a VPC, with a local route in each of its tables.
 func (c *Control) AssociateCIDR(ctx context.Context, caller Caller, id vpc.VPCID, cidr netip.Prefix) (vpc.CIDRAssociation, error) {
 	var made vpc.CIDRAssociation

@@ -12,16 +12,15 @@ import (
 
 // CreateVPCInput are the parameters of CreateVpc that have an effect.
 type CreateVPCInput struct {
-	CIDR netip.Prefix
-	Tags vpc.Tags
+	CIDR    netip.Prefix
+	Tenancy string // kept only: "" (default) or "dedicated"
+	Tags    vpc.Tags
 }
 
 // checkVPCQuota refuses one VPC too many. The quota counts a set: writing the
 // account makes racing calls conflict.
 func (c *Control) checkVPCQuota(tx *store.Tx, caller Caller) error {
-	if a, ok := vpc.Get[vpc.Account](tx, caller.Account); ok {
-		tx.Touch(a)
-	}
+	touchAccount(tx, caller.Account)
 	n := 0
 	for range vpc.By[vpc.VPC](tx, vpc.IndexOwner, caller.Account) {
 		n++
@@ -43,59 +42,71 @@ func (c *Control) CreateVPC(ctx context.Context, caller Caller, in CreateVPCInpu
 	}
 	var id vpc.VPCID
 	err := c.update(ctx, caller, func(tx *store.Tx) error {
-		if err := c.checkVPCQuota(tx, caller); err != nil {
-			return err
+		v, _, err := c.newVPC(tx, caller, in)
+		if err == nil {
+			id = v.ID
 		}
-		ids := map[string]string{}
-		for _, p := range []string{vpc.PrefixVPC, vpc.PrefixCIDRAssoc, vpc.PrefixRouteTable, vpc.PrefixRouteAssoc, vpc.PrefixACL, vpc.PrefixGroup} {
-			s, err := c.newID(p)
-			if err != nil {
-				return err
-			}
-			ids[p] = s
-		}
-		vni, err := c.newVNI(tx)
-		if err != nil {
-			return err
-		}
-		id = vpc.VPCID(ids[vpc.PrefixVPC])
-		tx.Put(&vpc.VPC{
-			ID: id, Owner: caller.Account, VNI: vni,
-			CIDRs:            []vpc.CIDRAssociation{{ID: ids[vpc.PrefixCIDRAssoc], CIDR: in.CIDR.Masked()}},
-			EnableDNSSupport: true,
-			Tags:             in.Tags,
-		})
-		tx.Put(&vpc.RouteTable{
-			ID: vpc.RouteTableID(ids[vpc.PrefixRouteTable]), Owner: caller.Account, VPC: id,
-			Main:   ids[vpc.PrefixRouteAssoc],
-			Routes: []vpc.Route{{CIDR: in.CIDR.Masked(), TargetKind: vpc.TargetLocal, Origin: "CreateRouteTable"}},
-		})
-		tx.Put(&vpc.NetworkACL{
-			ID: vpc.ACLID(ids[vpc.PrefixACL]), Owner: caller.Account, VPC: id, Default: true,
-			Entries: []vpc.ACLEntry{
-				{Number: 100, Egress: true, Allow: true, Protocol: vpc.AllProtocols, CIDR: anyIPv4},
-				{Number: 100, Allow: true, Protocol: vpc.AllProtocols, CIDR: anyIPv4},
-			},
-		})
-		egress, err := c.newID(vpc.PrefixRule)
-		if err != nil {
-			return err
-		}
-		ingress, err := c.newID(vpc.PrefixRule)
-		if err != nil {
-			return err
-		}
-		g := vpc.GroupID(ids[vpc.PrefixGroup])
-		tx.Put(&vpc.SecurityGroup{
-			ID: g, Owner: caller.Account, VPC: id, Name: vpc.DefaultGroupName, Description: "default VPC security group",
-			Rules: []vpc.GroupRule{
-				{ID: vpc.RuleID(egress), Egress: true, Protocol: vpc.AllProtocols, From: -1, To: -1, CIDR: anyIPv4},
-				{ID: vpc.RuleID(ingress), Protocol: vpc.AllProtocols, From: -1, To: -1, Group: g, GroupOwner: caller.Account},
-			},
-		})
-		return nil
+		return err
 	})
 	return id, err
+}
+
+// newVPC makes a VPC with what belongs to it and answers it and its main table.
+func (c *Control) newVPC(tx *store.Tx, caller Caller, in CreateVPCInput) (*vpc.VPC, *vpc.RouteTable, error) {
+	if err := c.checkVPCQuota(tx, caller); err != nil {
+		return nil, nil, err
+	}
+	ids := map[string]string{}
+	for _, p := range []string{vpc.PrefixVPC, vpc.PrefixCIDRAssoc, vpc.PrefixRouteTable, vpc.PrefixRouteAssoc, vpc.PrefixACL, vpc.PrefixGroup} {
+		s, err := c.newID(p)
+		if err != nil {
+			return nil, nil, err
+		}
+		ids[p] = s
+	}
+	vni, err := c.newVNI(tx)
+	if err != nil {
+		return nil, nil, err
+	}
+	id := vpc.VPCID(ids[vpc.PrefixVPC])
+	v := &vpc.VPC{
+		ID: id, Owner: caller.Account, VNI: vni,
+		CIDRs:            []vpc.CIDRAssociation{{ID: ids[vpc.PrefixCIDRAssoc], CIDR: in.CIDR.Masked()}},
+		EnableDNSSupport: true,
+		Tenancy:          in.Tenancy,
+		Tags:             in.Tags,
+	}
+	tx.Put(v)
+	table := &vpc.RouteTable{
+		ID: vpc.RouteTableID(ids[vpc.PrefixRouteTable]), Owner: caller.Account, VPC: id,
+		Main:   ids[vpc.PrefixRouteAssoc],
+		Routes: []vpc.Route{localRoute(v.CIDRs[0])},
+	}
+	tx.Put(table)
+	tx.Put(&vpc.NetworkACL{
+		ID: vpc.ACLID(ids[vpc.PrefixACL]), Owner: caller.Account, VPC: id, Default: true,
+		Entries: []vpc.ACLEntry{
+			{Number: 100, Egress: true, Allow: true, Protocol: vpc.AllProtocols, CIDR: anyIPv4},
+			{Number: 100, Allow: true, Protocol: vpc.AllProtocols, CIDR: anyIPv4},
+		},
+	})
+	egress, err := c.newID(vpc.PrefixRule)
+	if err != nil {
+		return nil, nil, err
+	}
+	ingress, err := c.newID(vpc.PrefixRule)
+	if err != nil {
+		return nil, nil, err
+	}
+	g := vpc.GroupID(ids[vpc.PrefixGroup])
+	tx.Put(&vpc.SecurityGroup{
+		ID: g, Owner: caller.Account, VPC: id, Name: vpc.DefaultGroupName, Description: "default VPC security group",
+		Rules: []vpc.GroupRule{
+			{ID: vpc.RuleID(egress), Egress: true, Protocol: vpc.AllProtocols, From: -1, To: -1, CIDR: anyIPv4},
+			{ID: vpc.RuleID(ingress), Protocol: vpc.AllProtocols, From: -1, To: -1, Group: g, GroupOwner: caller.Account},
+		},
+	})
+	return v, table, nil
 }
 
 var anyIPv4 = netip.MustParsePrefix("0.0.0.0/0")

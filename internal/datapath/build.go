@@ -178,6 +178,8 @@ func route(host desired.Host, table vpc.RouteTableID, r desired.Route) (bpf.Data
 		if i, ok := host.Interfaces[r.Interface]; ok {
 			v.Kind, v.Addr = uint32(bpf.DatapathRouteKindROUTE_INTERFACE), toAddr(i.Addr)
 		}
+	case desired.RouteUplink:
+		v.Kind = uint32(bpf.DatapathRouteKindROUTE_UPLINK)
 	case desired.RouteBlackhole:
 		v.Kind = uint32(bpf.DatapathRouteKindROUTE_BLACKHOLE)
 	default:

@@ -116,6 +116,30 @@ func TestRoutes(t *testing.T) {
 	w.drops(tcp(eniA1, addrA1, 3, bucket, 8443, "S"), bpf.DropNoListener)
 }
 
+// 0.0.0.0/0 -> igw wins where nothing longer does, and only there.
+func TestRoutesOutOfTheVPCDropForWantOfAnUplink(t *testing.T) {
+	w := newWorld(t)
+	out := tcp(eniA1, addrA1, 1, netip.MustParseAddr("192.0.2.1"), 80, "S")
+	w.drops(out, bpf.DropNoRoute)
+	edit(w.host.RouteTables, "rtb-a1", func(r *desired.RouteTable) {
+		r.Routes = append(r.Routes, desired.Route{Prefix: anywhere, Kind: desired.RouteUplink})
+	})
+	w.apply()
+	w.drops(out, bpf.DropNoUplink)
+	w.passes(tcp(eniA1, addrA1, 2, addrA3, 80, "S"), eniA3) // the local route
+	w.passes(tcp(eniA1, addrA1, 3, bucket, 443, "S"), "")   // the gateway endpoint's prefix list
+	w.drops(tcp(eniA1, addrA1, 4, netip.MustParseAddr("10.0.0.77"), 80, "S"), bpf.DropNoInterface)
+	// what the sender's own side forbids is still what is reported
+	w.rules(eniA1, desired.RuleSet{})
+	w.apply()
+	w.drops(tcp(eniA1, addrA1, 5, netip.MustParseAddr("192.0.2.1"), 80, "S"), bpf.DropGroupEgress)
+	// the gateway goes
+	w.rules(eniA1, open)
+	edit(w.host.RouteTables, "rtb-a1", func(r *desired.RouteTable) { r.Routes[len(r.Routes)-1].Kind = desired.RouteBlackhole })
+	w.apply()
+	w.drops(out, bpf.DropBlackhole)
+}
+
 func TestACLsApplyOnlyBetweenSubnets(t *testing.T) {
 	w := newWorld(t)
 	w.host.ACLs["acl-a1"] = desired.ACL{

@@ -171,6 +171,48 @@ func TestGatewayRouteExpandsThePrefixListAndLosesToAnEqualCIDR(t *testing.T) {
 	}
 }
 
+func TestRoutesOutAreUplinksWhileTheirGatewayIsThere(t *testing.T) {
+	v := vpctest.Of()
+	space(v, "c", 0x1000, "10.0.1.5")
+	p := netip.MustParsePrefix("198.51.100.0/24")
+	v.Put(&vpc.CatalogueService{Name: "s3", ServiceName: "com.amazonaws.us-east-1.s3", PrefixList: "pl-1", Prefixes: []netip.Prefix{p}})
+	v.Put(&vpc.Endpoint{ID: "vpce-g", VPC: "vpc-c", Type: vpc.GatewayEndpoint, ServiceName: "com.amazonaws.us-east-1.s3", State: vpc.EndpointAvailable})
+	v.Put(&vpc.RouteTable{ID: "rtb-c", VPC: "vpc-c", Main: "m-c", Routes: []vpc.Route{
+		{CIDR: netip.MustParsePrefix("0.0.0.0/0"), TargetKind: vpc.TargetInternet, Target: "igw-1"},
+		{CIDR: netip.MustParsePrefix("192.0.2.0/24"), TargetKind: vpc.TargetNAT, Target: "nat-1"},
+		{PrefixList: "pl-1", TargetKind: vpc.TargetEndpoint, Target: "vpce-g"},
+	}})
+	kinds := func() (out [3]desired.RouteKind) {
+		for i, r := range desired.ForHost(v, host).RouteTables["rtb-c"].Routes { // in order of their prefixes
+			out[i] = r.Kind
+		}
+		return out
+	}
+	const up, endpoint, gone = desired.RouteUplink, desired.RouteEndpoint, desired.RouteBlackhole
+	for what, c := range map[string]struct {
+		igw  vpc.VPCID
+		nat  vpc.NATState
+		want [3]desired.RouteKind
+	}{
+		"both there":          {"vpc-c", vpc.NATAvailable, [3]desired.RouteKind{up, up, endpoint}},
+		"nothing there":       {"none", "", [3]desired.RouteKind{gone, gone, endpoint}},
+		"detached":            {"", vpc.NATAvailable, [3]desired.RouteKind{gone, up, endpoint}},
+		"attached elsewhere":  {"vpc-x", vpc.NATAvailable, [3]desired.RouteKind{gone, up, endpoint}},
+		"NAT gateway deleted": {"vpc-c", vpc.NATDeleted, [3]desired.RouteKind{up, gone, endpoint}},
+	} {
+		igw, nat := &vpc.InternetGateway{ID: "igw-1", VPC: c.igw}, &vpc.NATGateway{ID: "nat-1", VPC: "vpc-c", State: c.nat}
+		v.Put(igw)
+		v.Put(nat)
+		if c.nat == "" {
+			v.Delete(igw)
+			v.Delete(nat)
+		}
+		if got := kinds(); got != c.want {
+			t.Errorf("%s: %v, want %v", what, got, c.want)
+		}
+	}
+}
+
 // A chain of deltas over random changes leads to exactly what ForHost says.
 func TestDeltasLeadWhereTheWholeWould(t *testing.T) {
 	v := vpctest.Of()

@@ -151,12 +151,12 @@ func (b *builder) routeTable(t *vpc.RouteTable) RouteTable {
 			continue
 		}
 		for _, p := range PrefixList(b.v, r.PrefixList) {
-			routes[p] = b.route(p, r)
+			routes[p] = b.route(t, p, r)
 		}
 	}
 	for _, r := range t.Routes {
 		if r.PrefixList == "" && r.CIDR.IsValid() {
-			routes[r.CIDR] = b.route(r.CIDR, r)
+			routes[r.CIDR] = b.route(t, r.CIDR, r)
 		}
 	}
 	out := RouteTable{}
@@ -167,7 +167,7 @@ func (b *builder) routeTable(t *vpc.RouteTable) RouteTable {
 	return out
 }
 
-func (b *builder) route(p netip.Prefix, r vpc.Route) Route {
+func (b *builder) route(t *vpc.RouteTable, p netip.Prefix, r vpc.Route) Route {
 	switch r.TargetKind {
 	case vpc.TargetLocal:
 		return Route{Prefix: p, Kind: RouteLocal}
@@ -178,6 +178,14 @@ func (b *builder) route(p netip.Prefix, r vpc.Route) Route {
 	case vpc.TargetENI:
 		if n, ok := vpc.Get[vpc.NetworkInterface](b.v, r.Target); ok && n.Attachment != nil {
 			return Route{Prefix: p, Kind: RouteInterface, Interface: n.ID}
+		}
+	case vpc.TargetInternet:
+		if g, ok := vpc.Get[vpc.InternetGateway](b.v, r.Target); ok && g.VPC == t.VPC {
+			return Route{Prefix: p, Kind: RouteUplink}
+		}
+	case vpc.TargetNAT:
+		if g, ok := vpc.Get[vpc.NATGateway](b.v, r.Target); ok && g.State == vpc.NATAvailable {
+			return Route{Prefix: p, Kind: RouteUplink}
 		}
 	}
 	return Route{Prefix: p, Kind: RouteBlackhole}

@@ -13,43 +13,51 @@ import (
 // Ids are AWS's: a prefix and 17 lower-case hexadecimal digits. Each resource
 // has its own type, so that one cannot be passed for another.
 type (
-	AccountID    string // 12 decimal digits
-	VPCID        string // vpc-...
-	SubnetID     string // subnet-...
-	RouteTableID string // rtb-...
-	GroupID      string // sg-...
-	RuleID       string // sgr-...
-	ACLID        string // acl-...
-	InterfaceID  string // eni-...
-	InstanceID   string // i-...
-	EndpointID   string // vpce-...
-	ServiceID    string // vpce-svc-...
-	PrefixListID string // pl-...
-	HostID       string // host name of a machine that runs the agent
-	ARN          string // load balancers, target groups and listeners are known by ARN
+	AccountID         string // 12 decimal digits
+	VPCID             string // vpc-...
+	SubnetID          string // subnet-...
+	RouteTableID      string // rtb-...
+	GroupID           string // sg-...
+	RuleID            string // sgr-...
+	ACLID             string // acl-...
+	InterfaceID       string // eni-...
+	InstanceID        string // i-...
+	EndpointID        string // vpce-...
+	ServiceID         string // vpce-svc-...
+	PrefixListID      string // pl-...
+	HostID            string // host name of a machine that runs the agent
+	InternetGatewayID string // igw-...
+	NATGatewayID      string // nat-...
+	AllocationID      string // eipalloc-...
+	DHCPOptionsID     string // dopt-..., or DHCPNone
+	ARN               string // load balancers, target groups and listeners are known by ARN
 )
 
 // Id prefixes as they appear on the wire.
 const (
-	PrefixVPC         = "vpc"
-	PrefixSubnet      = "subnet"
-	PrefixRouteTable  = "rtb"
-	PrefixRouteAssoc  = "rtbassoc"
-	PrefixCIDRAssoc   = "vpc-cidr-assoc"
-	PrefixGroup       = "sg"
-	PrefixRule        = "sgr"
-	PrefixACL         = "acl"
-	PrefixACLAssoc    = "aclassoc"
-	PrefixInterface   = "eni"
-	PrefixAttachment  = "eni-attach"
-	PrefixInstance    = "i"
-	PrefixReservation = "r"
-	PrefixEndpoint    = "vpce"
-	PrefixService     = "vpce-svc"
-	PrefixPermission  = "vpce-svc-perm"
-	PrefixConnection  = "vpce-con"
-	PrefixManagedList = "pl"
-	PrefixDHCPOptions = "dopt"
+	PrefixVPC             = "vpc"
+	PrefixSubnet          = "subnet"
+	PrefixRouteTable      = "rtb"
+	PrefixRouteAssoc      = "rtbassoc"
+	PrefixCIDRAssoc       = "vpc-cidr-assoc"
+	PrefixGroup           = "sg"
+	PrefixRule            = "sgr"
+	PrefixACL             = "acl"
+	PrefixACLAssoc        = "aclassoc"
+	PrefixInterface       = "eni"
+	PrefixAttachment      = "eni-attach"
+	PrefixInstance        = "i"
+	PrefixReservation     = "r"
+	PrefixEndpoint        = "vpce"
+	PrefixService         = "vpce-svc"
+	PrefixPermission      = "vpce-svc-perm"
+	PrefixConnection      = "vpce-con"
+	PrefixManagedList     = "pl"
+	PrefixDHCPOptions     = "dopt"
+	PrefixInternetGateway = "igw"
+	PrefixNATGateway      = "nat"
+	PrefixAllocation      = "eipalloc"
+	PrefixAddressAssoc    = "eipassoc"
 )
 
 // VNI is the 24-bit number of one isolated space on the wire: every VPC has

@@ -21,6 +21,7 @@ const (
 	TypeInterface InterfaceType = "interface"
 	TypeEndpoint  InterfaceType = "vpc_endpoint"
 	TypeBalancer  InterfaceType = "network_load_balancer"
+	TypeNAT       InterfaceType = "nat_gateway"
 )
 
 // NetworkInterface (ENI) is an address in a subnet with its security groups.
@@ -36,7 +37,7 @@ type NetworkInterface struct {
 	Groups          []GroupID     `json:"groups,omitempty"`
 	SourceDestCheck bool          `json:"sourceDestCheck"`
 	Description     string        `json:"description,omitempty"`
-	// RequesterManaged interfaces belong to an endpoint or a load balancer;
+	// RequesterManaged interfaces belong to an endpoint, a load balancer or a NAT gateway;
 	// their owner may only tag them.
 	RequesterManaged bool        `json:"requesterManaged,omitempty"`
 	RequesterID      string      `json:"requesterId,omitempty"`
@@ -169,6 +170,7 @@ type Instance struct {
 	// termination although the interface is gone.
 	Primary InterfaceID `json:"primary"`
 	Addr    netip.Addr  `json:"addr"`
+	Tenancy string      `json:"tenancy,omitempty"` // of the VPC at launch; "" is default. Stored only
 	Tags    Tags        `json:"tags,omitempty"`
 }
 

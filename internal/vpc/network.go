@@ -32,7 +32,13 @@ type VPC struct {
 	EnableDNSSupport   bool `json:"enableDnsSupport"`
 	EnableDNSHostnames bool `json:"enableDnsHostnames"`
 	UsageMetrics       bool `json:"usageMetrics"` // stored only
-	Tags               Tags `json:"tags,omitempty"`
+	// DHCPOptions is "" for the region's default set, DHCPNone for none. Stored only.
+	DHCPOptions DHCPOptionsID `json:"dhcpOptions,omitempty"`
+	// Tenancy is "" for default, else "dedicated". Stored only.
+	Tenancy string `json:"tenancy,omitempty"`
+	// Default marks the account's default VPC.
+	Default bool `json:"default,omitempty"`
+	Tags    Tags `json:"tags,omitempty"`
 }
 
 // CIDRAssociation is one block of a VPC.
@@ -46,8 +52,17 @@ func (v *VPC) Key() string { return string(v.ID) }
 func (v *VPC) Index(add func(index, value string)) {
 	add(IndexOwner, string(v.Owner))
 }
-func (v *VPC) Refs(add func(Kind, string)) {}
-func (v *VPC) Claims(add func(string))     { add(VNIClaim(v.VNI)) }
+func (v *VPC) Refs(add func(Kind, string)) {
+	if v.DHCPOptions != "" && v.DHCPOptions != DHCPNone {
+		add(KindDHCPOptions, string(v.DHCPOptions))
+	}
+}
+func (v *VPC) Claims(add func(string)) {
+	add(VNIClaim(v.VNI))
+	if v.Default {
+		add("default-vpc/" + string(v.Owner))
+	}
+}
 
 // OwnerID is the account it belongs to.
 func (v *VPC) OwnerID() AccountID { return v.Owner }
@@ -74,9 +89,13 @@ type Subnet struct {
 	VPC   VPCID        `json:"vpc"`
 	CIDR  netip.Prefix `json:"cidr"`
 	Zone  string       `json:"zone"` // zone name: us-east-1a
-	// MapPublicIPOnLaunch is stored only: there is no internet gateway.
-	MapPublicIPOnLaunch bool `json:"mapPublicIp"`
-	Tags                Tags `json:"tags,omitempty"`
+	// DefaultForAZ marks the default subnet of its zone in the default VPC.
+	DefaultForAZ bool `json:"defaultForAz,omitempty"`
+	// What follows is stored only. HostnameType is "" for ip-name.
+	MapPublicIPOnLaunch bool   `json:"mapPublicIp"`
+	HostnameType        string `json:"hostnameType,omitempty"`
+	ResourceNameA       bool   `json:"resourceNameA,omitempty"`
+	Tags                Tags   `json:"tags,omitempty"`
 }
 
 func (*Subnet) Kind() Kind    { return KindSubnet }
@@ -86,7 +105,11 @@ func (s *Subnet) Index(add func(index, value string)) {
 	add(IndexVPC, string(s.VPC))
 }
 func (s *Subnet) Refs(add func(Kind, string)) { add(KindVPC, string(s.VPC)) }
-func (s *Subnet) Claims(add func(string))     {}
+func (s *Subnet) Claims(add func(string)) {
+	if s.DefaultForAZ {
+		add("default-subnet/" + string(s.VPC) + "/" + s.Zone)
+	}
+}
 
 // OwnerID is the account it belongs to.
 func (s *Subnet) OwnerID() AccountID { return s.Owner }
@@ -102,6 +125,8 @@ const (
 	TargetLocal    TargetKind = "local"    // the VPC itself
 	TargetEndpoint TargetKind = "endpoint" // a gateway endpoint; Route.Target is its EndpointID
 	TargetENI      TargetKind = "eni"      // a network interface; Route.Target is its InterfaceID
+	TargetInternet TargetKind = "internet" // an internet gateway; Route.Target is its InternetGatewayID
+	TargetNAT      TargetKind = "nat"      // a NAT gateway; Route.Target is its NATGatewayID
 )
 
 // Route is one row of a route table. Exactly one destination is set.
@@ -155,7 +180,8 @@ func (t *RouteTable) Index(add func(index, value string)) {
 func (t *RouteTable) OwnerID() AccountID { return t.Owner }
 
 // Refs of a route table are its VPC alone. A gateway endpoint takes its routes
-// along when it goes; a route to an interface that is gone stays, as a blackhole.
+// along when it goes; a route to an interface or a gateway that is gone stays, as
+// a blackhole.
 func (t *RouteTable) Refs(add func(Kind, string)) { add(KindVPC, string(t.VPC)) }
 func (t *RouteTable) Claims(add func(string)) {
 	if t.Main != "" {

@@ -42,6 +42,10 @@ var filterIndexes = map[vpc.Kind]map[string]string{
 	vpc.KindInterface:  {"vpc-id": vpc.IndexVPC, "subnet-id": vpc.IndexSubnet, "group-id": vpc.IndexGroup, "attachment.instance-id": vpc.IndexInstance},
 	vpc.KindInstance:   {"vpc-id": vpc.IndexVPC, "subnet-id": vpc.IndexSubnet},
 	vpc.KindEndpoint:   {"vpc-id": vpc.IndexVPC},
+
+	vpc.KindInternetGateway: {"attachment.vpc-id": vpc.IndexVPC},
+	vpc.KindNATGateway:      {"vpc-id": vpc.IndexVPC},
+	vpc.KindElasticIP:       {"association-id": vpc.IndexAssociation, "network-interface-id": vpc.IndexInterface},
 }
 
 // describeOwned is describe for stored objects of the caller's account: they

@@ -40,10 +40,10 @@ var notFound = map[string]string{
 var malformed = map[string]string{
 	string(vpc.KindVPC):        "InvalidVpcID.Malformed",
 	string(vpc.KindSubnet):     "InvalidSubnetID.Malformed",
-	string(vpc.KindRouteTable): "InvalidRouteTableID.Malformed",
+	string(vpc.KindRouteTable): "InvalidRouteTableId.Malformed",
 	string(vpc.KindGroup):      "InvalidGroupId.Malformed",
-	string(vpc.KindACL):        "InvalidNetworkAclID.Malformed",
-	string(vpc.KindInterface):  "InvalidNetworkInterfaceID.Malformed",
+	string(vpc.KindACL):        "InvalidNetworkAclId.Malformed",
+	string(vpc.KindInterface):  "InvalidNetworkInterfaceId.Malformed",
 	string(vpc.KindInstance):   "InvalidInstanceID.Malformed",
 	string(vpc.KindEndpoint):   "InvalidVpcEndpointId.Malformed",
 	string(vpc.KindService):    "InvalidVpcEndpointServiceIdId.Malformed",

@@ -13,18 +13,38 @@ func init() {
 	maps.Copy(notFound, map[string]string{
 		"cidr-block":                  "InvalidVpcCidrBlockAssociationID.NotFound",
 		"endpoint-service-permission": "InvalidVpcEndpointServicePermissionId.NotFound",
+
+		string(vpc.KindInternetGateway): "InvalidInternetGatewayID.NotFound",
+		string(vpc.KindNATGateway):      "NatGatewayNotFound",
+		string(vpc.KindElasticIP):       "InvalidAllocationID.NotFound",
+		"public-address":                "InvalidAddress.NotFound",
+		"gateway":                       "InvalidGatewayID.NotFound",
+		"default-vpc":                   "DefaultVpcDoesNotExist",
 	})
 	maps.Copy(malformed, map[string]string{
 		"association":  "InvalidAssociationID.Malformed",
 		"cidr-block":   "InvalidVpcCidrBlockAssociationID.Malformed",
 		"dhcp-options": "InvalidDhcpOptionsId.Malformed",
+
+		string(vpc.KindInternetGateway): "InvalidInternetGatewayId.Malformed",
+		string(vpc.KindNATGateway):      "NatGatewayMalformed",
+		string(vpc.KindElasticIP):       "InvalidAllocationID.NotFound", // AWS has no code of its own for it
+		"public-address":                "InvalidAddress.Malformed",
 	})
 	for kind, codes := range map[vpc.ErrorKind]map[string]string{
-		vpc.Conflict:    {string(vpc.KindVPC): "InvalidVpc.Conflict"},
-		vpc.InUse:       {"cidr-block": "InvalidCidrBlock.InUse"},
-		vpc.Limit:       {"group-count": "SecurityGroupLimitExceeded", string(vpc.KindACL): "NetworkAclLimitExceeded"},
-		vpc.Missing:     {"default-vpc": "VPCIdNotSpecified"},
-		vpc.Unsupported: {"route": "RouteNotSupported"},
+		vpc.Conflict: {string(vpc.KindVPC): "InvalidVpc.Conflict"},
+		vpc.InUse:    {"cidr-block": "InvalidCidrBlock.InUse", string(vpc.KindElasticIP): "InvalidIPAddress.InUse"},
+		vpc.Limit: {
+			"group-count": "SecurityGroupLimitExceeded", string(vpc.KindACL): "NetworkAclLimitExceeded",
+			string(vpc.KindInternetGateway): "InternetGatewayLimitExceeded", string(vpc.KindNATGateway): "NatGatewayLimitExceeded",
+			string(vpc.KindElasticIP): "AddressLimitExceeded",
+		},
+		vpc.Missing:      {"default-vpc": "VPCIdNotSpecified", "default-subnet": "MissingInput"},
+		vpc.Duplicate:    {"default-vpc": "DefaultVpcAlreadyExists", "default-subnet": "DefaultSubnetAlreadyExistsInAvailabilityZone"},
+		vpc.NoAddress:    {string(vpc.KindElasticIP): "InsufficientAddressCapacity"},
+		vpc.NotPermitted: {string(vpc.KindElasticIP): "AuthFailure"},
+		vpc.WrongState:   {"gateway-attachment": "Gateway.NotAttached", "tenancy": "InvalidTenancy"},
+		vpc.Unsupported:  {"route": "RouteNotSupported"},
 	} {
 		if byKindAndResource[kind] == nil {
 			byKindAndResource[kind] = map[string]string{}

@@ -59,6 +59,7 @@ type Instance struct {
 	SubnetID         string              `xml:"subnetId,omitempty"`
 	VpcID            string              `xml:"vpcId,omitempty"`
 	PrivateIPAddress string              `xml:"privateIpAddress,omitempty"`
+	PublicIPAddress  string              `xml:"ipAddress,omitempty"`
 	SourceDestCheck  *bool               `xml:"sourceDestCheck"`
 	Groups           []InstanceGroup     `xml:"groupSet"`
 	StateReason      *StateReason        `xml:"stateReason"`
@@ -102,6 +103,14 @@ type InstanceInterface struct {
 	Groups             []InstanceGroup    `xml:"groupSet"`
 	Attachment         InstanceAttachment `xml:"attachment"`
 	Addresses          []InstanceAddress  `xml:"privateIpAddressesSet"`
+	Association        *InstancePublic    `xml:"association"`
+}
+
+// InstancePublic is the public address of an instance's interface.
+type InstancePublic struct {
+	IPOwnerID     string `xml:"ipOwnerId"`
+	PublicDNSName string `xml:"publicDnsName"`
+	PublicIP      string `xml:"publicIp"`
 }
 
 // InstanceAttachment ties an interface to its instance.
@@ -116,9 +125,10 @@ type InstanceAttachment struct {
 
 // InstanceAddress is one private address of an interface.
 type InstanceAddress struct {
-	PrivateIPAddress string `xml:"privateIpAddress"`
-	PrivateDNSName   string `xml:"privateDnsName"`
-	Primary          bool   `xml:"primary"`
+	PrivateIPAddress string          `xml:"privateIpAddress"`
+	PrivateDNSName   string          `xml:"privateDnsName"`
+	Primary          bool            `xml:"primary"`
+	Association      *InstancePublic `xml:"association"`
 }
 
 // instanceDNSName is the name the VPC resolver has for an address.
@@ -159,7 +169,7 @@ func renderInstance(v vpc.View, i *vpc.Instance) Instance {
 	r := control.RegionOf(v)
 	out := Instance{
 		InstanceID: string(i.ID), ImageID: i.ImageID, State: stateItem(i.State), KeyName: i.KeyName, InstanceType: i.InstanceType,
-		LaunchTime: i.Launched, Placement: InstancePlacement{AvailabilityZone: i.Zone, Tenancy: "default"},
+		LaunchTime: i.Launched, Placement: InstancePlacement{AvailabilityZone: i.Zone, Tenancy: tenancyName(i.Tenancy)},
 		Monitoring: StateOnly{"disabled"}, RootDeviceType: "instance-store", Tags: tagList(i.Tags),
 	}
 	if i.State == vpc.InstanceShuttingDown || i.State == vpc.InstanceTerminated {
@@ -177,6 +187,10 @@ func renderInstance(v vpc.View, i *vpc.Instance) Instance {
 			out.SourceDestCheck, out.Groups = &n.SourceDestCheck, groups
 		}
 		name := instanceDNSName(r, n.Addr)
+		public := instancePublic(v, n)
+		if k == 0 && public != nil {
+			out.PublicIPAddress, out.DNSName = public.PublicIP, public.PublicDNSName
+		}
 		out.Interfaces = append(out.Interfaces, InstanceInterface{
 			NetworkInterfaceID: string(n.ID), SubnetID: string(n.Subnet), VpcID: string(n.VPC), Description: n.Description,
 			OwnerID: string(n.Owner), Status: "in-use", MacAddress: n.MAC, PrivateIPAddress: n.Addr.String(), PrivateDNSName: name,
@@ -185,10 +199,18 @@ func renderInstance(v vpc.View, i *vpc.Instance) Instance {
 				AttachmentID: n.Attachment.ID, DeviceIndex: n.Attachment.DeviceIndex, Status: "attached",
 				AttachTime: n.Attachment.Time, DeleteOnTermination: n.Attachment.DeleteOnTermination,
 			},
-			Addresses: []InstanceAddress{{n.Addr.String(), name, true}},
+			Addresses: []InstanceAddress{{n.Addr.String(), name, true, public}}, Association: public,
 		})
 	}
 	return out
+}
+
+func instancePublic(v vpc.View, n *vpc.NetworkInterface) *InstancePublic {
+	a := publicAssociation(v, n)
+	if a == nil {
+		return nil
+	}
+	return &InstancePublic{a.IPOwnerID, a.PublicDNSName, a.PublicIP}
 }
 
 // renderReservations groups instances that are in order, by their reservations.
@@ -297,23 +319,30 @@ var instanceResource = resource[*vpc.Instance]{
 		"launch-time": func(_ vpc.View, i *vpc.Instance) []string {
 			return instanceValue(i.Launched.UTC().Format("2006-01-02T15:04:05.000Z"))
 		},
-		"owner-id":                               func(_ vpc.View, i *vpc.Instance) []string { return instanceValue(string(i.Owner)) },
-		"reservation-id":                         func(_ vpc.View, i *vpc.Instance) []string { return instanceValue(i.Reservation) },
-		"tenancy":                                func(vpc.View, *vpc.Instance) []string { return instanceValue("default") },
-		"subnet-id":                              withNetwork(func(_ vpc.View, i *vpc.Instance) string { return string(i.Subnet) }),
-		"vpc-id":                                 withNetwork(func(_ vpc.View, i *vpc.Instance) string { return string(i.VPC) }),
-		"private-ip-address":                     withNetwork(func(_ vpc.View, i *vpc.Instance) string { return i.Addr.String() }),
-		"private-dns-name":                       withNetwork(func(v vpc.View, i *vpc.Instance) string { return instanceDNSName(control.RegionOf(v), i.Addr) }),
-		"instance.group-id":                      eniValues(interfaceGroups),
-		"instance.group-name":                    eniValues(interfaceGroupNames),
-		"network-interface.network-interface-id": eniValues(func(_ vpc.View, n *vpc.NetworkInterface) []string { return instanceValue(string(n.ID)) }),
-		"network-interface.subnet-id":            eniValues(func(_ vpc.View, n *vpc.NetworkInterface) []string { return instanceValue(string(n.Subnet)) }),
-		"network-interface.vpc-id":               eniValues(func(_ vpc.View, n *vpc.NetworkInterface) []string { return instanceValue(string(n.VPC)) }),
-		"network-interface.group-id":             eniValues(interfaceGroups),
-		"network-interface.group-name":           eniValues(interfaceGroupNames),
-		"network-interface.mac-address":          eniValues(func(_ vpc.View, n *vpc.NetworkInterface) []string { return instanceValue(n.MAC) }),
-		"network-interface.addresses.private-ip-address": eniValues(func(_ vpc.View, n *vpc.NetworkInterface) []string { return instanceValue(n.Addr.String()) }),
-		"network-interface.attachment.attachment-id":     eniValues(func(_ vpc.View, n *vpc.NetworkInterface) []string { return instanceValue(n.Attachment.ID) }),
+		"owner-id":           func(_ vpc.View, i *vpc.Instance) []string { return instanceValue(string(i.Owner)) },
+		"reservation-id":     func(_ vpc.View, i *vpc.Instance) []string { return instanceValue(i.Reservation) },
+		"tenancy":            func(_ vpc.View, i *vpc.Instance) []string { return instanceValue(tenancyName(i.Tenancy)) },
+		"subnet-id":          withNetwork(func(_ vpc.View, i *vpc.Instance) string { return string(i.Subnet) }),
+		"vpc-id":             withNetwork(func(_ vpc.View, i *vpc.Instance) string { return string(i.VPC) }),
+		"private-ip-address": withNetwork(func(_ vpc.View, i *vpc.Instance) string { return i.Addr.String() }),
+		"private-dns-name":   withNetwork(func(v vpc.View, i *vpc.Instance) string { return instanceDNSName(control.RegionOf(v), i.Addr) }),
+		"ip-address":         eniValues(associationFilter(func(a *PublicAssociation) string { return a.PublicIP })),
+		"dns-name":           eniValues(associationFilter(func(a *PublicAssociation) string { return a.PublicDNSName })),
+		"network-interface.association.allocation-id":       eniValues(associationFilter(func(a *PublicAssociation) string { return a.AllocationID })),
+		"network-interface.association.association-id":      eniValues(associationFilter(func(a *PublicAssociation) string { return a.AssociationID })),
+		"network-interface.association.ip-owner-id":         eniValues(associationFilter(func(a *PublicAssociation) string { return a.IPOwnerID })),
+		"network-interface.association.public-ip":           eniValues(associationFilter(func(a *PublicAssociation) string { return a.PublicIP })),
+		"network-interface.addresses.association.public-ip": eniValues(associationFilter(func(a *PublicAssociation) string { return a.PublicIP })),
+		"instance.group-id":                                 eniValues(interfaceGroups),
+		"instance.group-name":                               eniValues(interfaceGroupNames),
+		"network-interface.network-interface-id":            eniValues(func(_ vpc.View, n *vpc.NetworkInterface) []string { return instanceValue(string(n.ID)) }),
+		"network-interface.subnet-id":                       eniValues(func(_ vpc.View, n *vpc.NetworkInterface) []string { return instanceValue(string(n.Subnet)) }),
+		"network-interface.vpc-id":                          eniValues(func(_ vpc.View, n *vpc.NetworkInterface) []string { return instanceValue(string(n.VPC)) }),
+		"network-interface.group-id":                        eniValues(interfaceGroups),
+		"network-interface.group-name":                      eniValues(interfaceGroupNames),
+		"network-interface.mac-address":                     eniValues(func(_ vpc.View, n *vpc.NetworkInterface) []string { return instanceValue(n.MAC) }),
+		"network-interface.addresses.private-ip-address":    eniValues(func(_ vpc.View, n *vpc.NetworkInterface) []string { return instanceValue(n.Addr.String()) }),
+		"network-interface.attachment.attachment-id":        eniValues(func(_ vpc.View, n *vpc.NetworkInterface) []string { return instanceValue(n.Attachment.ID) }),
 	},
 }
 

@@ -126,7 +126,7 @@ func TestRunInstancesNamesWhatItDoesNotDo(t *testing.T) {
 		change func(*awsec2.RunInstancesInput)
 		code   string
 	}{
-		"no subnet":      {func(in *awsec2.RunInstancesInput) { in.SubnetId = nil }, "MissingParameter"},
+		"no subnet":      {func(in *awsec2.RunInstancesInput) { in.SubnetId = nil }, "VPCIdNotSpecified"},
 		"bad subnet":     {func(in *awsec2.RunInstancesInput) { in.SubnetId = aws.String("net-1") }, "InvalidSubnetID.Malformed"},
 		"unknown subnet": {func(in *awsec2.RunInstancesInput) { in.SubnetId = aws.String("subnet-12345678") }, "InvalidSubnetID.NotFound"},
 		"bad image":      {func(in *awsec2.RunInstancesInput) { in.ImageId = aws.String("alpine") }, "InvalidAMIID.Malformed"},

@@ -74,7 +74,7 @@ func TestNetworkACLErrors(t *testing.T) {
 	create("MissingParameter", entry(acl, "1", "1", "false", "CidrBlock", "0.0.0.0/0"))
 	create("MissingParameter", entry(acl, "1", "-1", "false"))
 	create("InvalidParameterCombination", entry(acl, "1", "-1", "false", "CidrBlock", "0.0.0.0/0", "Ipv6CidrBlock", "::/0"))
-	create("InvalidNetworkAclID.Malformed", entry("acl-x", "1", "-1", "false", "CidrBlock", "0.0.0.0/0"))
+	create("InvalidNetworkAclId.Malformed", entry("acl-x", "1", "-1", "false", "CidrBlock", "0.0.0.0/0"))
 	a.refusedAs(controltest.Provider, "InvalidNetworkAclID.NotFound", "CreateNetworkAclEntry", entry(acl, "1", "-1", "false", "CidrBlock", "0.0.0.0/0")...)
 	a.refusedAs(controltest.Provider, "InvalidNetworkAclID.NotFound", "DeleteNetworkAcl", "NetworkAclId", acl)
 	a.refusedAs(controltest.Provider, "InvalidVpcID.NotFound", "CreateNetworkAcl", "VpcId", v)

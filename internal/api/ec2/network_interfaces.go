@@ -73,6 +73,8 @@ type NetworkInterface struct {
 	MAC                string               `xml:"macAddress"`
 	PrivateIP          string               `xml:"privateIpAddress"`
 	PrivateDNSName     string               `xml:"privateDnsName,omitempty"`
+	PublicDNSName      string               `xml:"publicDnsName,omitempty"`
+	Association        *PublicAssociation   `xml:"association"`
 	SourceDestCheck    bool                 `xml:"sourceDestCheck"`
 	DenyAllIGWTraffic  bool                 `xml:"denyAllIgwTraffic"`
 	IPv6Native         bool                 `xml:"ipv6Native"`
@@ -97,9 +99,48 @@ type InterfaceAttachment struct {
 
 // InterfaceAddress is <NetworkInterfacePrivateIpAddress>.
 type InterfaceAddress struct {
-	PrivateIP      string `xml:"privateIpAddress"`
-	PrivateDNSName string `xml:"privateDnsName,omitempty"`
-	Primary        bool   `xml:"primary"`
+	PrivateIP      string             `xml:"privateIpAddress"`
+	PrivateDNSName string             `xml:"privateDnsName,omitempty"`
+	Primary        bool               `xml:"primary"`
+	Association    *PublicAssociation `xml:"association"`
+}
+
+// PublicAssociation is <NetworkInterfaceAssociation>: the public address that
+// leads to an interface.
+type PublicAssociation struct {
+	AllocationID  string `xml:"allocationId"`
+	AssociationID string `xml:"associationId"`
+	IPOwnerID     string `xml:"ipOwnerId"`
+	PublicDNSName string `xml:"publicDnsName"`
+	PublicIP      string `xml:"publicIp"`
+}
+
+// publicAssociation is the Elastic IP of an interface, nil if it has none. It
+// has a name where the VPC gives names to its hosts.
+func publicAssociation(v vpc.View, n *vpc.NetworkInterface) *PublicAssociation {
+	e, ok := vpc.First[vpc.ElasticIP](v, vpc.IndexInterface, n.ID)
+	if !ok {
+		return nil
+	}
+	out := &PublicAssociation{
+		AllocationID: string(e.ID), AssociationID: e.Association, IPOwnerID: string(e.Owner), PublicIP: e.Addr.String(),
+	}
+	if o, ok := vpc.Get[vpc.VPC](v, n.VPC); ok && o.EnableDNSHostnames && o.EnableDNSSupport {
+		out.PublicDNSName = control.RegionOf(v).PublicDNSName(e.Addr)
+	}
+	return out
+}
+
+// associationFilter makes a filter of an interface's public address.
+func associationFilter(f func(*PublicAssociation) string) func(vpc.View, *vpc.NetworkInterface) []string {
+	return func(v vpc.View, n *vpc.NetworkInterface) []string {
+		if a := publicAssociation(v, n); a != nil {
+			if s := f(a); s != "" {
+				return []string{s}
+			}
+		}
+		return nil
+	}
 }
 
 func createNetworkInterface(call *Call, in *CreateNetworkInterfaceInput) (*CreateNetworkInterfaceOutput, error) {
@@ -170,7 +211,8 @@ func internalName(v vpc.View, n *vpc.NetworkInterface) string {
 }
 
 // renderAttachment is an interface's attachment, nil if it has none. Interfaces
-// that belong to an endpoint or a balancer are attached to AWS's side of it.
+// that belong to an endpoint, a balancer or a NAT gateway are attached to AWS's
+// side of it.
 func renderAttachment(n *vpc.NetworkInterface) *InterfaceAttachment {
 	if n.RequesterManaged {
 		// A network load balancer's nodes have this owner too, unlike an
@@ -202,7 +244,10 @@ func renderInterface(v vpc.View, n *vpc.NetworkInterface) NetworkInterface {
 	if out.Attachment != nil {
 		out.Status = "in-use"
 	}
-	out.PrivateIPs = []InterfaceAddress{{out.PrivateIP, out.PrivateDNSName, true}}
+	if out.Association = publicAssociation(v, n); out.Association != nil {
+		out.PublicDNSName = out.Association.PublicDNSName
+	}
+	out.PrivateIPs = []InterfaceAddress{{out.PrivateIP, out.PrivateDNSName, true, out.Association}}
 	return out
 }
 
@@ -257,13 +302,13 @@ var interfaceResource = resource[*vpc.NetworkInterface]{
 	prefix: vpc.PrefixInterface,
 	tags:   func(n *vpc.NetworkInterface) vpc.Tags { return n.Tags },
 	filters: filterSet[*vpc.NetworkInterface]{
-		"association.allocation-id":       never[*vpc.NetworkInterface],
-		"association.association-id":      never[*vpc.NetworkInterface],
-		"association.ip-owner-id":         never[*vpc.NetworkInterface],
-		"association.public-ip":           never[*vpc.NetworkInterface],
-		"association.public-dns-name":     never[*vpc.NetworkInterface],
-		"addresses.association.owner-id":  never[*vpc.NetworkInterface],
-		"addresses.association.public-ip": never[*vpc.NetworkInterface],
+		"association.allocation-id":       associationFilter(func(a *PublicAssociation) string { return a.AllocationID }),
+		"association.association-id":      associationFilter(func(a *PublicAssociation) string { return a.AssociationID }),
+		"association.ip-owner-id":         associationFilter(func(a *PublicAssociation) string { return a.IPOwnerID }),
+		"association.public-ip":           associationFilter(func(a *PublicAssociation) string { return a.PublicIP }),
+		"association.public-dns-name":     associationFilter(func(a *PublicAssociation) string { return a.PublicDNSName }),
+		"addresses.association.owner-id":  associationFilter(func(a *PublicAssociation) string { return a.IPOwnerID }),
+		"addresses.association.public-ip": associationFilter(func(a *PublicAssociation) string { return a.PublicIP }),
 		"addresses.primary":               always[*vpc.NetworkInterface]("true"),
 		"addresses.private-ip-address":    one(func(n *vpc.NetworkInterface) string { return n.Addr.String() }),
 		"attachment.attach-time": attachmentFilter(func(a *InterfaceAttachment) string {
@@ -437,7 +482,7 @@ func describeNetworkInterfaceAttribute(call *Call, in *DescribeNetworkInterfaceA
 	case "attachment":
 		out.Attachment = renderAttachment(n)
 	case "associatePublicIpAddress":
-		out.AssociatePublicIP = new(bool) // there are no public addresses
+		out.AssociatePublicIP = new(bool) // none is assigned at launch
 	}
 	return out, nil
 }

@@ -49,6 +49,7 @@ type Route struct {
 	DestinationCIDR  string `xml:"destinationCidrBlock,omitempty"`
 	DestinationList  string `xml:"destinationPrefixListId,omitempty"`
 	GatewayID        string `xml:"gatewayId,omitempty"`
+	NatGatewayID     string `xml:"natGatewayId,omitempty"`
 	InstanceID       string `xml:"instanceId,omitempty"`
 	InstanceOwnerID  string `xml:"instanceOwnerId,omitempty"`
 	NetworkInterface string `xml:"networkInterfaceId,omitempty"`
@@ -97,7 +98,7 @@ func createRouteTable(call *Call, in *CreateRouteTableInput) (*CreateRouteTableO
 func renderRouteTable(v vpc.View, t *vpc.RouteTable) RouteTable {
 	out := RouteTable{RouteTableID: string(t.ID), VpcID: string(t.VPC), OwnerID: string(t.Owner), Tags: tagList(t.Tags)}
 	for _, r := range t.Routes {
-		out.Routes = append(out.Routes, renderRoute(v, r))
+		out.Routes = append(out.Routes, renderRoute(v, t, r))
 	}
 	if t.Main != "" {
 		out.Associations = append(out.Associations, RouteTableAssociation{ID: t.Main, RouteTableID: string(t.ID), Main: true, State: associated})
@@ -108,19 +109,21 @@ func renderRouteTable(v vpc.View, t *vpc.RouteTable) RouteTable {
 	return out
 }
 
-func renderRoute(v vpc.View, r vpc.Route) Route {
+func renderRoute(v vpc.View, t *vpc.RouteTable, r vpc.Route) Route {
 	out := Route{DestinationList: string(r.PrefixList), Origin: r.Origin, State: "blackhole"}
 	if r.CIDR.IsValid() {
 		out.DestinationCIDR = r.CIDR.String()
 	}
-	if control.RouteActive(v, r) {
+	if control.RouteActive(v, t, r) {
 		out.State = "active"
 	}
 	switch r.TargetKind {
 	case vpc.TargetLocal:
 		out.GatewayID = "local"
-	case vpc.TargetEndpoint:
+	case vpc.TargetEndpoint, vpc.TargetInternet:
 		out.GatewayID = r.Target
+	case vpc.TargetNAT:
+		out.NatGatewayID = r.Target
 	case vpc.TargetENI:
 		out.NetworkInterface = r.Target
 		if n, ok := vpc.Get[vpc.NetworkInterface](v, r.Target); ok && n.Attachment != nil && n.Attachment.Instance != "" {
@@ -149,7 +152,7 @@ func routeFilter(f func(Route) string) func(vpc.View, *vpc.RouteTable) []string 
 	return func(v vpc.View, t *vpc.RouteTable) []string {
 		var out []string
 		for _, r := range t.Routes {
-			if s := f(renderRoute(v, r)); s != "" {
+			if s := f(renderRoute(v, t, r)); s != "" {
 				out = append(out, s)
 			}
 		}
@@ -187,7 +190,7 @@ var routeTableResource = resource[*vpc.RouteTable]{
 		"route.egress-only-internet-gateway-id":  never[*vpc.RouteTable],
 		"route.gateway-id":                       routeFilter(func(r Route) string { return r.GatewayID }),
 		"route.instance-id":                      routeFilter(func(r Route) string { return r.InstanceID }),
-		"route.nat-gateway-id":                   never[*vpc.RouteTable],
+		"route.nat-gateway-id":                   routeFilter(func(r Route) string { return r.NatGatewayID }),
 		"route.transit-gateway-id":               never[*vpc.RouteTable],
 		"route.origin":                           routeFilter(func(r Route) string { return r.Origin }),
 		"route.state":                            routeFilter(func(r Route) string { return r.State }),

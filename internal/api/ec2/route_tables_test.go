@@ -125,10 +125,9 @@ func TestRoutes(t *testing.T) {
 	a.refused("InvalidParameterValue", "CreateRoute", "RouteTableId", table, "DestinationCidrBlock", "here", "NetworkInterfaceId", n)
 	a.refused("InvalidNetworkInterfaceID.NotFound", "CreateRoute", with("NetworkInterfaceId", "eni-00000000000000001")...)
 	a.refused("InvalidInstanceID.NotFound", "CreateRoute", with("InstanceId", "i-00000000000000002")...)
-	for _, p := range []string{"NatGatewayId", "TransitGatewayId", "VpcPeeringConnectionId", "CarrierGatewayId", "LocalGatewayId", "CoreNetworkArn", "EgressOnlyInternetGatewayId", "OdbNetworkArn"} {
+	for _, p := range []string{"TransitGatewayId", "VpcPeeringConnectionId", "CarrierGatewayId", "LocalGatewayId", "CoreNetworkArn", "EgressOnlyInternetGatewayId", "OdbNetworkArn"} {
 		a.refused("UnsupportedOperation", "CreateRoute", with(p, "x")...)
 	}
-	a.refused("UnsupportedOperation", "CreateRoute", with("GatewayId", "igw-00000000000000001")...)
 	far := a.eni(a.subnet(a.vpc("10.1.0.0/16"), "10.1.0.0/24"))
 	a.refused("InvalidParameterValue", "CreateRoute", with("NetworkInterfaceId", far)...)
 	a.refusedAs(controltest.Provider, "InvalidRouteTableID.NotFound", "DeleteRoute", to...)

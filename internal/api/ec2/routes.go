@@ -24,18 +24,18 @@ type routeDestination struct {
 	_            awsquery.Refused `query:"DestinationIpv6CidrBlock,refuse"`
 }
 
-// routeTarget is where a route leads: an interface or an instance. GatewayID
-// and VpcEndpointID take an endpoint's id only to be answered as AWS does.
+// routeTarget is where a route leads: one of them. GatewayID and VpcEndpointID
+// take an endpoint's id only to be answered as AWS does.
 type routeTarget struct {
 	NetworkInterfaceID string           `query:"NetworkInterfaceId"`
 	InstanceID         string           `query:"InstanceId"`
 	GatewayID          string           `query:"GatewayId"`
+	NatGatewayID       string           `query:"NatGatewayId"`
 	VpcEndpointID      string           `query:"VpcEndpointId"`
 	_                  awsquery.Refused `query:"CarrierGatewayId,refuse"`
 	_                  awsquery.Refused `query:"CoreNetworkArn,refuse"`
 	_                  awsquery.Refused `query:"EgressOnlyInternetGatewayId,refuse"`
 	_                  awsquery.Refused `query:"LocalGatewayId,refuse"`
-	_                  awsquery.Refused `query:"NatGatewayId,refuse"`
 	_                  awsquery.Refused `query:"OdbNetworkArn,refuse"`
 	_                  awsquery.Refused `query:"TransitGatewayId,refuse"`
 	_                  awsquery.Refused `query:"VpcPeeringConnectionId,refuse"`
@@ -53,7 +53,7 @@ type ReplaceRouteInput struct {
 	DryRun
 	routeDestination
 	routeTarget
-	_ awsquery.Refused `query:"LocalTarget,refuse,unless=false"`
+	LocalTarget bool `query:"LocalTarget"`
 }
 
 // DeleteRouteInput is the input of DeleteRoute.
@@ -97,8 +97,18 @@ func (d routeDestination) read() (in control.RouteInput, err error) {
 	return in, err
 }
 
-func (t routeTarget) read(in *control.RouteInput) error {
-	if err := exactlyOne("target: networkInterfaceId or instanceId", t.NetworkInterfaceID, t.InstanceID, t.GatewayID, t.VpcEndpointID); err != nil {
+// localGateway is the GatewayId of the routes inside the VPC.
+const localGateway = "local"
+
+// read finds the one target. local is LocalTarget, where the call has it.
+func (t routeTarget) read(in *control.RouteInput, local bool) error {
+	also := ""
+	if local {
+		also = localGateway
+	}
+	err := exactlyOne("target: gatewayId, natGatewayId, networkInterfaceId or instanceId",
+		t.NetworkInterfaceID, t.InstanceID, t.GatewayID, t.NatGatewayID, t.VpcEndpointID, also)
+	if err != nil {
 		return err
 	}
 	switch {
@@ -108,11 +118,21 @@ func (t routeTarget) read(in *control.RouteInput) error {
 	case t.InstanceID != "":
 		in.Instance = vpc.InstanceID(t.InstanceID)
 		return checkID(vpc.KindInstance, vpc.PrefixInstance, t.InstanceID)
-	case t.VpcEndpointID != "" || strings.HasPrefix(t.GatewayID, "vpce-"):
+	case t.NatGatewayID != "":
+		in.NAT = vpc.NATGatewayID(t.NatGatewayID)
+		return checkID(vpc.KindNATGateway, vpc.PrefixNATGateway, t.NatGatewayID)
+	case t.VpcEndpointID != "" || strings.HasPrefix(t.GatewayID, vpc.PrefixEndpoint+"-"):
 		in.Endpoint = vpc.EndpointID(t.VpcEndpointID + t.GatewayID)
 		return checkID(vpc.KindEndpoint, vpc.PrefixEndpoint, string(in.Endpoint))
+	case local || t.GatewayID == localGateway:
+		in.Local = true
+		return nil
+	case strings.HasPrefix(t.GatewayID, vpc.PrefixInternetGateway+"-"):
+		in.Internet = vpc.InternetGatewayID(t.GatewayID)
+		return checkID(vpc.KindInternetGateway, vpc.PrefixInternetGateway, t.GatewayID)
 	}
-	return vpc.Errorf(vpc.Unsupported, "GatewayId", t.GatewayID, "The parameter GatewayId is supported for no other gateways than VPC endpoints, not for %.64s", t.GatewayID)
+	// A virtual private gateway, of which there are none, or no gateway at all.
+	return vpc.Errorf(vpc.NotFound, "gateway", t.GatewayID, "The gateway ID '%.64s' does not exist", t.GatewayID)
 }
 
 func createRoute(call *Call, in *CreateRouteInput) (*void, error) {
@@ -120,7 +140,7 @@ func createRoute(call *Call, in *CreateRouteInput) (*void, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := in.routeTarget.read(&r); err != nil {
+	if err := in.routeTarget.read(&r, false); err != nil {
 		return nil, err
 	}
 	return done, call.Control.CreateRoute(call.Context, call.Caller, r)
@@ -131,7 +151,7 @@ func replaceRoute(call *Call, in *ReplaceRouteInput) (*void, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := in.routeTarget.read(&r); err != nil {
+	if err := in.routeTarget.read(&r, in.LocalTarget); err != nil {
 		return nil, err
 	}
 	return done, call.Control.ReplaceRoute(call.Context, call.Caller, r)

@@ -25,6 +25,7 @@ type RunInstancesInput struct {
 	MaxCount          int                   `query:"MaxCount,required"`
 	SubnetID          string                `query:"SubnetId"`
 	SecurityGroupIDs  []string              `query:"SecurityGroupId"`
+	SecurityGroups    []string              `query:"SecurityGroup"` // names, in the default VPC
 	PrivateIPAddress  string                `query:"PrivateIpAddress"`
 	ClientToken       string                `query:"ClientToken"`
 	NetworkInterfaces []RunInterface        `query:"NetworkInterface"`
@@ -59,7 +60,6 @@ type RunInstancesInput struct {
 	_                 awsquery.Refused      `query:"Operator,refuse"`
 	_                 awsquery.Refused      `query:"RamdiskId,refuse"`
 	_                 awsquery.Refused      `query:"SecondaryInterface,refuse"`
-	_                 awsquery.Refused      `query:"SecurityGroup,refuse"`
 	_                 awsquery.Refused      `query:"UserData,refuse"`
 }
 
@@ -144,11 +144,11 @@ func (in *RunInstancesInput) request() (control.RunInstancesInput, error) {
 	}
 	out := control.RunInstancesInput{
 		Min: in.MinCount, Max: in.MaxCount, ImageID: in.ImageID, InstanceType: in.InstanceType, KeyName: in.KeyName,
-		Zone: in.Placement.AvailabilityZone, Tags: tags["instance"], InterfaceTags: tags["network-interface"], Token: in.ClientToken,
+		GroupNames: in.SecurityGroups, Zone: in.Placement.AvailabilityZone, Tags: tags["instance"], InterfaceTags: tags["network-interface"], Token: in.ClientToken,
 	}
 	subnet, groups, addr := in.SubnetID, in.SecurityGroupIDs, in.PrivateIPAddress
 	if len(in.NetworkInterfaces) > 0 {
-		if subnet != "" || len(groups) > 0 || addr != "" {
+		if subnet != "" || len(groups)+len(in.SecurityGroups) > 0 || addr != "" {
 			return out, vpc.Errorf(vpc.Combination, "NetworkInterface", "",
 				"Network interfaces and an instance-level subnet ID, security groups or private address may not be specified on the same request")
 		}

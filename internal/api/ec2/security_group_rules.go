@@ -27,10 +27,9 @@ type flatRule struct {
 	Protocol string `query:"IpProtocol"`
 	FromPort *int   `query:"FromPort"`
 	ToPort   *int   `query:"ToPort"`
-	// Groups by name are those of a default VPC, which does not exist.
+	// The old form of a group as the peer, for all of TCP, UDP and ICMP.
 	_ awsquery.Refused `query:"SourceSecurityGroupName,refuse"`
 	_ awsquery.Refused `query:"SourceSecurityGroupOwnerId,refuse"`
-	_ awsquery.Refused `query:"GroupName,refuse"`
 }
 
 // merge answers the permissions of the call, in whichever form they are.
@@ -65,7 +64,8 @@ type refusedFlatRule struct {
 type AuthorizeIngressInput struct {
 	DryRun
 	flatRule
-	GroupID           string             `query:"GroupId,required"`
+	GroupID           string             `query:"GroupId"`
+	GroupName         string             `query:"GroupName"` // in the default VPC
 	Permissions       []IPPermission     `query:"IpPermissions"`
 	TagSpecifications []TagSpecification `query:"TagSpecification"`
 }
@@ -133,7 +133,11 @@ func authorizeIngress(call *Call, in *AuthorizeIngressInput) (*AuthorizeOutput, 
 	if err != nil {
 		return nil, err
 	}
-	return authorize(call, in.GroupID, false, perms, in.TagSpecifications)
+	id, err := groupOrName(call, in.GroupID, in.GroupName)
+	if err != nil {
+		return nil, err
+	}
+	return authorize(call, id, false, perms, in.TagSpecifications)
 }
 
 func authorizeEgress(call *Call, in *AuthorizeEgressInput) (*AuthorizeOutput, error) {
@@ -169,6 +173,7 @@ type RevokeIngressInput struct {
 	DryRun
 	flatRule
 	GroupID     string         `query:"GroupId"`
+	GroupName   string         `query:"GroupName"` // in the default VPC
 	RuleIDs     []string       `query:"SecurityGroupRuleId"`
 	Permissions []IPPermission `query:"IpPermissions"`
 }
@@ -209,7 +214,13 @@ func revokeIngress(call *Call, in *RevokeIngressInput) (*RevokeOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	return revoke(call, in.GroupID, false, in.RuleIDs, perms)
+	id := in.GroupID
+	if id == "" && len(in.RuleIDs) == 0 || in.GroupName != "" {
+		if id, err = groupOrName(call, in.GroupID, in.GroupName); err != nil {
+			return nil, err
+		}
+	}
+	return revoke(call, id, false, in.RuleIDs, perms)
 }
 
 func revokeEgress(call *Call, in *RevokeEgressInput) (*RevokeOutput, error) {
@@ -390,10 +401,10 @@ func modifySecurityGroupRules(call *Call, in *ModifySecurityGroupRulesInput) (*v
 // UpdateDescriptionsEgressInput is the input of UpdateSecurityGroupRuleDescriptionsEgress.
 type UpdateDescriptionsEgressInput struct {
 	DryRun
-	GroupID     string            `query:"GroupId,required"`
+	GroupID     string            `query:"GroupId"`
+	GroupName   string            `query:"GroupName"` // in the default VPC
 	Permissions []IPPermission    `query:"IpPermissions"`
 	ByID        []RuleDescription `query:"SecurityGroupRuleDescription"`
-	_           awsquery.Refused  `query:"GroupName,refuse"`
 }
 
 // UpdateDescriptionsIngressInput is the input of UpdateSecurityGroupRuleDescriptionsIngress.
@@ -414,7 +425,8 @@ func updateDescriptionsEgress(call *Call, in *UpdateDescriptionsEgressInput) (*v
 }
 
 func updateDescriptions(call *Call, in *UpdateDescriptionsEgressInput, egress bool) (*void, error) {
-	if err := checkID(vpc.KindGroup, vpc.PrefixGroup, in.GroupID); err != nil {
+	id, err := groupOrName(call, in.GroupID, in.GroupName)
+	if err != nil {
 		return nil, err
 	}
 	specs, err := ruleSpecs(in.Permissions)
@@ -428,5 +440,5 @@ func updateDescriptions(call *Call, in *UpdateDescriptionsEgressInput, egress bo
 		}
 		byID = append(byID, control.RuleDescription{ID: vpc.RuleID(d.ID), Description: d.Description})
 	}
-	return done, call.Control.SetRuleDescriptions(call.Context, call.Caller, vpc.GroupID(in.GroupID), egress, specs, byID)
+	return done, call.Control.SetRuleDescriptions(call.Context, call.Caller, vpc.GroupID(id), egress, specs, byID)
 }

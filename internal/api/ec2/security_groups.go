@@ -5,7 +5,6 @@ package ec2
 import (
 	"strconv"
 
-	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/vpc"
 )
@@ -34,7 +33,11 @@ type CreateSecurityGroupOutput struct {
 
 func createSecurityGroup(call *Call, in *CreateSecurityGroupInput) (*CreateSecurityGroupOutput, error) {
 	if in.VpcID == "" {
-		return nil, vpc.Errorf(vpc.Missing, "default-vpc", "", "No default VPC for this user")
+		d, err := control.CallersDefaultVPC(call.view(), call.Caller)
+		if err != nil {
+			return nil, err
+		}
+		in.VpcID = string(d.ID)
 	}
 	if err := checkID(vpc.KindVPC, vpc.PrefixVPC, in.VpcID); err != nil {
 		return nil, err
@@ -63,9 +66,9 @@ func groupARN(v vpc.View, owner vpc.AccountID, id vpc.GroupID) string {
 type DescribeSecurityGroupsInput struct {
 	DryRun
 	Page
-	GroupIDs []string         `query:"GroupId"`
-	Filters  []Filter         `query:"Filter"`
-	_        awsquery.Refused `query:"GroupName,refuse"` // names of the default VPC, which does not exist
+	GroupIDs   []string `query:"GroupId"`
+	GroupNames []string `query:"GroupName"` // in the default VPC
+	Filters    []Filter `query:"Filter"`
 }
 
 // DescribeSecurityGroupsOutput is the output of DescribeSecurityGroups.
@@ -170,6 +173,13 @@ func describeSecurityGroups(call *Call, in *DescribeSecurityGroupsInput) (*Descr
 		}
 		return g, nil
 	}
+	named, err := control.DefaultGroups(v, call.Caller, in.GroupNames...)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range named {
+		in.GroupIDs = append(in.GroupIDs, string(id))
+	}
 	list, next, err := describeOwned(call, v, groupResource, in.GroupIDs, in.Filters, in.Page, get)
 	if err != nil {
 		return nil, err
@@ -187,8 +197,8 @@ func describeSecurityGroups(call *Call, in *DescribeSecurityGroupsInput) (*Descr
 // DeleteSecurityGroupInput is the input of DeleteSecurityGroup.
 type DeleteSecurityGroupInput struct {
 	DryRun
-	GroupID string           `query:"GroupId,required"`
-	_       awsquery.Refused `query:"GroupName,refuse"` // a name of the default VPC, which does not exist
+	GroupID   string `query:"GroupId"`
+	GroupName string `query:"GroupName"` // in the default VPC
 }
 
 // DeleteSecurityGroupOutput is the output of DeleteSecurityGroup.
@@ -198,9 +208,28 @@ type DeleteSecurityGroupOutput struct {
 }
 
 func deleteSecurityGroup(call *Call, in *DeleteSecurityGroupInput) (*DeleteSecurityGroupOutput, error) {
-	if err := checkID(vpc.KindGroup, vpc.PrefixGroup, in.GroupID); err != nil {
+	id, err := groupOrName(call, in.GroupID, in.GroupName)
+	if err != nil {
 		return nil, err
 	}
-	err := call.Control.DeleteGroup(call.Context, call.Caller, vpc.GroupID(in.GroupID))
-	return &DeleteSecurityGroupOutput{Return: true, GroupID: in.GroupID}, err
+	err = call.Control.DeleteGroup(call.Context, call.Caller, vpc.GroupID(id))
+	return &DeleteSecurityGroupOutput{Return: true, GroupID: id}, err
+}
+
+// groupOrName is the id of the group that a call names: by its id or, in the
+// default VPC, by its name.
+func groupOrName(call *Call, id, name string) (string, error) {
+	switch {
+	case id != "" && name != "":
+		return "", vpc.Errorf(vpc.Combination, "GroupName", name, "The parameters groupId and groupName may not be used together")
+	case name != "":
+		ids, err := control.DefaultGroups(call.view(), call.Caller, name)
+		if err != nil {
+			return "", err
+		}
+		return string(ids[0]), nil
+	case id == "":
+		return "", vpc.Errorf(vpc.Missing, "GroupId", "", "The request must contain the parameter groupName or groupId")
+	}
+	return id, checkID(vpc.KindGroup, vpc.PrefixGroup, id)
 }

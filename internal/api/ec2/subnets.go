@@ -159,8 +159,8 @@ var subnetResource = resource[*vpc.Subnet]{
 		"cidrBlock":                  one(func(s *vpc.Subnet) string { return s.CIDR.String() }),
 		"cidr-block":                 one(func(s *vpc.Subnet) string { return s.CIDR.String() }),
 		"customer-owned-ipv4-pool":   never[*vpc.Subnet],
-		"default-for-az":             always[*vpc.Subnet]("false"),
-		"defaultForAz":               always[*vpc.Subnet]("false"),
+		"default-for-az":             truth(func(s *vpc.Subnet) bool { return s.DefaultForAZ }),
+		"defaultForAz":               truth(func(s *vpc.Subnet) bool { return s.DefaultForAZ }),
 		"enable-dns64":               always[*vpc.Subnet]("false"),
 		"enable-lni-at-device-index": never[*vpc.Subnet],
 		"ipv6-cidr-block-association.ipv6-cidr-block":      never[*vpc.Subnet],
@@ -171,8 +171,8 @@ var subnetResource = resource[*vpc.Subnet]{
 		"map-public-ip-on-launch":                          truth(func(s *vpc.Subnet) bool { return s.MapPublicIPOnLaunch }),
 		"outpost-arn":                                      never[*vpc.Subnet],
 		"owner-id":                                         one(func(s *vpc.Subnet) vpc.AccountID { return s.Owner }),
-		"private-dns-name-options-on-launch.hostname-type": always[*vpc.Subnet]("ip-name"),
-		"private-dns-name-options-on-launch.enable-resource-name-dns-a-record":    always[*vpc.Subnet]("false"),
+		"private-dns-name-options-on-launch.hostname-type": one(hostnameType),
+		"private-dns-name-options-on-launch.enable-resource-name-dns-a-record":    truth(func(s *vpc.Subnet) bool { return s.ResourceNameA }),
 		"private-dns-name-options-on-launch.enable-resource-name-dns-aaaa-record": always[*vpc.Subnet]("false"),
 		"state":      always[*vpc.Subnet]("available"),
 		"subnet-arn": func(v vpc.View, s *vpc.Subnet) []string { return []string{subnetARN(v, s)} },
@@ -199,8 +199,17 @@ func renderSubnet(v vpc.View, s *vpc.Subnet) Subnet {
 		SubnetID: string(s.ID), SubnetARN: subnetARN(v, s), State: "available", OwnerID: string(s.Owner), VpcID: string(s.VPC),
 		CidrBlock: s.CIDR.String(), AvailableAddresses: control.FreeAddresses(v, s),
 		AvailabilityZone: s.Zone, AvailabilityZoneID: control.RegionOf(v).ZoneID(s.Zone),
-		MapPublicIPOnLaunch: s.MapPublicIPOnLaunch, PrivateDNSName: SubnetDNSOptions{HostnameType: "ip-name"}, Tags: tagList(s.Tags),
+		DefaultForAz: s.DefaultForAZ, MapPublicIPOnLaunch: s.MapPublicIPOnLaunch,
+		PrivateDNSName: SubnetDNSOptions{HostnameType: hostnameType(s), A: s.ResourceNameA}, Tags: tagList(s.Tags),
 	}
+}
+
+// hostnameType is how a subnet's instances are named.
+func hostnameType(s *vpc.Subnet) string {
+	if s.HostnameType == "" {
+		return "ip-name"
+	}
+	return s.HostnameType
 }
 
 // DeleteSubnetInput is the input of DeleteSubnet.
@@ -226,30 +235,42 @@ type refusedUnlessFalse struct {
 	_ awsquery.Refused `query:"Value,refuse,unless=false"`
 }
 
-// ModifySubnetAttributeInput is the input of ModifySubnetAttribute.
+// ModifySubnetAttributeInput is the input of ModifySubnetAttribute: one attribute per call.
 type ModifySubnetAttributeInput struct {
-	SubnetID            string             `query:"SubnetId,required"`
-	MapPublicIPOnLaunch *Boolean           `query:"MapPublicIpOnLaunch,stored"`
-	AssignIPv6          refusedUnlessFalse `query:"AssignIpv6AddressOnCreation"`
-	EnableDNS64         refusedUnlessFalse `query:"EnableDns64"`
-	A                   refusedUnlessFalse `query:"EnableResourceNameDnsARecordOnLaunch"`
-	AAAA                refusedUnlessFalse `query:"EnableResourceNameDnsAAAARecordOnLaunch"`
-	MapCustomerOwned    refusedUnlessFalse `query:"MapCustomerOwnedIpOnLaunch"`
-	DisableLni          refusedUnlessFalse `query:"DisableLniAtDeviceIndex"`
-	_                   awsquery.Refused   `query:"PrivateDnsHostnameTypeOnLaunch,refuse,unless=ip-name"`
-	_                   awsquery.Refused   `query:"CustomerOwnedIpv4Pool,refuse"`
-	_                   awsquery.Refused   `query:"EnableLniAtDeviceIndex,refuse"`
+	SubnetID            string              `query:"SubnetId,required"`
+	MapPublicIPOnLaunch *Boolean            `query:"MapPublicIpOnLaunch,stored"`
+	A                   *Boolean            `query:"EnableResourceNameDnsARecordOnLaunch,stored"`
+	HostnameType        *string             `query:"PrivateDnsHostnameTypeOnLaunch,stored,enum=ip-name|resource-name"`
+	AssignIPv6          *refusedUnlessFalse `query:"AssignIpv6AddressOnCreation"`
+	EnableDNS64         *refusedUnlessFalse `query:"EnableDns64"`
+	AAAA                *refusedUnlessFalse `query:"EnableResourceNameDnsAAAARecordOnLaunch"`
+	MapCustomerOwned    *refusedUnlessFalse `query:"MapCustomerOwnedIpOnLaunch"`
+	DisableLni          *refusedUnlessFalse `query:"DisableLniAtDeviceIndex"`
+	_                   awsquery.Refused    `query:"CustomerOwnedIpv4Pool,refuse"`
+	_                   awsquery.Refused    `query:"EnableLniAtDeviceIndex,refuse"`
 }
 
 func modifySubnetAttribute(call *Call, in *ModifySubnetAttributeInput) (*void, error) {
 	if err := checkID(vpc.KindSubnet, vpc.PrefixSubnet, in.SubnetID); err != nil {
 		return nil, err
 	}
-	id := vpc.SubnetID(in.SubnetID)
-	if in.MapPublicIPOnLaunch == nil {
-		// Every other attribute was refused, or set to what it is.
-		_, err := control.Owned[vpc.Subnet](call.view(), call.Caller, id)
-		return done, err
+	err := oneAttribute(map[string]bool{
+		"assignIpv6AddressOnCreation": in.AssignIPv6 != nil, "disableLniAtDeviceIndex": in.DisableLni != nil, "enableDns64": in.EnableDNS64 != nil,
+		"enableResourceNameDnsAAAARecordOnLaunch": in.AAAA != nil, "enableResourceNameDnsARecordOnLaunch": in.A != nil,
+		"mapCustomerOwnedIpOnLaunch": in.MapCustomerOwned != nil, "mapPublicIpOnLaunch": in.MapPublicIPOnLaunch != nil,
+		"privateDnsHostnameTypeOnLaunch": in.HostnameType != nil,
+	}, "assignIpv6AddressOnCreation", "disableLniAtDeviceIndex", "enableDns64", "enableResourceNameDnsAAAARecordOnLaunch",
+		"enableResourceNameDnsARecordOnLaunch", "mapCustomerOwnedIpOnLaunch", "mapPublicIpOnLaunch", "privateDnsHostnameTypeOnLaunch")
+	if err != nil {
+		return nil, err
 	}
-	return done, call.Control.SetMapPublicIP(call.Context, call.Caller, id, in.MapPublicIPOnLaunch.Value)
+	// What was refused unless it is false is false anyway: nothing changes.
+	ch := control.SubnetChange{HostnameType: in.HostnameType}
+	if in.MapPublicIPOnLaunch != nil {
+		ch.MapPublicIP = &in.MapPublicIPOnLaunch.Value
+	}
+	if in.A != nil {
+		ch.ResourceNameA = &in.A.Value
+	}
+	return done, call.Control.ModifySubnet(call.Context, call.Caller, vpc.SubnetID(in.SubnetID), ch)
 }

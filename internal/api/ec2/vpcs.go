@@ -19,7 +19,7 @@ func init() {
 type CreateVpcInput struct {
 	DryRun
 	CidrBlock         string             `query:"CidrBlock,required"`
-	InstanceTenancy   string             `query:"InstanceTenancy,enum=default"`
+	InstanceTenancy   string             `query:"InstanceTenancy,stored,enum=default|dedicated"`
 	TagSpecifications []TagSpecification `query:"TagSpecification"`
 	_                 awsquery.Refused   `query:"AmazonProvidedIpv6CidrBlock,refuse,unless=false"`
 	_                 awsquery.Refused   `query:"Ipv6CidrBlock,refuse"`
@@ -57,6 +57,16 @@ type CidrState struct {
 	State string `xml:"state"`
 }
 
+// defaultTenancy is the tenancy that is stored as "".
+const defaultTenancy = "default"
+
+func tenancyName(stored string) string {
+	if stored == "" {
+		return defaultTenancy
+	}
+	return stored
+}
+
 // CreateVpcOutput is the output of CreateVpc.
 type CreateVpcOutput struct {
 	Vpc Vpc `xml:"vpc"`
@@ -71,7 +81,11 @@ func createVpc(call *Call, in *CreateVpcInput) (*CreateVpcOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, err := call.Control.CreateVPC(call.Context, call.Caller, control.CreateVPCInput{CIDR: cidr, Tags: tags["vpc"]})
+	tenancy := in.InstanceTenancy
+	if tenancy == defaultTenancy {
+		tenancy = ""
+	}
+	id, err := call.Control.CreateVPC(call.Context, call.Caller, control.CreateVPCInput{CIDR: cidr, Tenancy: tenancy, Tags: tags["vpc"]})
 	if err != nil {
 		return nil, err
 	}
@@ -115,8 +129,8 @@ var vpcResource = resource[*vpc.VPC]{
 		"ipv6-cidr-block-association.ipv6-pool":       never[*vpc.VPC],
 		"ipv6-cidr-block-association.association-id":  never[*vpc.VPC],
 		"ipv6-cidr-block-association.state":           never[*vpc.VPC],
-		"is-default":                                  always[*vpc.VPC]("false"),
-		"isDefault":                                   always[*vpc.VPC]("false"),
+		"is-default":                                  truth(func(o *vpc.VPC) bool { return o.Default }),
+		"isDefault":                                   truth(func(o *vpc.VPC) bool { return o.Default }),
 	},
 }
 
@@ -130,8 +144,8 @@ func cidrFilter(f func(vpc.CIDRAssociation) string) func(vpc.View, *vpc.VPC) []s
 	}
 }
 
-func vpcDHCPOptions(v vpc.View, _ *vpc.VPC) []string {
-	return []string{control.RegionOf(v).DHCPOptions}
+func vpcDHCPOptions(v vpc.View, o *vpc.VPC) []string {
+	return []string{string(vpc.DHCPOptionsOf(control.RegionOf(v), o))}
 }
 
 func describeVpcs(call *Call, in *DescribeVpcsInput) (*DescribeVpcsOutput, error) {
@@ -150,8 +164,8 @@ func describeVpcs(call *Call, in *DescribeVpcsInput) (*DescribeVpcsOutput, error
 func renderVpc(v vpc.View, o *vpc.VPC) Vpc {
 	r := Vpc{
 		VpcID: string(o.ID), OwnerID: string(o.Owner), State: "available",
-		CidrBlock: o.CIDRs[0].CIDR.String(), DhcpOptionsID: control.RegionOf(v).DHCPOptions,
-		InstanceTenancy: "default", Tags: tagList(o.Tags),
+		CidrBlock: o.CIDRs[0].CIDR.String(), DhcpOptionsID: string(vpc.DHCPOptionsOf(control.RegionOf(v), o)),
+		InstanceTenancy: tenancyName(o.Tenancy), IsDefault: o.Default, Tags: tagList(o.Tags),
 	}
 	for _, c := range o.CIDRs {
 		r.Cidrs = append(r.Cidrs, VpcCidr{c.ID, c.CIDR.String(), CidrState{"associated"}})

@@ -4,6 +4,7 @@ package ec2
 
 import (
 	"slices"
+	"strconv"
 
 	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/control"
@@ -14,18 +15,15 @@ func init() {
 	register("DescribeAvailabilityZones", false, describeAvailabilityZones)
 	register("DescribeRegions", false, describeRegions)
 	register("DescribeAccountAttributes", false, describeAccountAttributes)
-	register("DescribeDhcpOptions", false, describeDhcpOptions)
 }
 
-// plain is a value that is no stored object, given a key so that describe's
-// filters and pages work on it. Only DHCP options are looked up by id, so the
-// kind, which malformed ids are reported with, is theirs.
+// plain is a value that is no stored object, given a key so that filters work on it.
 type plain[T any] struct {
 	key string
 	T   T
 }
 
-func (*plain[T]) Kind() vpc.Kind              { return "dhcp-options" }
+func (*plain[T]) Kind() vpc.Kind              { return "plain" }
 func (p *plain[T]) Key() string               { return p.key }
 func (*plain[T]) Index(func(string, string))  {}
 func (*plain[T]) Refs(func(vpc.Kind, string)) {}
@@ -179,21 +177,27 @@ type AccountAttributeValue struct {
 	Value string `xml:"attributeValue"`
 }
 
-// accountAttributes are the same for every account. There are no public
-// addresses, so that none can be had.
-var accountAttributes = [][2]string{
-	{"supported-platforms", "VPC"},
-	{"default-vpc", "none"},
-	{"max-instances", "20"},
-	{"vpc-max-security-groups-per-interface", "5"},
-	{"max-elastic-ips", "0"},
-	{"vpc-max-elastic-ips", "0"},
+// accountAttributes are what an account has and may have.
+func accountAttributes(call *Call) [][2]string {
+	v, q := call.view(), call.Control.Quotas
+	d := "none"
+	if o, ok := vpc.DefaultVPC(v, call.Caller.Account); ok {
+		d = string(o.ID)
+	}
+	return [][2]string{
+		{"supported-platforms", "VPC"},
+		{"default-vpc", d},
+		{"max-instances", "20"},
+		{"vpc-max-security-groups-per-interface", strconv.Itoa(q.GroupsPerInterface)},
+		{"max-elastic-ips", strconv.Itoa(q.ElasticIPs)},
+		{"vpc-max-elastic-ips", strconv.Itoa(q.ElasticIPs)},
+	}
 }
 
-func describeAccountAttributes(_ *Call, in *DescribeAccountAttributesInput) (*DescribeAccountAttributesOutput, error) {
+func describeAccountAttributes(call *Call, in *DescribeAccountAttributesInput) (*DescribeAccountAttributesOutput, error) {
 	known := map[string]bool{}
 	out := &DescribeAccountAttributesOutput{}
-	for _, a := range accountAttributes {
+	for _, a := range accountAttributes(call) {
 		known[a[0]] = true
 		if len(in.Names) == 0 || slices.Contains(in.Names, a[0]) {
 			out.Attributes = append(out.Attributes, AccountAttribute{a[0], []AccountAttributeValue{{a[1]}}})
@@ -203,92 +207,6 @@ func describeAccountAttributes(_ *Call, in *DescribeAccountAttributesInput) (*De
 		if !known[n] {
 			return nil, vpc.Errorf(vpc.Invalid, "attributeName", n, "Value (%.64s) for parameter attributeName is invalid. Unknown attribute.", n)
 		}
-	}
-	return out, nil
-}
-
-// DescribeDhcpOptionsInput is the input of DescribeDhcpOptions.
-type DescribeDhcpOptionsInput struct {
-	DryRun
-	Page
-	IDs     []string `query:"DhcpOptionsId"`
-	Filters []Filter `query:"Filter"`
-}
-
-// DescribeDhcpOptionsOutput is the output of DescribeDhcpOptions.
-type DescribeDhcpOptionsOutput struct {
-	Options   []DhcpOptions `xml:"dhcpOptionsSet>item"`
-	NextToken string        `xml:"nextToken,omitempty"`
-}
-
-// DhcpOptions is <DhcpOptions>.
-type DhcpOptions struct {
-	ID             string              `xml:"dhcpOptionsId"`
-	OwnerID        string              `xml:"ownerId"`
-	Configurations []DhcpConfiguration `xml:"dhcpConfigurationSet>item"`
-	Tags           []Tag               `xml:"tagSet>item"`
-}
-
-// DhcpConfiguration is one option.
-type DhcpConfiguration struct {
-	Key    string      `xml:"key"`
-	Values []DhcpValue `xml:"valueSet>item"`
-}
-
-// DhcpValue is one value of an option.
-type DhcpValue struct {
-	Value string `xml:"value"`
-}
-
-func dhcpFilter(f func(DhcpConfiguration) []string) func(vpc.View, *plain[DhcpOptions]) []string {
-	return func(_ vpc.View, o *plain[DhcpOptions]) []string {
-		var out []string
-		for _, c := range o.T.Configurations {
-			out = append(out, f(c)...)
-		}
-		return out
-	}
-}
-
-var dhcpResource = resource[*plain[DhcpOptions]]{
-	prefix: vpc.PrefixDHCPOptions,
-	tags:   func(*plain[DhcpOptions]) vpc.Tags { return nil },
-	filters: filterSet[*plain[DhcpOptions]]{
-		"dhcp-options-id": field(func(o DhcpOptions) string { return o.ID }),
-		"owner-id":        field(func(o DhcpOptions) string { return o.OwnerID }),
-		"key":             dhcpFilter(func(c DhcpConfiguration) []string { return []string{c.Key} }),
-		"value":           dhcpFilter(func(c DhcpConfiguration) []string { return []string{c.Values[0].Value} }),
-	},
-}
-
-// describeDhcpOptions answers the region's one set, which every VPC uses.
-func describeDhcpOptions(call *Call, in *DescribeDhcpOptionsInput) (*DescribeDhcpOptionsOutput, error) {
-	v := call.view()
-	r := control.RegionOf(v)
-	domain := r.Name + ".compute.internal"
-	if r.Name == "us-east-1" {
-		domain = "ec2.internal"
-	}
-	set := &plain[DhcpOptions]{r.DHCPOptions, DhcpOptions{
-		ID: r.DHCPOptions, OwnerID: string(call.Caller.Account),
-		Configurations: []DhcpConfiguration{
-			{"domain-name", []DhcpValue{{domain}}},
-			{"domain-name-servers", []DhcpValue{{"AmazonProvidedDNS"}}},
-		},
-	}}
-	get := func(id string) (*plain[DhcpOptions], error) {
-		if id != r.DHCPOptions {
-			return nil, control.NotFound("dhcp-options", id)
-		}
-		return set, nil
-	}
-	list, next, err := describe(call, v, dhcpResource, in.IDs, in.Filters, in.Page, get, slices.Values([]*plain[DhcpOptions]{set}))
-	if err != nil {
-		return nil, err
-	}
-	out := &DescribeDhcpOptionsOutput{NextToken: next}
-	for _, o := range list {
-		out.Options = append(out.Options, o.T)
 	}
 	return out, nil
 }

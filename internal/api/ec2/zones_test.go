@@ -20,6 +20,8 @@ func TestZonesRegionsAndAccount(t *testing.T) {
 	a.refused("InvalidParameterValue", "DescribeRegions", "RegionName.1", "eu-west-1")
 	at := a.do("DescribeAccountAttributes", "AttributeName.1", "supported-platforms")
 	equal(t, "the platforms", at.one("accountAttributeSet/item/attributeValueSet/item/attributeValue"), "VPC")
+	at = a.do("DescribeAccountAttributes", "AttributeName.1", "vpc-max-elastic-ips")
+	equal(t, "the Elastic IPs it may have", at.one("accountAttributeSet/item/attributeValueSet/item/attributeValue"), "5")
 	equal(t, "the number of attributes", len(a.do("DescribeAccountAttributes").all("accountAttributeSet/item")), 6)
 	a.refused("InvalidParameterValue", "DescribeAccountAttributes", "AttributeName.1", "x")
 	d := a.do("DescribeDhcpOptions", "DhcpOptionsId.1", "dopt-00000000000000001")
