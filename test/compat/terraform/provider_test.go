@@ -271,7 +271,7 @@ func (p *provider) normalJSON(s string) string {
 // the target to be seen times in a row.
 func (p *provider) wait(what string, pending, target []string, times int, state func() (string, error)) {
 	p.t.Helper()
-	end := time.Now().Add(5 * time.Second) // Terraform's first poll after an accept comes after 5 s and must find the target
+	end := time.Now().Add(30 * time.Second) // the provider's patience is minutes
 	for seen := 0; ; {
 		s, err := state()
 		if errors.Is(err, errGone) {
