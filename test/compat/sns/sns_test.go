@@ -188,7 +188,9 @@ func (q *queue) receive(n int) []told {
 		if time.Now().After(deadline) {
 			q.t.Fatalf("%d of %d messages came: %+v", len(out), n, out)
 		}
-		var got struct{ Messages []struct{ Body, ReceiptHandle string } }
+		var got struct {
+			Messages []struct{ Body, ReceiptHandle string }
+		}
 		// One at a time, since a batch has no order.
 		q.call("ReceiveMessage", map[string]any{"QueueUrl": q.url, "MaxNumberOfMessages": 1, "WaitTimeSeconds": 1}, &got)
 		for _, m := range got.Messages {
