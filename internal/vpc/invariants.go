@@ -45,6 +45,10 @@ func Invariants(v View) []error {
 	each(v, c.targetGroup)
 	each(v, c.listener)
 	each(v, c.health)
+	each(v, c.internetGateway)
+	each(v, c.elasticIP)
+	each(v, c.natGateway)
+	each(v, c.dhcpOptions)
 	return c.errs
 }
 
@@ -123,6 +127,14 @@ func tagsOf(o Object) []Tags {
 	case *NetworkInterface:
 		return []Tags{o.Tags}
 	case *Instance:
+		return []Tags{o.Tags}
+	case *InternetGateway:
+		return []Tags{o.Tags}
+	case *ElasticIP:
+		return []Tags{o.Tags}
+	case *NATGateway:
+		return []Tags{o.Tags}
+	case *DHCPOptions:
 		return []Tags{o.Tags}
 	case *Endpoint:
 		return []Tags{o.Tags, o.ConnectionTags}

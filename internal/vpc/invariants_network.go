@@ -51,6 +51,9 @@ func (c *checker) vpc(v *VPC) {
 }
 
 func (c *checker) subnet(s *Subnet) {
+	if v, ok := Get[VPC](c.v, s.VPC); ok {
+		c.must(!s.DefaultForAZ || v.Default, s, "it is a default subnet and %s is not the default VPC", s.VPC)
+	}
 	c.block(s, s.CIDR)
 	c.inVPC(s, s.VPC)
 	if v, ok := Get[VPC](c.v, s.VPC); ok {
@@ -233,6 +236,9 @@ func (c *checker) networkInterface(n *NetworkInterface) {
 	case TypeBalancer:
 		l, ok := Get[LoadBalancer](c.v, n.Balancer)
 		c.must(ok && slices.ContainsFunc(l.Nodes, func(x BalancerNode) bool { return x.Interface == n.ID }), n, "load balancer %q does not know it", n.Balancer)
+		c.must(n.RequesterManaged && n.Attachment == nil, n, "it is not managed, or attached")
+	case TypeNAT:
+		c.natInterface(n)
 		c.must(n.RequesterManaged && n.Attachment == nil, n, "it is not managed, or attached")
 	}
 	if n.Attachment != nil {

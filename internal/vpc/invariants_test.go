@@ -35,6 +35,10 @@ type world struct {
 	targets  *vpc.TargetGroup
 	listener *vpc.Listener
 	health   *vpc.Health
+	igw      *vpc.InternetGateway
+	eip      *vpc.ElasticIP // nat's
+	nat      *vpc.NATGateway
+	dhcp     *vpc.DHCPOptions
 }
 
 func newWorld(t *testing.T) *world {
@@ -87,11 +91,22 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	ep2, err := c.CreateEndpoint(ctx, me, control.CreateEndpointInput{Type: vpc.InterfaceEndpoint, VPC: v, ServiceName: s.Name, Subnets: []vpc.SubnetID{subnet}})
 	must(err)
+	igw, err := c.CreateInternetGateway(ctx, me, nil)
+	must(err)
+	must(c.AttachInternetGateway(ctx, me, igw, v))
+	eip, err := c.AllocateAddress(ctx, me, netip.Addr{}, nil)
+	must(err)
+	nat, err := c.CreateNATGateway(ctx, me, control.CreateNATInput{Subnet: subnet, Allocation: eip})
+	must(err)
+	dhcp, err := c.CreateDHCPOptions(ctx, me, []vpc.DHCPOption{{Key: "domain-name", Values: []string{"corp.example"}}}, nil)
+	must(err)
+	must(c.AssociateDHCPOptions(ctx, me, dhcp, v))
 	must(c.CreateTags(ctx, me, []string{string(v)}, vpc.Tags{"a": "b"}))
 	// A private copy of everything, so that a test may break it.
 	for _, k := range []vpc.Kind{
 		vpc.KindAccount, vpc.KindRegion, vpc.KindVPC, vpc.KindSubnet, vpc.KindRouteTable, vpc.KindACL, vpc.KindGroup, vpc.KindInterface,
 		vpc.KindInstance, vpc.KindEndpoint, vpc.KindService, vpc.KindCatalogue, vpc.KindBalancer, vpc.KindTargetGroup, vpc.KindListener, vpc.KindHealth,
+		vpc.KindInternetGateway, vpc.KindElasticIP, vpc.KindNATGateway, vpc.KindDHCPOptions,
 	} {
 		for o := range c.View().Objects(k) {
 			w.view.List = append(w.view.List, clone(t, o))
@@ -108,6 +123,8 @@ func newWorld(t *testing.T) *world {
 	w.targets = get[vpc.TargetGroup](t, w, string(tg))
 	w.listener = get[vpc.Listener](t, w, string(l))
 	w.health = get[vpc.Health](t, w, vpc.HealthKey(tg, "10.0.1.99", 80))
+	w.igw, w.eip = get[vpc.InternetGateway](t, w, string(igw)), get[vpc.ElasticIP](t, w, string(eip))
+	w.nat, w.dhcp = get[vpc.NATGateway](t, w, string(nat)), get[vpc.DHCPOptions](t, w, string(dhcp))
 	for a := range vpc.All[vpc.NetworkACL](w.view) {
 		w.acl = a
 	}
@@ -152,6 +169,14 @@ func clone(t *testing.T, o vpc.Object) vpc.Object {
 	case *vpc.Listener:
 		return vpc.Edit(o)
 	case *vpc.Health:
+		return vpc.Edit(o)
+	case *vpc.InternetGateway:
+		return vpc.Edit(o)
+	case *vpc.ElasticIP:
+		return vpc.Edit(o)
+	case *vpc.NATGateway:
+		return vpc.Edit(o)
+	case *vpc.DHCPOptions:
 		return vpc.Edit(o)
 	}
 	t.Fatalf("clone %T", o)
@@ -286,6 +311,25 @@ func TestEveryBrokenInvariantIsNamed(t *testing.T) {
 			l.ARN, l.Balancer = "arn:x", "arn:y"
 			w.view.Put(l)
 		}, "used by 2 load balancers"},
+		{"a default subnet", func(w *world) { w.subnet.DefaultForAZ = true }, "is not the default VPC"},
+		{"a VPC's DHCP options", func(w *world) { w.vpc.DHCPOptions = "dopt-1" }, "refers to dhcp-options dopt-1"},
+		{"a mapped address's way out", func(w *world) { w.igw.VPC = "" }, "has no internet gateway"},
+		{"half an association", func(w *world) { w.eip.Interface = "" }, "and interface \"\""},
+		{"an Elastic IP", func(w *world) { w.eip.Addr = netip.MustParseAddr("2001:db8::1") }, "its address is 2001:db8::1"},
+		{"two Elastic IPs", func(w *world) {
+			e := vpc.Edit(w.eip)
+			e.ID, e.Association = "eipalloc-00000000000000001", "eipassoc-00000000000000001"
+			w.view.Put(e)
+		}, "claims public-addr/"},
+		{"a NAT gateway's address", func(w *world) { w.eip.Association, w.eip.Interface = "", "" }, "is not mapped to it"},
+		{"a private NAT gateway", func(w *world) { w.nat.Private = true }, "private and has an Elastic IP"},
+		{"a NAT gateway's interface", func(w *world) { w.nat.Interface = w.plain.ID }, "is not its own"},
+		{"an interface's NAT gateway", func(w *world) { w.view.Delete(w.nat) }, "no NAT gateway of vpc-"},
+		{"a NAT gateway's end", func(w *world) { w.nat.State, w.nat.Deleted = vpc.NATDeleted, time.Now() }, "deleted and has interface"},
+		{"a NAT gateway's failure", func(w *world) { w.nat.State, w.nat.Interface = vpc.NATFailed, "" }, "why it failed"},
+		{"a NAT gateway's state", func(w *world) { w.nat.State = "x" }, "state is \"x\""},
+		{"a DHCP option", func(w *world) { w.dhcp.Options = append(w.dhcp.Options, w.dhcp.Options[0]) }, "there twice"},
+		{"a DHCP option's values", func(w *world) { w.dhcp.Options[0].Values = nil }, "no value"},
 		{"health", func(w *world) { w.targets.Targets = nil }, "its target is not registered"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -316,6 +360,8 @@ func (w *world) copy(t *testing.T) *world {
 	c.iface, c.second = get[vpc.Endpoint](t, c, w.iface.Key()), get[vpc.Endpoint](t, c, w.second.Key())
 	c.service, c.balancer = get[vpc.EndpointService](t, c, w.service.Key()), get[vpc.LoadBalancer](t, c, w.balancer.Key())
 	c.targets, c.listener, c.health = get[vpc.TargetGroup](t, c, w.targets.Key()), get[vpc.Listener](t, c, w.listener.Key()), get[vpc.Health](t, c, w.health.Key())
+	c.igw, c.eip = get[vpc.InternetGateway](t, c, w.igw.Key()), get[vpc.ElasticIP](t, c, w.eip.Key())
+	c.nat, c.dhcp = get[vpc.NATGateway](t, c, w.nat.Key()), get[vpc.DHCPOptions](t, c, w.dhcp.Key())
 	return c
 }
 

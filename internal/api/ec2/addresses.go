@@ -208,7 +208,6 @@ type AssociateAddressInput struct {
 
 // AssociateAddressOutput is the output of AssociateAddress.
 type AssociateAddressOutput struct {
-	Return        bool   `xml:"return"`
 	AssociationID string `xml:"associationId"`
 }
 
@@ -247,7 +246,7 @@ func associateAddress(call *Call, in *AssociateAddressInput) (*AssociateAddressO
 		}
 	}
 	id, err := call.Control.AssociateAddress(call.Context, call.Caller, req)
-	return &AssociateAddressOutput{true, id}, err
+	return &AssociateAddressOutput{id}, err
 }
 
 // DisassociateAddressInput is the input of DisassociateAddress. PublicIP is

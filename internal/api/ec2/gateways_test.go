@@ -18,7 +18,6 @@ import (
 	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/api/ec2"
 	"postern.dev/postern/internal/control/controltest"
-	"postern.dev/postern/internal/vpc"
 )
 
 // client is the SDK's client of a server for the consumer.
@@ -167,8 +166,8 @@ func TestElasticIPs(t *testing.T) {
 	a.refused("InvalidNetworkInterfaceID.NotFound", "AssociateAddress", "AllocationId", other, "NetworkInterfaceId", "eni-00000000000000001")
 	a.refused("InvalidInstanceID.NotFound", "AssociateAddress", "AllocationId", other, "InstanceId", "i-00000000000000001")
 	a.refused("InvalidInstanceID.Malformed", "AssociateAddress", "AllocationId", other, "InstanceId", "x")
-	a.put(&vpc.NetworkInterface{ID: "eni-00000000000000002", Owner: "111111111111", VPC: vpc.VPCID(v), Subnet: vpc.SubnetID(s), RequesterManaged: true})
-	equal(t, "the text", a.refused("AuthFailure", "AssociateAddress", "AllocationId", other, "NetworkInterfaceId", "eni-00000000000000002"), "You do not have permission to access the specified resource.")
+	managed := a.do("CreateNatGateway", "SubnetId", s, "ConnectivityType", "private").one("natGateway/natGatewayAddressSet/item/networkInterfaceId")
+	equal(t, "the text", a.refused("AuthFailure", "AssociateAddress", "AllocationId", other, "NetworkInterfaceId", managed), "You do not have permission to access the specified resource.")
 
 	for _, action := range []string{"AssociateAddress", "ReleaseAddress", "DescribeAddresses", "DescribeAddressesAttribute"} {
 		p := "AllocationId"
