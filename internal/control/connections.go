@@ -28,6 +28,19 @@ func Connections(v vpc.View, caller Caller) iter.Seq[*vpc.Endpoint] {
 	}
 }
 
+// ownedConnection finds the endpoint behind a connection to a service of the
+// caller. The consumer does not know the connection's id, and it is none of its.
+func ownedConnection(v vpc.View, caller Caller, id string) (*vpc.Endpoint, error) {
+	if e, ok := vpc.First[vpc.Endpoint](v, vpc.IndexConnection, id); ok {
+		if e, ok = vpc.Get[vpc.Endpoint](v, e.ID); ok {
+			if _, err := OwnedService(v, caller, e.Service); err == nil {
+				return e, nil
+			}
+		}
+	}
+	return nil, vpc.Errorf(vpc.NotFound, string(KindConnection), id, "The vpc endpoint connection ID '%s' does not exist", id)
+}
+
 // AcceptConnections lets endpoints that wait or were turned down connect to
 // the caller's service. The items that cannot be are answered, the others are
 // done; the call waits a moment for those to be available.

@@ -436,9 +436,12 @@ func endpointNotFound(kind vpc.Kind, id vpc.EndpointID) error {
 // maxToken is the length AWS allows a client token of this family.
 const maxToken = 64
 
-func checkToken(token string) error {
-	if len(token) > maxToken || strings.ContainsFunc(token, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return vpc.Errorf(vpc.Invalid, "ClientToken", "", "Value for parameter clientToken is invalid. It must have at most %d ASCII characters.", maxToken)
+func checkToken(token string) error { return checkTokenOf(maxToken, token) }
+
+// checkTokenOf refuses a token longer than what AWS allows the action.
+func checkTokenOf(length int, token string) error {
+	if len(token) > length || strings.ContainsFunc(token, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return vpc.Errorf(vpc.Invalid, "ClientToken", "", "Value (%.80q) for parameter clientToken is invalid. It must have at most %d ASCII characters.", token, length)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ type Quotas struct {
 	GroupsPerVPC             int `json:"securityGroupsPerVpc,omitempty"`       //
 	RulesPerGroup            int `json:"rulesPerSecurityGroup,omitempty"`      // per direction and family; at most 1,000
 	GroupsPerInterface       int `json:"securityGroupsPerInterface,omitempty"` // at most 16
+	PrefixLists              int `json:"prefixLists,omitempty"`                // per account
 	InterfaceEndpointsPerVPC int `json:"interfaceEndpointsPerVpc,omitempty"`   //
 	GatewayEndpoints         int `json:"gatewayEndpoints,omitempty"`           // per account
 	PrincipalsPerService     int `json:"principalsPerService,omitempty"`       //
@@ -38,7 +39,7 @@ type Quotas struct {
 // AWS names none.
 var DefaultQuotas = Quotas{
 	VPCs: 5, CIDRsPerVPC: 5, SubnetsPerVPC: 200, RouteTablesPerVPC: 200, RoutesPerTable: 50, ACLsPerVPC: 200,
-	GroupsPerVPC: 2500, RulesPerGroup: 60, GroupsPerInterface: 5,
+	GroupsPerVPC: 2500, RulesPerGroup: 60, GroupsPerInterface: 5, PrefixLists: 100,
 	InterfaceEndpointsPerVPC: 50, GatewayEndpoints: 20, PrincipalsPerService: 1000,
 	Notifications: 100, LoadBalancers: 50, ListenersPerLoadBalancer: 50, TargetGroups: 3000, TargetsPerLoadBalancer: 500,
 	InternetGateways: 5, NATGatewaysPerZone: 5, ElasticIPs: 5,

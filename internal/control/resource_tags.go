@@ -158,8 +158,14 @@ func taggable(tx *store.Tx, caller Caller, id string) (vpc.Object, *vpc.Tags, er
 		}
 		d, err := SeenDHCPOptions(tx, caller, vpc.DHCPOptionsID(id))
 		return editedOf(d, err, func(o *vpc.DHCPOptions) *vpc.Tags { return &o.Tags })
+	case vpc.PrefixConnection:
+		e, err := ownedConnection(tx, caller, id)
+		return editedOf(e, err, func(o *vpc.Endpoint) *vpc.Tags { return &o.ConnectionTags })
 	case vpc.PrefixManagedList:
-		return nil, nil, ofTheRegion(id)
+		if catalogueList(tx, vpc.PrefixListID(id)) {
+			return nil, nil, ofTheRegion(id)
+		}
+		return edited(tx, caller, vpc.PrefixListID(id), func(o *vpc.PrefixList) *vpc.Tags { return &o.Tags })
 	}
 	return nil, nil, vpc.Errorf(vpc.Malformed, "tagged-resource", id, "The ID '%.128s' is not valid", id)
 }
@@ -228,6 +234,13 @@ func AllTags(v vpc.View, owner vpc.AccountID) []Tagged {
 		for _, p := range o.Permissions {
 			add(p.ID, "vpc-endpoint-service-permission", p.Tags)
 		}
+		// The provider's tags of a connection are not the consumer's of the endpoint.
+		for e := range vpc.By[vpc.Endpoint](v, vpc.IndexService, o.ID) {
+			add(e.Connection, string(KindConnection), e.ConnectionTags)
+		}
+	}
+	for o := range vpc.By[vpc.PrefixList](v, vpc.IndexOwner, owner) {
+		add(string(o.ID), "prefix-list", o.Tags)
 	}
 	for o := range vpc.By[vpc.SecurityGroup](v, vpc.IndexOwner, owner) {
 		add(string(o.ID), "security-group", o.Tags)

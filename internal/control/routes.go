@@ -51,8 +51,9 @@ func (in RouteInput) prepare(tx *store.Tx, caller Caller) (*vpc.RouteTable, vpc.
 	if err != nil {
 		return nil, vpc.Route{}, 0, err
 	}
+	listOwner := vpc.AccountID("")
 	if in.PrefixList != "" {
-		if err := checkPrefixList(tx, in.PrefixList); err != nil {
+		if listOwner, err = referList(tx, caller, in.PrefixList); err != nil {
 			return nil, vpc.Route{}, 0, err
 		}
 	}
@@ -60,11 +61,13 @@ func (in RouteInput) prepare(tx *store.Tx, caller Caller) (*vpc.RouteTable, vpc.
 	if i >= 0 && t.Routes[i].TargetKind == vpc.TargetEndpoint {
 		return nil, vpc.Route{}, 0, endpointRoute(t, in.destination())
 	}
-	r := vpc.Route{CIDR: in.CIDR.Masked(), Origin: "CreateRoute"}
+	r := vpc.Route{PrefixList: in.PrefixList, Origin: "CreateRoute"}
 	if r.TargetKind, r.Target, err = in.target(tx, caller, t); err != nil {
 		return nil, vpc.Route{}, 0, err
 	}
-	if in.PrefixList != "" {
+	if in.PrefixList == "" {
+		r.CIDR = in.CIDR.Masked()
+	} else if listOwner == "" {
 		return nil, vpc.Route{}, 0, vpc.Errorf(vpc.Invalid, "destinationPrefixListId", string(in.PrefixList),
 			"The prefix list %s is managed by AWS; only a gateway endpoint can be routed to it", in.PrefixList)
 	}
@@ -186,19 +189,32 @@ func (c *Control) CreateRoute(ctx context.Context, caller Caller, in RouteInput)
 		if err := checkInside(tx, t, r); err != nil {
 			return err
 		}
-		n := 0
-		for _, x := range t.Routes {
-			if x.TargetKind != vpc.TargetLocal {
-				n++
-			}
-		}
-		if n >= c.Quotas.RoutesPerTable {
-			return vpc.Errorf(vpc.Limit, "route", string(t.ID), "The maximum number of routes in a route table is %d", c.Quotas.RoutesPerTable)
-		}
 		t.Routes = append(t.Routes, r)
+		if err := c.checkRouteCount(tx, t); err != nil {
+			return err
+		}
 		tx.Put(t)
 		return nil
 	})
+}
+
+// checkRouteCount holds a table to the quota, by family. Local routes are
+// free; a customer's prefix list counts as many as it may have entries.
+func (c *Control) checkRouteCount(v vpc.View, t *vpc.RouteTable) error {
+	count := map[bool]int{}
+	for _, r := range t.Routes {
+		n, v6 := 1, false
+		switch {
+		case r.TargetKind == vpc.TargetLocal:
+			continue
+		case r.CustomerList():
+			n, v6 = listCost(v, r.PrefixList)
+		}
+		if count[v6] += n; count[v6] > c.Quotas.RoutesPerTable {
+			return vpc.Errorf(vpc.Limit, "route", string(t.ID), "The maximum number of routes in the route table %s is %d", t.ID, c.Quotas.RoutesPerTable)
+		}
+	}
+	return nil
 }
 
 // ReplaceRoute gives the route of a destination another target.

@@ -91,10 +91,13 @@ func resolveRule(tx *store.Tx, caller Caller, g *vpc.SecurityGroup, egress bool,
 	}
 	if s.PrefixList != "" {
 		peers++
-		if err := checkPrefixList(tx, s.PrefixList); err != nil && exists {
-			return r, err
-		}
 		r.PrefixList = s.PrefixList
+		if exists {
+			var err error
+			if r.PrefixListOwner, err = referList(tx, caller, s.PrefixList); err != nil {
+				return r, err
+			}
+		}
 	}
 	if s.Group != "" || s.GroupName != "" {
 		peers++
@@ -136,14 +139,6 @@ func peerGroup(tx *store.Tx, caller Caller, g *vpc.SecurityGroup, s RuleSpec, ex
 		}
 	}
 	return "", noGroup(name)
-}
-
-// checkPrefixList refuses an unknown prefix list. The catalogue's are the only ones.
-func checkPrefixList(v vpc.View, id vpc.PrefixListID) error {
-	if _, ok := vpc.First[vpc.CatalogueService](v, "prefix-list", id); !ok {
-		return NotFound("prefix-list", string(id))
-	}
-	return nil
 }
 
 // resolveRules resolves every spec and refuses one that is there twice.
@@ -195,7 +190,7 @@ func (c *Control) AuthorizeRules(ctx context.Context, caller Caller, id vpc.Grou
 			g.Rules = append(g.Rules, r)
 			added = append(added, r)
 		}
-		if err := c.checkRuleCount(g); err != nil {
+		if err := c.checkRuleCount(tx, g); err != nil {
 			return err
 		}
 		tx.Put(g)
@@ -207,12 +202,18 @@ func (c *Control) AuthorizeRules(ctx context.Context, caller Caller, id vpc.Grou
 	return added, nil
 }
 
-func (c *Control) checkRuleCount(g *vpc.SecurityGroup) error {
+// checkRuleCount holds a group to the quota, by direction and family. A rule
+// for a prefix list counts as many as the list may have entries.
+func (c *Control) checkRuleCount(v vpc.View, g *vpc.SecurityGroup) error {
 	count := map[[2]bool]int{}
 	for _, r := range g.Rules {
-		k := [2]bool{r.Egress, r.CIDR.IsValid() && r.CIDR.Addr().Is6()}
-		if count[k]++; count[k] > c.Quotas.RulesPerGroup {
-			return vpc.Errorf(vpc.Limit, "permission", string(g.ID), "The maximum number of rules per security group has been reached.")
+		n, v6 := 1, r.CIDR.IsValid() && r.CIDR.Addr().Is6()
+		if r.PrefixListOwner != "" {
+			n, v6 = listCost(v, r.PrefixList)
+		}
+		k := [2]bool{r.Egress, v6}
+		if count[k] += n; count[k] > c.Quotas.RulesPerGroup {
+			return vpc.Errorf(vpc.Limit, "permission", string(g.ID), "The maximum number of rules per security group has been reached: %d in %s", c.Quotas.RulesPerGroup, g.ID)
 		}
 	}
 	return nil
@@ -333,7 +334,7 @@ func (c *Control) ModifyRules(ctx context.Context, caller Caller, id vpc.GroupID
 				}
 			}
 		}
-		if err := c.checkRuleCount(g); err != nil {
+		if err := c.checkRuleCount(tx, g); err != nil {
 			return err
 		}
 		tx.Put(g)

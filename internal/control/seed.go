@@ -177,14 +177,8 @@ func catalogueUser(v vpc.View, s *vpc.CatalogueService) string {
 	for e := range vpc.By[vpc.Endpoint](v, vpc.IndexServiceName, s.ServiceName) {
 		return "endpoint " + string(e.ID)
 	}
-	if s.PrefixList != "" {
-		for g := range vpc.All[vpc.SecurityGroup](v) {
-			for _, r := range g.Rules {
-				if r.PrefixList == s.PrefixList {
-					return "security group " + string(g.ID)
-				}
-			}
-		}
+	for g := range vpc.By[vpc.SecurityGroup](v, vpc.IndexPrefixList, s.PrefixList) {
+		return "security group " + string(g.ID)
 	}
 	return ""
 }

@@ -143,15 +143,17 @@ func acl(a *vpc.NetworkACL) ACL {
 }
 
 // routeTable expands prefix lists and settles equal prefixes: a route with a
-// CIDR of its own beats one from a prefix list.
+// CIDR of its own beats one from a prefix list, and of two lists the one with
+// the lower id wins, whatever order the routes were made in.
 func (b *builder) routeTable(t *vpc.RouteTable) RouteTable {
 	routes := map[netip.Prefix]Route{}
-	for _, r := range t.Routes {
-		if r.PrefixList == "" {
-			continue
-		}
+	byList := slices.DeleteFunc(slices.Clone(t.Routes), func(r vpc.Route) bool { return r.PrefixList == "" })
+	slices.SortFunc(byList, func(a, c vpc.Route) int { return strings.Compare(string(a.PrefixList), string(c.PrefixList)) })
+	for _, r := range byList {
 		for _, p := range PrefixList(b.v, r.PrefixList) {
-			routes[p] = b.route(t, p, r)
+			if _, taken := routes[p]; !taken {
+				routes[p] = b.route(t, p, r)
+			}
 		}
 	}
 	for _, r := range t.Routes {
@@ -191,12 +193,22 @@ func (b *builder) route(t *vpc.RouteTable, p netip.Prefix, r vpc.Route) Route {
 	return Route{Prefix: p, Kind: RouteBlackhole}
 }
 
-// PrefixList is the current prefixes of a list; nil if it does not exist.
+// PrefixList is the current IPv4 prefixes of a list, a catalogue service's or
+// a customer's; nil if it does not exist. An IPv6 list is stored only.
 func PrefixList(v vpc.View, id vpc.PrefixListID) []netip.Prefix {
-	if s, ok := vpc.First[vpc.CatalogueService](v, "prefix-list", id); ok {
+	if s, ok := vpc.First[vpc.CatalogueService](v, vpc.IndexPrefixList, id); ok {
 		return s.Prefixes
 	}
-	return nil
+	l, ok := vpc.Get[vpc.PrefixList](v, id)
+	if !ok || l.IPv6 {
+		return nil
+	}
+	var out []netip.Prefix
+	for _, e := range vpc.ListEntries(v, l) {
+		out = append(out, e.CIDR)
+	}
+	slices.SortFunc(out, comparePrefix)
+	return out
 }
 
 func (b *builder) netInterface(v *vpc.VPC, n *vpc.NetworkInterface) {

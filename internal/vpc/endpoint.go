@@ -92,10 +92,11 @@ func (s EndpointState) Carries() bool {
 }
 
 // IndexServiceName finds endpoints by ServiceName; IndexService by Service;
-// IndexGatewaysOf an account's gateway endpoints.
+// IndexConnection by Connection; IndexGatewaysOf an account's gateway endpoints.
 const (
 	IndexServiceName = "service-name"
 	IndexService     = "service"
+	IndexConnection  = "connection"
 	IndexGatewaysOf  = "gateways-of"
 )
 
@@ -108,6 +109,7 @@ func (e *Endpoint) Index(add func(index, value string)) {
 	add("state", string(e.State))
 	if e.Service != "" {
 		add(IndexService, string(e.Service))
+		add(IndexConnection, e.Connection)
 	}
 	if e.Type == GatewayEndpoint {
 		add(IndexGatewaysOf, string(e.Owner))
@@ -226,7 +228,7 @@ func (s *CatalogueService) Key() string { return s.Name }
 func (s *CatalogueService) Index(add func(index, value string)) {
 	add(IndexName, s.ServiceName)
 	if s.PrefixList != "" {
-		add("prefix-list", string(s.PrefixList))
+		add(IndexPrefixList, string(s.PrefixList))
 	}
 }
 func (s *CatalogueService) Refs(add func(Kind, string)) {}

@@ -139,6 +139,10 @@ type Route struct {
 	Origin string `json:"origin"`
 }
 
+// CustomerList reports whether the destination is a customer's prefix list: a
+// catalogue service's is only routed to by gateway endpoints.
+func (r Route) CustomerList() bool { return r.PrefixList != "" && r.TargetKind != TargetEndpoint }
+
 // RouteTable holds the routes of the subnets associated with it. The routes
 // of gateway endpoints are rows here, written by the endpoint's life cycle.
 type RouteTable struct {
@@ -174,15 +178,27 @@ func (t *RouteTable) Index(add func(index, value string)) {
 		add(IndexAssociation, a.ID)
 		add(IndexSubnet, string(a.Subnet))
 	}
+	for _, r := range t.Routes {
+		if r.PrefixList != "" {
+			add(IndexPrefixList, string(r.PrefixList))
+		}
+	}
 }
 
 // OwnerID is the account it belongs to.
 func (t *RouteTable) OwnerID() AccountID { return t.Owner }
 
-// Refs of a route table are its VPC alone. A gateway endpoint takes its routes
-// along when it goes; a route to an interface or a gateway that is gone stays, as
-// a blackhole.
-func (t *RouteTable) Refs(add func(Kind, string)) { add(KindVPC, string(t.VPC)) }
+// Refs of a route table are its VPC and the customer's prefix lists it has
+// routes for. A gateway endpoint takes its routes along when it goes; a route to
+// an interface or a gateway that is gone stays, as a blackhole.
+func (t *RouteTable) Refs(add func(Kind, string)) {
+	add(KindVPC, string(t.VPC))
+	for _, r := range t.Routes {
+		if r.CustomerList() {
+			add(KindPrefixList, string(r.PrefixList))
+		}
+	}
+}
 func (t *RouteTable) Claims(add func(string)) {
 	if t.Main != "" {
 		add("main-route-table/" + string(t.VPC))

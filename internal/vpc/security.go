@@ -29,12 +29,14 @@ type GroupRule struct {
 	From     int    `json:"from"`
 	To       int    `json:"to"`
 	// Exactly one peer is set.
-	CIDR        netip.Prefix `json:"cidr,omitzero"` // IPv4 or IPv6
-	Group       GroupID      `json:"group,omitempty"`
-	GroupOwner  AccountID    `json:"groupOwner,omitempty"`
-	PrefixList  PrefixListID `json:"prefixList,omitempty"`
-	Description string       `json:"description,omitempty"`
-	Tags        Tags         `json:"tags,omitempty"`
+	CIDR       netip.Prefix `json:"cidr,omitzero"` // IPv4 or IPv6
+	Group      GroupID      `json:"group,omitempty"`
+	GroupOwner AccountID    `json:"groupOwner,omitempty"`
+	PrefixList PrefixListID `json:"prefixList,omitempty"`
+	// PrefixListOwner is set for a customer's list and "" for a catalogue service's.
+	PrefixListOwner AccountID `json:"prefixListOwner,omitempty"`
+	Description     string    `json:"description,omitempty"`
+	Tags            Tags      `json:"tags,omitempty"`
 }
 
 // SecurityGroup is a named set of allow rules.
@@ -69,6 +71,9 @@ func (g *SecurityGroup) Index(add func(index, value string)) {
 		if r.Group != "" {
 			add(IndexGroup, string(r.Group))
 		}
+		if r.PrefixList != "" {
+			add(IndexPrefixList, string(r.PrefixList))
+		}
 	}
 }
 
@@ -80,6 +85,9 @@ func (g *SecurityGroup) Refs(add func(Kind, string)) {
 	for _, r := range g.Rules {
 		if r.Group != "" && r.Group != g.ID {
 			add(KindGroup, string(r.Group))
+		}
+		if r.PrefixListOwner != "" {
+			add(KindPrefixList, string(r.PrefixList))
 		}
 	}
 }

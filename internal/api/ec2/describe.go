@@ -161,6 +161,23 @@ func (p Page) bounds() (after string, limit int, err error) {
 	return after, limit, err
 }
 
+// within refuses a page size outside what AWS's model allows the action.
+// Actions with a limit of 1,000 cut larger sizes to it instead.
+func (p Page) within(low, high int32) error {
+	if n := p.MaxResults; n != nil && (*n < low || *n > high) {
+		return vpc.Errorf(vpc.Invalid, "MaxResults", "", "Value (%d) for parameter maxResults is invalid. Expecting a value between %d and %d.", *n, low, high)
+	}
+	return nil
+}
+
+// atLeast is within for the actions that cut larger sizes.
+func (p Page) atLeast(low int32) error {
+	if n := p.MaxResults; n != nil && *n < low {
+		return vpc.Errorf(vpc.Invalid, "MaxResults", "", "Value (%d) for parameter maxResults is invalid. Expecting a value of at least %d.", *n, low)
+	}
+	return nil
+}
+
 // A token is the last key of the page before it and a checksum, so that what
 // is not ours is recognised. It grants nothing: a key is no secret.
 func sealToken(key string) string {

@@ -12,6 +12,7 @@ import (
 func init() {
 	maps.Copy(notFound, map[string]string{
 		"cidr-block":                  "InvalidVpcCidrBlockAssociationID.NotFound",
+		"vpc-endpoint-connection":     "InvalidVpcEndpointConnectionId.NotFound",
 		"endpoint-service-permission": "InvalidVpcEndpointServicePermissionId.NotFound",
 
 		string(vpc.KindInternetGateway): "InvalidInternetGatewayID.NotFound",
@@ -37,13 +38,14 @@ func init() {
 		vpc.Limit: {
 			"group-count": "SecurityGroupLimitExceeded", string(vpc.KindACL): "NetworkAclLimitExceeded",
 			string(vpc.KindInternetGateway): "InternetGatewayLimitExceeded", string(vpc.KindNATGateway): "NatGatewayLimitExceeded",
-			string(vpc.KindElasticIP): "AddressLimitExceeded",
+			string(vpc.KindElasticIP): "AddressLimitExceeded", "prefix-list-entries": "PrefixListMaxEntriesExceeded",
 		},
 		vpc.Missing:      {"default-vpc": "VPCIdNotSpecified", "default-subnet": "MissingInput"},
 		vpc.Duplicate:    {"default-vpc": "DefaultVpcAlreadyExists", "default-subnet": "DefaultSubnetAlreadyExistsInAvailabilityZone"},
 		vpc.NoAddress:    {string(vpc.KindElasticIP): "InsufficientAddressCapacity"},
 		vpc.NotPermitted: {string(vpc.KindElasticIP): "AuthFailure"},
-		vpc.WrongState:   {"gateway-attachment": "Gateway.NotAttached", "tenancy": "InvalidTenancy"},
+		vpc.WrongState:   {"gateway-attachment": "Gateway.NotAttached", "tenancy": "InvalidTenancy", "prefix-list-version": "PrefixListVersionMismatch"},
+		vpc.Invalid:      {"prefix-list-modification": "InvalidPrefixListModification"},
 		vpc.Unsupported:  {"route": "RouteNotSupported"},
 	} {
 		if byKindAndResource[kind] == nil {
