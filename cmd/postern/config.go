@@ -38,8 +38,9 @@ type Config struct {
 	// Store is "embedded", or the URLs of an etcd cluster, comma-separated.
 	Store string `json:"store,omitempty"`
 	// DNSUpstreams are resolvers (address or address:port) for names Postern
-	// does not know. Absent: the host's own from /etc/resolv.conf. "none":
-	// such names are refused.
+	// does not know, and for the TXT records that prove a service's right to its
+	// private DNS name. Absent: the host's own from /etc/resolv.conf. "none":
+	// such names are refused, and only the operator vouches for domains.
 	DNSUpstreams []string `json:"dnsUpstreams,omitempty"`
 	// MTU of workloads' interfaces in bytes, 576 to 9001; 1500 if absent.
 	MTU int `json:"mtu,omitempty"`

@@ -16,12 +16,14 @@ func newDomainCommand(o *options) *cobra.Command {
 	return groupCommand(&cobra.Command{
 		Use:   "domain",
 		Short: "vouch for the DNS domains of accounts",
-		Long: `A service's private DNS name needs proof that its owner holds the domain. AWS
-looks for a TXT record in public DNS; here the operator vouches instead.
+		Long: `A service's private DNS name needs proof that its owner holds the domain. As in
+AWS that is a TXT record, which the server looks for at the dnsUpstreams of its
+configuration. Where there is no public DNS, or no wish to use it, the operator
+vouches for the domain instead.
 
-A domain covers itself and all names below it, for one account.`,
-		Example: `  postern domain verify example.com --account provider
-  aws ec2 start-vpc-endpoint-service-private-dns-verification --service-id vpce-svc-0123456789abcdef0`,
+A domain covers itself and all names below it, for one account. Names of the
+account's services that wait for their record are verified at once.`,
+		Example: `  postern domain verify example.com --account provider`,
 	}, newDomainVerifyCommand(o), newDomainUnverifyCommand(o), newDomainListCommand(o))
 }
 
@@ -55,8 +57,9 @@ func newDomainUnverifyCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "unverify DOMAIN --account NAME",
 		Short: "stop vouching for a domain",
-		Long: `Take back what 'postern domain verify' said. Endpoints that resolve such a name
-keep it, as they do in AWS when the TXT record goes; new ones cannot have it.`,
+		Long: `Take back what 'postern domain verify' said. The server looks for the TXT
+records instead, if it has resolvers to ask. Endpoints that resolve such a name
+keep it, as they do in AWS when the record goes; new ones cannot have it.`,
 		Example: `  postern domain unverify example.com --account provider`,
 		Args:    wantArgs(1, "the DOMAIN"),
 		RunE: func(c *cobra.Command, args []string) error {

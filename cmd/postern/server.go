@@ -24,6 +24,7 @@ import (
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/hostsync"
 	"postern.dev/postern/internal/pki"
+	"postern.dev/postern/internal/resolver"
 	"postern.dev/postern/internal/store"
 	"postern.dev/postern/internal/vpc"
 )
@@ -61,10 +62,18 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 	if err != nil {
 		return err
 	}
-	c := control.New(control.Config{
+	conf := control.Config{
 		Store: st, Hosts: hosts, Now: time.Now, Random: rand.Reader, Log: log, LocalHost: host,
 		Quotas: cfg.Quotas, Topics: topics, PublicPool: pool,
-	})
+	}
+	upstreams, err := dnsUpstreams(cfg.DNSUpstreams)
+	if err != nil {
+		return err
+	}
+	if len(upstreams) > 0 {
+		conf.TXT = resolver.NewTXT(upstreams)
+	}
+	c := control.New(conf)
 	if err := seed(ctx, c, cfg, host); err != nil {
 		return err
 	}
@@ -107,6 +116,8 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 		start("load balancer life cycle", c.RunBalancerLifecycle)
 		start("connection notifications", c.RunNotifications)
 		start("gateway life cycle", c.RunGatewayLifecycle)
+		start("verification of private DNS names", c.RunNameVerification)
+		start("forgetting client tokens", c.RunTokenCleanup)
 		ready()
 	}
 	accounts := &accountsFile{path: p.s3Accounts()}

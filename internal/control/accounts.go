@@ -141,7 +141,8 @@ func CallerFor(v vpc.View, accessKeyID string) (caller Caller, secret string, ok
 }
 
 // VerifyDomain records that the operator vouches for an account's right to a
-// DNS domain and all names below it.
+// DNS domain and all names below it. Names of the account's services that
+// waited for it, or had failed, are verified at once.
 func (c *Control) VerifyDomain(ctx context.Context, account vpc.AccountID, domain string) error {
 	domain, err := checkDomain(domain)
 	if err != nil {
@@ -152,12 +153,21 @@ func (c *Control) VerifyDomain(ctx context.Context, account vpc.AccountID, domai
 			return NotFound(vpc.KindAccount, string(account))
 		}
 		tx.Put(&vpc.VerifiedDomain{Account: account, Domain: domain})
+		for o := range vpc.By[vpc.EndpointService](tx, vpc.IndexOwner, account) {
+			s, ok := vpc.Get[vpc.EndpointService](tx, o.ID)
+			if ok && s.Verification != nil && s.Verification.State != vpc.DNSVerified && vouched(tx, account, s.PrivateDNSName) {
+				s = vpc.Edit(s)
+				c.nameVerified(s.Verification)
+				tx.Put(s)
+			}
+		}
 		return nil
 	})
 }
 
 // UnverifyDomain takes VerifyDomain back. Names that were verified by it stay
-// with their services until they are verified again.
+// with their services until they are verified again, which is at once where
+// TXT records are looked up.
 func (c *Control) UnverifyDomain(ctx context.Context, account vpc.AccountID, domain string) error {
 	domain, err := checkDomain(domain)
 	if err != nil {
@@ -169,6 +179,17 @@ func (c *Control) UnverifyDomain(ctx context.Context, account vpc.AccountID, dom
 			return vpc.Errorf(vpc.NotFound, string(vpc.KindDomain), domain, "domain %s is not verified for account %s", domain, account)
 		}
 		tx.Delete(d)
+		if c.TXT == nil {
+			return nil
+		}
+		for o := range vpc.By[vpc.EndpointService](tx, vpc.IndexOwner, account) {
+			s, ok := vpc.Get[vpc.EndpointService](tx, o.ID)
+			if ok && s.Verification != nil && s.Verification.State == vpc.DNSVerified && d.Covers(s.PrivateDNSName) {
+				s = vpc.Edit(s)
+				s.Verification.Due = c.Now()
+				tx.Put(s)
+			}
+		}
 		return nil
 	})
 }

@@ -136,7 +136,7 @@ func (c *Control) groupsFor(tx *store.Tx, caller Caller, v vpc.VPCID, ids []vpc.
 		return nil, NotFound(vpc.KindGroup, vpc.DefaultGroupName)
 	}
 	if len(ids) > c.Quotas.GroupsPerInterface {
-		return nil, vpc.Errorf(vpc.Limit, string(vpc.KindGroup), "", "The maximum number of security groups per interface is %d", c.Quotas.GroupsPerInterface)
+		return nil, vpc.Errorf(vpc.Limit, string(vpc.KindGroup), "", "The maximum number of security groups per interface is %d, not %d (SecurityGroupId)", c.Quotas.GroupsPerInterface, len(ids))
 	}
 	var out []vpc.GroupID
 	seen := map[vpc.GroupID]bool{}

@@ -62,6 +62,17 @@ type Config struct {
 	LocalHost vpc.HostID
 	// Topics are where connection notifications go; nil is nowhere.
 	Topics Topics
+	// TXT looks for the records that prove a service's right to its private DNS
+	// name. Without it only the operator's word does (VerifyDomain).
+	TXT TXTResolver
+}
+
+// TXTResolver looks TXT records up in public DNS.
+type TXTResolver interface {
+	// LookupTXT answers the texts of a name's records, none when there is no
+	// such name or record. An error means that nobody answered, which says
+	// nothing of the records. It returns soon after ctx ends.
+	LookupTXT(ctx context.Context, name string) ([]string, error)
 }
 
 // Control runs the operations.
@@ -70,7 +81,7 @@ type Control struct {
 }
 
 // New makes a Control; all fields of cfg are required but Quotas, PublicPool,
-// LocalHost and Topics.
+// LocalHost, Topics and TXT.
 func New(cfg Config) *Control {
 	cfg.Quotas = cfg.Quotas.withDefaults()
 	if cfg.Topics == nil {

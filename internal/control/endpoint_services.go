@@ -5,7 +5,6 @@ package control
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"postern.dev/postern/internal/store"
 	"postern.dev/postern/internal/vpc"
@@ -155,29 +154,6 @@ func (c *Control) DeleteServices(ctx context.Context, caller Caller, ids []vpc.S
 	return failed, err
 }
 
-// VerifyServiceName checks again whether the service may have its private DNS
-// name: it may when the operator vouches for the domain (vpc.VerifiedDomain).
-// There is no look-up of TXT records. Endpoints that have the name keep it
-// when the check fails; new ones do not get it.
-func (c *Control) VerifyServiceName(ctx context.Context, caller Caller, id vpc.ServiceID) error {
-	return c.update(ctx, caller, func(tx *store.Tx) error {
-		s, err := OwnedService(tx, caller, id)
-		if err != nil {
-			return err
-		}
-		if s.Verification == nil {
-			return badEndpoint("The VPC endpoint service %s has no private DNS name to verify", id)
-		}
-		s = vpc.Edit(s)
-		s.Verification.State = vpc.DNSFailed
-		if vouched(tx, s.Owner, s.PrivateDNSName) {
-			s.Verification.State, s.Verification.Granted = vpc.DNSVerified, true
-		}
-		tx.Put(s)
-		return nil
-	})
-}
-
 func addBalancers(tx *store.Tx, caller Caller, s *vpc.EndpointService, arns []vpc.ARN) error {
 	for _, arn := range unique(arns) {
 		if _, err := Owned[vpc.LoadBalancer](tx, caller, arn); err != nil {
@@ -266,60 +242,6 @@ func (c *Control) renameService(tx *store.Tx, s *vpc.EndpointService, name strin
 	return c.nameService(tx, s, name)
 }
 
-// nameService sets the private DNS name with new verification values.
-func (c *Control) nameService(tx *store.Tx, s *vpc.EndpointService, name string) error {
-	const lower = "abcdefghijklmnopqrstuvwxyz0123456789"
-	record, err := c.randomText(lower, 20)
-	if err != nil {
-		return err
-	}
-	value, err := c.randomText(lower+"ABCDEFGHIJKLMNOPQRSTUVWXYZ", 20)
-	if err != nil {
-		return err
-	}
-	s.PrivateDNSName = name
-	s.Verification = &vpc.DNSVerification{Name: "_" + record, Value: "vpce:" + value, State: vpc.DNSPendingVerification}
-	if vouched(tx, s.Owner, name) {
-		s.Verification.State, s.Verification.Granted = vpc.DNSVerified, true
-	}
-	return nil
-}
-
-// vouched reports whether the operator vouches for the account's use of a name.
-func vouched(v vpc.View, owner vpc.AccountID, name string) bool {
-	for d := range vpc.By[vpc.VerifiedDomain](v, vpc.IndexOwner, owner) {
-		if d.Covers(name) {
-			return true
-		}
-	}
-	return false
-}
-
-// checkPrivateName refuses what cannot be a private DNS name: it has at least
-// two labels in lower case, and the first may be "*". "" is no name and fine.
-func checkPrivateName(name string) error {
-	bad := func(why string) error {
-		return badEndpoint("'%.260s' cannot be a private DNS name: %s", name, why)
-	}
-	if name == "" {
-		return nil
-	}
-	if len(name) > 255 {
-		return bad("it has more than 255 characters")
-	}
-	labels := strings.Split(strings.TrimPrefix(name, "*."), ".")
-	if len(labels) < 2 {
-		return bad("it needs a domain, such as service.example.com")
-	}
-	for _, l := range labels {
-		if l == "" || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' ||
-			strings.Trim(l, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-			return bad("each label has 1 to 63 lower-case letters, digits or hyphens")
-		}
-	}
-	return nil
-}
-
 // OwnedService is Owned with AWS's text for an endpoint service.
 func OwnedService(v vpc.View, caller Caller, id vpc.ServiceID) (*vpc.EndpointService, error) {
 	s, err := Owned[vpc.EndpointService](v, caller, id)
@@ -327,6 +249,24 @@ func OwnedService(v vpc.View, caller Caller, id vpc.ServiceID) (*vpc.EndpointSer
 		return nil, serviceNotFound(vpc.KindService, id)
 	}
 	return s, nil
+}
+
+// SetPayer makes the service's owner pay for its consumers' endpoints, which
+// cannot be taken back. It is kept and shown: nobody is charged here.
+func (c *Control) SetPayer(ctx context.Context, caller Caller, id vpc.ServiceID, payer string) error {
+	if payer != vpc.PayerServiceOwner {
+		return vpc.Errorf(vpc.Invalid, "PayerResponsibility", payer, "Value (%.64s) for parameter payerResponsibility is invalid. Use %s.", payer, vpc.PayerServiceOwner)
+	}
+	return c.update(ctx, caller, func(tx *store.Tx) error {
+		s, err := OwnedService(tx, caller, id)
+		if err != nil || s.Payer == payer {
+			return err
+		}
+		s = vpc.Edit(s)
+		s.Payer = payer
+		tx.Put(s)
+		return nil
+	})
 }
 
 func serviceNotFound(kind vpc.Kind, id vpc.ServiceID) error {

@@ -33,10 +33,15 @@ type CreateEndpointInput struct {
 	Subnets       []vpc.SubnetID
 	Addresses     []SubnetAddress
 	Groups        []vpc.GroupID
-	// RecordType is DnsOptions.DnsRecordIpType; "" or what this installation does.
-	RecordType  string
-	ClientToken string
-	Tags        vpc.Tags
+	DNS           EndpointDNS
+	ClientToken   string
+	Tags          vpc.Tags
+}
+
+// EndpointDNS are the DnsOptions that have an effect.
+type EndpointDNS struct {
+	RecordType  string // DnsRecordIpType, "" if it was not sent
+	InboundOnly *bool  // PrivateDnsOnlyForInboundResolverEndpoint
 }
 
 // SubnetAddress chooses the address of the interface in one subnet.
@@ -133,6 +138,9 @@ func (c *Control) newEndpoint(tx *store.Tx, caller Caller, in CreateEndpointInpu
 			return nil, err
 		}
 	}
+	if err := setRecordType(v, e, offer, in.DNS.RecordType); err != nil {
+		return nil, err
+	}
 	if in.Type == vpc.GatewayEndpoint {
 		err = c.newGateway(tx, caller, e, offer, in)
 	} else {
@@ -145,7 +153,7 @@ func (c *Control) newEndpoint(tx *store.Tx, caller Caller, in CreateEndpointInpu
 }
 
 func (c *Control) newGateway(tx *store.Tx, caller Caller, e *vpc.Endpoint, offer Offer, in CreateEndpointInput) error {
-	if err := addRoutes(tx, caller, e, offer.Catalogue, in.RouteTables); err != nil {
+	if err := c.addRoutes(tx, caller, e, offer.Catalogue, in.RouteTables); err != nil {
 		return err
 	}
 	if in.Policy != "" {
@@ -160,8 +168,15 @@ func (c *Control) newGateway(tx *store.Tx, caller Caller, e *vpc.Endpoint, offer
 	if n := tx.Count(vpc.KindEndpoint, vpc.IndexGatewaysOf, string(caller.Account), all); n >= c.Quotas.GatewayEndpoints {
 		return vpc.Errorf(vpc.Limit, string(vpc.KindEndpoint), "", "The maximum number of gateway endpoints per region, %d, has been reached", c.Quotas.GatewayEndpoints)
 	}
+	inVPC := func(o vpc.Object) bool { return o.(*vpc.Endpoint).VPC == e.VPC }
+	if tx.Count(vpc.KindEndpoint, vpc.IndexGatewaysOf, string(caller.Account), inVPC) >= maxGatewaysPerVPC {
+		return vpc.Errorf(vpc.Limit, string(vpc.KindEndpoint), "", "The maximum number of gateway endpoints in the VPC %s, %d, has been reached", e.VPC, maxGatewaysPerVPC)
+	}
 	return nil
 }
+
+// maxGatewaysPerVPC is AWS's limit, which no quota raises.
+const maxGatewaysPerVPC = 255
 
 func isInterface(o vpc.Object) bool { return o.(*vpc.Endpoint).Type == vpc.InterfaceEndpoint }
 func all(vpc.Object) bool           { return true }
@@ -180,6 +195,9 @@ func (c *Control) newInterfaces(tx *store.Tx, caller Caller, v *vpc.VPC, e *vpc.
 			return err
 		}
 	}
+	if err := setInboundOnly(tx, e, offer, in.DNS.InboundOnly); err != nil {
+		return err
+	}
 	if e.Groups, err = c.groupsFor(tx, caller, v.ID, in.Groups); err != nil {
 		return err
 	}
@@ -192,7 +210,7 @@ func (c *Control) newInterfaces(tx *store.Tx, caller Caller, v *vpc.VPC, e *vpc.
 	// writing the VPC makes racing calls conflict.
 	tx.Touch(v)
 	if n := tx.Count(vpc.KindEndpoint, vpc.IndexVPC, string(v.ID), isInterface); n >= c.Quotas.InterfaceEndpointsPerVPC {
-		return vpc.Errorf(vpc.Limit, string(vpc.KindEndpoint), "", "The maximum number of interface endpoints per VPC, %d, has been reached", c.Quotas.InterfaceEndpointsPerVPC)
+		return vpc.Errorf(vpc.Limit, string(vpc.KindEndpoint), "", "The maximum number of interface endpoints in the VPC %s, %d, has been reached", v.ID, c.Quotas.InterfaceEndpointsPerVPC)
 	}
 	chosen, err := chosenAddresses(in.Addresses, in.Subnets)
 	if err != nil {
@@ -303,8 +321,32 @@ func checkPrivateDNS(tx *store.Tx, v *vpc.VPC, e *vpc.Endpoint, offer Offer) err
 	return nil
 }
 
+// setInboundOnly keeps a service's names public inside the VPC, or no longer.
+// It is for services that have gateway endpoints too, like S3, one of which
+// the VPC must have.
+func setInboundOnly(tx *store.Tx, e *vpc.Endpoint, offer Offer, only *bool) error {
+	if only == nil || *only == e.InboundOnly {
+		return nil
+	}
+	e.InboundOnly = *only
+	switch {
+	case !*only:
+		return nil
+	case !slices.Contains(offer.Types(), vpc.GatewayEndpoint):
+		return badEndpoint("PrivateDnsOnlyForInboundResolverEndpoint cannot be set to true: the service %s has no gateway endpoints.", offer.Name())
+	case !e.PrivateDNS:
+		return badEndpoint("PrivateDnsOnlyForInboundResolverEndpoint cannot be set to true without PrivateDnsEnabled.")
+	}
+	for o := range vpc.By[vpc.Endpoint](tx, vpc.IndexVPC, e.VPC) {
+		if o.Type == vpc.GatewayEndpoint && o.ServiceName == e.ServiceName && o.State.Carries() {
+			return nil
+		}
+	}
+	return badEndpoint("To set PrivateDnsOnlyForInboundResolverEndpoint to true, the VPC %s must have a Gateway endpoint for the service.", e.VPC)
+}
+
 // addRoutes puts the gateway endpoint's route into tables it is not in yet.
-func addRoutes(tx *store.Tx, caller Caller, e *vpc.Endpoint, s *vpc.CatalogueService, ids []vpc.RouteTableID) error {
+func (c *Control) addRoutes(tx *store.Tx, caller Caller, e *vpc.Endpoint, s *vpc.CatalogueService, ids []vpc.RouteTableID) error {
 	for _, id := range ids {
 		t, err := Owned[vpc.RouteTable](tx, caller, id)
 		if err != nil {
@@ -323,6 +365,9 @@ func addRoutes(tx *store.Tx, caller Caller, e *vpc.Endpoint, s *vpc.CatalogueSer
 		}
 		t = vpc.Edit(t)
 		t.Routes = append(t.Routes, vpc.Route{PrefixList: s.PrefixList, TargetKind: vpc.TargetEndpoint, Target: string(e.ID), Origin: "CreateRoute"})
+		if err := c.checkRouteCount(tx, t); err != nil {
+			return err
+		}
 		tx.Put(t)
 		e.RouteTables = append(e.RouteTables, id)
 	}
@@ -350,10 +395,14 @@ func removeRoutes(tx *store.Tx, e *vpc.Endpoint, ids []vpc.RouteTableID) {
 // setPolicy checks a document and keeps its text.
 func setPolicy(e *vpc.Endpoint, offer Offer, doc string) error {
 	if !offer.PolicySupported() {
-		return badEndpoint("The service %s does not support endpoint policies", offer.Name())
+		return badEndpoint("The service %s does not support endpoint policies (PolicyDocument)", offer.Name())
 	}
-	if _, err := policy.Parse([]byte(doc)); err != nil {
-		return vpc.Errorf(vpc.BadPolicy, "PolicyDocument", "", "%v", err)
+	p, err := policy.Parse([]byte(doc))
+	if err == nil {
+		err = p.CheckEndpoint()
+	}
+	if err != nil {
+		return vpc.Errorf(vpc.BadPolicy, "PolicyDocument", "", "The PolicyDocument is not valid: %v", err)
 	}
 	e.Policy = doc
 	return nil
@@ -364,53 +413,79 @@ func checkEndpointType(t vpc.EndpointType) error {
 	case vpc.InterfaceEndpoint, vpc.GatewayEndpoint:
 		return nil
 	case "GatewayLoadBalancer", "Resource", "ServiceNetwork":
-		return vpc.Errorf(vpc.Unsupported, "VpcEndpointType", string(t), "Endpoints of type %s are not supported", t)
+		return vpc.Errorf(vpc.Unsupported, "VpcEndpointType", string(t), "Endpoints of type %s (VpcEndpointType) are not supported", t)
 	}
-	return vpc.Errorf(vpc.Invalid, "vpc-endpoint-type", string(t), "'%.64s' is not a type of VPC endpoint, use Interface or Gateway", t)
+	return vpc.Errorf(vpc.Invalid, "vpc-endpoint-type", string(t), "'%.64s' is not a type of VPC endpoint (VpcEndpointType), use Interface or Gateway", t)
 }
 
 // checkEndpointParameters refuses parameters that do not go with the type.
 func checkEndpointParameters(in CreateEndpointInput) error {
-	wrong := func(p string) error {
-		return badEndpoint("The parameter %s cannot be used with an endpoint of type %s", p, in.Type)
-	}
-	if err := checkRecordType(in.Type, in.RecordType); err != nil {
-		return err
-	}
 	if in.Type == vpc.InterfaceEndpoint {
 		if len(in.RouteTables) > 0 {
-			return wrong("RouteTableId")
+			return wrongType(in.Type, "RouteTableId", in.RouteTables[0])
 		}
 		return nil
 	}
 	switch {
 	case len(in.Subnets) > 0:
-		return wrong("SubnetId")
+		return wrongType(in.Type, "SubnetId", in.Subnets[0])
 	case len(in.Addresses) > 0:
-		return wrong("SubnetConfiguration")
+		return wrongType(in.Type, "SubnetConfiguration", in.Addresses[0].Subnet)
 	case len(in.Groups) > 0:
-		return wrong("SecurityGroupId")
+		return wrongType(in.Type, "SecurityGroupId", in.Groups[0])
 	case in.PrivateDNS != nil && *in.PrivateDNS:
-		return wrong("PrivateDnsEnabled")
+		return wrongType(in.Type, "PrivateDnsEnabled", "true")
+	case in.DNS.InboundOnly != nil && *in.DNS.InboundOnly:
+		return wrongType(in.Type, "PrivateDnsOnlyForInboundResolverEndpoint", "true")
 	}
 	return nil
 }
 
-// RecordType is the DnsRecordIpType of every endpoint of a type: names are
-// IPv4 only, and a gateway endpoint has none of its own.
-func RecordType(t vpc.EndpointType) string {
+// wrongType refuses a parameter that does not go with a type of endpoint.
+func wrongType[T ~string](t vpc.EndpointType, parameter string, value T) error {
+	return badEndpoint("The parameter %s (%.64s) cannot be used with an endpoint of type %s", parameter, value, t)
+}
+
+// RecordType is an endpoint's DnsRecordIpType.
+func RecordType(e *vpc.Endpoint) string {
+	if e.RecordType != "" {
+		return e.RecordType
+	}
+	return defaultRecordType(e.Type)
+}
+
+func defaultRecordType(t vpc.EndpointType) string {
 	if t == vpc.GatewayEndpoint {
 		return "service-defined"
 	}
 	return "ipv4"
 }
 
-func checkRecordType(t vpc.EndpointType, record string) error {
-	if record == "" || record == RecordType(t) {
+// setRecordType chooses an endpoint's DnsRecordIpType. The address type of all
+// endpoints is ipv4, which leaves an interface endpoint one choice. A gateway
+// endpoint has no names of its own: its two choices come to the same.
+func setRecordType(v *vpc.VPC, e *vpc.Endpoint, offer Offer, record string) error {
+	const parameter = "DnsOptions.DnsRecordIpType"
+	switch record {
+	case "":
 		return nil
+	case defaultRecordType(e.Type):
+		e.RecordType = ""
+		return nil
+	case "ipv6", "dualstack":
+		return vpc.Errorf(vpc.Unsupported, parameter, record, "The DNS record type %s (DnsRecordIpType) is not supported", record)
+	case "ipv4", "service-defined":
+	default:
+		return badEndpoint("'%.64s' is not a DNS record type (DnsRecordIpType), use ipv4 or service-defined", record)
 	}
-	return vpc.Errorf(vpc.Unsupported, "DnsOptions.DnsRecordIpType", record,
-		"The DNS record type %.32s is not supported for endpoints of type %s, only %s is", record, t, RecordType(t))
+	switch {
+	case e.Type == vpc.InterfaceEndpoint || offer.Catalogue.Name == "dynamodb":
+		return badEndpoint("The DNS record type %s (DnsRecordIpType) is not compatible with an endpoint of type %s and the IP address type ipv4 for the service %s", record, e.Type, offer.Name())
+	case !v.EnableDNSSupport || !v.EnableDNSHostnames:
+		return badEndpoint("The DNS record type %s (DnsRecordIpType) requires both enableDnsSupport and enableDnsHostnames VPC attributes set to true for %s", record, v.ID)
+	}
+	e.RecordType = record
+	return nil
 }
 
 // badEndpoint is the family's answer to a value that does not fit (AWS: InvalidParameter).

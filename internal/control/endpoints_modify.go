@@ -25,7 +25,7 @@ type ModifyEndpointInput struct {
 	AddGroups         []vpc.GroupID
 	RemoveGroups      []vpc.GroupID
 	Addresses         []SubnetAddress
-	RecordType        string
+	DNS               EndpointDNS
 }
 
 // ModifyEndpoint changes an endpoint. Adding what is there and removing what
@@ -34,7 +34,7 @@ type ModifyEndpointInput struct {
 // moment for it to be available again.
 func (c *Control) ModifyEndpoint(ctx context.Context, caller Caller, in ModifyEndpointInput) error {
 	if in.Policy != nil && in.ResetPolicy {
-		return vpc.Errorf(vpc.Combination, "PolicyDocument", "", "The parameters PolicyDocument and ResetPolicy cannot be used together")
+		return vpc.Errorf(vpc.Combination, "PolicyDocument", "", "The parameters PolicyDocument and ResetPolicy (true) cannot be used together")
 	}
 	err := c.update(ctx, caller, func(tx *store.Tx) error {
 		old, err := OwnedEndpoint(tx, caller, in.ID)
@@ -48,14 +48,18 @@ func (c *Control) ModifyEndpoint(ctx context.Context, caller Caller, in ModifyEn
 		if err != nil {
 			return err
 		}
-		if err := checkRecordType(old.Type, in.RecordType); err != nil {
-			return err
+		v, ok := vpc.Get[vpc.VPC](tx, old.VPC)
+		if !ok {
+			return NotFound(vpc.KindVPC, string(old.VPC))
 		}
 		e := vpc.Edit(old)
+		if err := setRecordType(v, e, offer, in.DNS.RecordType); err != nil {
+			return err
+		}
 		if e.Type == vpc.GatewayEndpoint {
-			err = modifyGateway(tx, caller, e, offer, in)
+			err = c.modifyGateway(tx, caller, e, offer, in)
 		} else {
-			err = c.modifyInterface(tx, caller, e, offer, in)
+			err = c.modifyInterface(tx, caller, v, e, offer, in)
 		}
 		if err != nil {
 			return err
@@ -94,23 +98,27 @@ func offerOf(v vpc.View, e *vpc.Endpoint) (Offer, error) {
 	return Offer{Service: s, Catalogue: c}, nil
 }
 
-func modifyGateway(tx *store.Tx, caller Caller, e *vpc.Endpoint, offer Offer, in ModifyEndpointInput) error {
-	wrong := func(p string) error {
-		return badEndpoint("The parameter %s cannot be used with an endpoint of type %s", p, e.Type)
-	}
+func (c *Control) modifyGateway(tx *store.Tx, caller Caller, e *vpc.Endpoint, offer Offer, in ModifyEndpointInput) error {
 	switch {
 	case len(in.AddSubnets) > 0:
-		return wrong("AddSubnetId")
+		return wrongType(e.Type, "AddSubnetId", in.AddSubnets[0])
 	case len(in.RemoveSubnets) > 0:
-		return wrong("RemoveSubnetId")
+		return wrongType(e.Type, "RemoveSubnetId", in.RemoveSubnets[0])
 	case len(in.AddGroups) > 0:
-		return wrong("AddSecurityGroupId")
+		return wrongType(e.Type, "AddSecurityGroupId", in.AddGroups[0])
 	case len(in.RemoveGroups) > 0:
-		return wrong("RemoveSecurityGroupId")
+		return wrongType(e.Type, "RemoveSecurityGroupId", in.RemoveGroups[0])
 	case len(in.Addresses) > 0:
-		return wrong("SubnetConfiguration")
+		return wrongType(e.Type, "SubnetConfiguration", in.Addresses[0].Subnet)
 	case in.PrivateDNS != nil && *in.PrivateDNS:
-		return wrong("PrivateDnsEnabled")
+		return wrongType(e.Type, "PrivateDnsEnabled", "true")
+	case in.DNS.InboundOnly != nil && *in.DNS.InboundOnly:
+		return wrongType(e.Type, "PrivateDnsOnlyForInboundResolverEndpoint", "true")
+	}
+	for _, id := range in.AddRouteTables {
+		if slices.Contains(in.RemoveRouteTables, id) {
+			return vpc.Errorf(vpc.Combination, "AddRouteTableId", string(id), "The route table %s (AddRouteTableId) cannot be added and removed at once", id)
+		}
 	}
 	for _, id := range in.RemoveRouteTables {
 		if slices.Contains(e.RouteTables, id) {
@@ -121,19 +129,19 @@ func modifyGateway(tx *store.Tx, caller Caller, e *vpc.Endpoint, offer Offer, in
 		}
 	}
 	removeRoutes(tx, e, in.RemoveRouteTables)
-	return addRoutes(tx, caller, e, offer.Catalogue, in.AddRouteTables)
+	return c.addRoutes(tx, caller, e, offer.Catalogue, in.AddRouteTables)
 }
 
-func (c *Control) modifyInterface(tx *store.Tx, caller Caller, e *vpc.Endpoint, offer Offer, in ModifyEndpointInput) error {
+func (c *Control) modifyInterface(tx *store.Tx, caller Caller, v *vpc.VPC, e *vpc.Endpoint, offer Offer, in ModifyEndpointInput) error {
 	if len(in.AddRouteTables) > 0 {
-		return badEndpoint("The parameter AddRouteTableId cannot be used with an endpoint of type %s", e.Type)
+		return wrongType(e.Type, "AddRouteTableId", in.AddRouteTables[0])
 	}
 	if len(in.RemoveRouteTables) > 0 {
-		return badEndpoint("The parameter RemoveRouteTableId cannot be used with an endpoint of type %s", e.Type)
+		return wrongType(e.Type, "RemoveRouteTableId", in.RemoveRouteTables[0])
 	}
 	for _, id := range in.RemoveSubnets {
 		if slices.Contains(in.AddSubnets, id) {
-			return vpc.Errorf(vpc.Combination, "AddSubnetId", string(id), "The subnet %s cannot be added and removed at once", id)
+			return vpc.Errorf(vpc.Combination, "AddSubnetId", string(id), "The subnet %s (AddSubnetId) cannot be added and removed at once", id)
 		}
 		if !slices.ContainsFunc(e.Nodes, func(n vpc.EndpointNode) bool { return n.Subnet == id }) {
 			if _, err := Owned[vpc.Subnet](tx, caller, id); err != nil {
@@ -149,16 +157,16 @@ func (c *Control) modifyInterface(tx *store.Tx, caller Caller, e *vpc.Endpoint, 
 	}
 	if in.PrivateDNS != nil {
 		if *in.PrivateDNS && !e.PrivateDNS {
-			v, ok := vpc.Get[vpc.VPC](tx, e.VPC)
-			if !ok {
-				return NotFound(vpc.KindVPC, string(e.VPC))
-			}
 			if err := checkPrivateDNS(tx, v, e, offer); err != nil {
 				return err
 			}
 			tx.Touch(v)
 		}
 		e.PrivateDNS = *in.PrivateDNS
+		e.InboundOnly = e.InboundOnly && e.PrivateDNS
+	}
+	if err := setInboundOnly(tx, e, offer, in.DNS.InboundOnly); err != nil {
+		return err
 	}
 	if err := c.modifyGroups(tx, caller, e, in); err != nil {
 		return err
@@ -222,6 +230,9 @@ func (c *Control) modifyGroups(tx *store.Tx, caller Caller, e *vpc.Endpoint, in 
 	}
 	groups := slices.Clone(e.Groups)
 	for _, id := range in.RemoveGroups {
+		if slices.Contains(in.AddGroups, id) {
+			return vpc.Errorf(vpc.Combination, "AddSecurityGroupId", string(id), "The security group %s (AddSecurityGroupId) cannot be added and removed at once", id)
+		}
 		if !slices.Contains(groups, id) {
 			if _, err := Owned[vpc.SecurityGroup](tx, caller, id); err != nil {
 				return vpc.Errorf(vpc.NotFound, string(vpc.KindGroup), string(id), "The security group '%s' does not exist", id)
@@ -235,7 +246,7 @@ func (c *Control) modifyGroups(tx *store.Tx, caller Caller, e *vpc.Endpoint, in 
 		}
 	}
 	if len(groups) == 0 {
-		return badEndpoint("An endpoint of type %s needs at least one security group", e.Type)
+		return badEndpoint("An endpoint of type %s needs at least one security group: %s (RemoveSecurityGroupId) is the last", e.Type, in.RemoveGroups[len(in.RemoveGroups)-1])
 	}
 	groups, err := c.groupsFor(tx, caller, e.VPC, groups)
 	if err != nil {

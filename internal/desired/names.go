@@ -79,8 +79,8 @@ func (b *builder) endpointNames(out *VPC, add func(Record), v *vpc.VPC, e *vpc.E
 			add(r)
 			continue
 		}
-		if !v.EnableDNSHostnames {
-			continue // private zones need both attributes
+		if !v.EnableDNSHostnames || e.InboundOnly {
+			continue // private zones need both attributes, and in the VPC they may be unwanted
 		}
 		// A catalogue service's public name leads to the endpoint from now on.
 		out.Records = slices.DeleteFunc(out.Records, func(o Record) bool { return o.Name == n.Name })

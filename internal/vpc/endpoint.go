@@ -71,6 +71,12 @@ type Endpoint struct {
 	// Policy is the document as it was given, "" for the default one.
 	Policy     string `json:"policy,omitempty"`
 	PrivateDNS bool   `json:"privateDns,omitempty"`
+	// InboundOnly is PrivateDnsOnlyForInboundResolverEndpoint: in the VPC the
+	// service's names keep their public addresses, for the gateway endpoint
+	// beside this one. There are no inbound resolver endpoints yet.
+	InboundOnly bool `json:"inboundOnly,omitempty"`
+	// RecordType is DnsRecordIpType if it was chosen, "" for the type's default.
+	RecordType string `json:"recordType,omitempty"`
 	// DNSLabel is the endpoint's id, a dash and 8 letters or digits: the first
 	// label of its names, stable for its life.
 	DNSLabel string `json:"dnsLabel"`
@@ -160,7 +166,17 @@ type DNSVerification struct {
 	// Granted is set when State was verified once: endpoints that have the
 	// name keep it when a later check fails.
 	Granted bool `json:"granted,omitempty"`
+	// Since is when the wait for the TXT record began, Due when it is looked
+	// for next (the zero time is never). When the provider Asked for that, not
+	// finding it is a failure; else there is time left to publish it.
+	Since time.Time `json:"since,omitzero"`
+	Due   time.Time `json:"due,omitzero"`
+	Asked bool      `json:"asked,omitempty"`
 }
+
+// PayerServiceOwner is the one value of EndpointService.Payer besides "",
+// which means that each endpoint's owner pays.
+const PayerServiceOwner = "ServiceOwner"
 
 // EndpointService is a customer's own service behind network load balancers.
 type EndpointService struct {
@@ -175,15 +191,22 @@ type EndpointService struct {
 	// Zones are the zone names of the balancers when the service was made or
 	// last modified.
 	Zones   []string  `json:"zones"`
+	Payer   string    `json:"payer,omitempty"` // kept and shown only
 	Created time.Time `json:"created"`
 	Tags    Tags      `json:"tags,omitempty"`
 }
+
+// IndexNamed finds the services with a private DNS name, all by the value "yes".
+const IndexNamed = "named"
 
 func (*EndpointService) Kind() Kind    { return KindService }
 func (s *EndpointService) Key() string { return string(s.ID) }
 func (s *EndpointService) Index(add func(index, value string)) {
 	add(IndexOwner, string(s.Owner))
 	add(IndexName, s.Name)
+	if s.Verification != nil {
+		add(IndexNamed, "yes")
+	}
 	for _, b := range s.Balancers {
 		add(IndexBalancer, string(b))
 	}

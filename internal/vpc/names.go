@@ -133,6 +133,23 @@ const (
 	DNSFailed              = "failed"
 )
 
+// maxVerificationDomains bounds the domains that are asked for one name.
+const maxVerificationDomains = 10
+
+// VerificationDomains are the domains whose TXT record proves the right to a
+// private DNS name: the name without its wildcard and its parents of at least
+// two labels, the longest first. Of a name with very many labels only the
+// shortest are.
+func VerificationDomains(name string) []string {
+	name = strings.TrimPrefix(CanonicalName(name), "*.")
+	var out []string
+	for strings.Contains(name, ".") {
+		out = append(out, name)
+		_, name, _ = strings.Cut(name, ".")
+	}
+	return out[max(len(out)-maxVerificationDomains, 0):]
+}
+
 // Covers reports whether the operator's word for the domain covers a private
 // DNS name: the domain itself, a name below it, or the wildcard of either.
 func (d *VerifiedDomain) Covers(name string) bool {

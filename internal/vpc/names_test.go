@@ -118,3 +118,21 @@ func TestVerifiedDomainCoversNamesBelowIt(t *testing.T) {
 		t.Error("no domain covers a name")
 	}
 }
+
+func TestVerificationDomainsAreTheNameAndItsParents(t *testing.T) {
+	many := strings.Repeat("x.", 20) + "example.com"
+	for name, want := range map[string][]string{
+		"example.com":     {"example.com"},
+		"a.b.example.com": {"a.b.example.com", "b.example.com", "example.com"},
+		"*.Example.com":   {"example.com"},
+		"com":             nil,
+		"":                nil,
+	} {
+		if got := VerificationDomains(name); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if got := VerificationDomains(many); len(got) != 10 || got[9] != "example.com" {
+		t.Errorf("a name of 22 labels: %q", got)
+	}
+}

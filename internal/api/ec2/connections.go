@@ -63,6 +63,9 @@ func describeVpcEndpointConnections(call *Call, in *DescribeVpcEndpointConnectio
 			return nil, vpc.Errorf(vpc.BadFilter, string(control.KindConnection), f.Name, "The filter %.128s is invalid", f.Name)
 		}
 	}
+	if err := in.Page.atLeast(minServicePage); err != nil {
+		return nil, err
+	}
 	v := call.view()
 	list, next, err := describe(call, v, connectionResource, nil, in.Filters, in.Page, nil, control.Connections(v, call.Caller))
 	if err != nil {
@@ -92,7 +95,7 @@ type AcceptVpcEndpointConnectionsInput struct {
 }
 
 func acceptVpcEndpointConnections(call *Call, in *AcceptVpcEndpointConnectionsInput) (*UnsuccessfulOutput, error) {
-	if err := checkID(vpc.KindService, vpc.PrefixService, in.ServiceID); err != nil {
+	if err := checkFamilyID(vpc.KindService, vpc.PrefixService, in.ServiceID); err != nil {
 		return nil, err
 	}
 	ids, err := checkIDs[vpc.EndpointID](vpc.KindEndpoint, vpc.PrefixEndpoint, in.VpcEndpointIDs)
@@ -114,7 +117,7 @@ type RejectVpcEndpointConnectionsInput struct {
 }
 
 func rejectVpcEndpointConnections(call *Call, in *RejectVpcEndpointConnectionsInput) (*UnsuccessfulOutput, error) {
-	if err := checkID(vpc.KindService, vpc.PrefixService, in.ServiceID); err != nil {
+	if err := checkFamilyID(vpc.KindService, vpc.PrefixService, in.ServiceID); err != nil {
 		return nil, err
 	}
 	ids, err := checkIDs[vpc.EndpointID](vpc.KindEndpoint, vpc.PrefixEndpoint, in.VpcEndpointIDs)

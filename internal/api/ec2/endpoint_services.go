@@ -5,6 +5,7 @@ package ec2
 import (
 	"iter"
 	"regexp"
+	"slices"
 	"strings"
 
 	"postern.dev/postern/internal/api/awsquery"
@@ -19,6 +20,7 @@ func init() {
 	register("DescribeVpcEndpointServiceConfigurations", false, describeVpcEndpointServiceConfigurations)
 	register("DescribeVpcEndpointServices", false, describeVpcEndpointServices)
 	register("StartVpcEndpointServicePrivateDnsVerification", true, startPrivateDNSVerification)
+	register("ModifyVpcEndpointServicePayerResponsibility", true, modifyPayerResponsibility)
 }
 
 // CreateVpcEndpointServiceConfigurationInput is the input of CreateVpcEndpointServiceConfiguration.
@@ -56,6 +58,7 @@ type ServiceConfiguration struct {
 	BaseEndpointDNSNames    []string                     `xml:"baseEndpointDnsNameSet"`
 	PrivateDNSName          string                       `xml:"privateDnsName,omitempty"`
 	PrivateDNSNameConfig    *PrivateDNSNameConfiguration `xml:"privateDnsNameConfiguration"`
+	PayerResponsibility     string                       `xml:"payerResponsibility,omitempty"`
 	Tags                    []Tag                        `xml:"tagSet"`
 	SupportedRegions        []SupportedRegion            `xml:"supportedRegionSet"`
 	RemoteAccessEnabled     bool                         `xml:"remoteAccessEnabled"`
@@ -115,19 +118,21 @@ type ModifyVpcEndpointServiceConfigurationInput struct {
 	AddNetworkLoadBalancerARNs    []string         `query:"AddNetworkLoadBalancerArn"`
 	RemoveNetworkLoadBalancerARNs []string         `query:"RemoveNetworkLoadBalancerArn"`
 	AddSupportedIPAddressTypes    []string         `query:"AddSupportedIpAddressType"`
+	RemoveSupportedIPAddressTypes []string         `query:"RemoveSupportedIpAddressType"`
 	AddSupportedRegions           []string         `query:"AddSupportedRegion"`
+	RemoveSupportedRegions        []string         `query:"RemoveSupportedRegion"`
 	_                             awsquery.Refused `query:"AddGatewayLoadBalancerArn,refuse"`
 	_                             awsquery.Refused `query:"RemoveGatewayLoadBalancerArn,refuse"`
-	// A service has one address type and one region, which cannot be removed.
-	_ awsquery.Refused `query:"RemoveSupportedIpAddressType,refuse"`
-	_ awsquery.Refused `query:"RemoveSupportedRegion,refuse"`
 }
 
 func modifyVpcEndpointService(call *Call, in *ModifyVpcEndpointServiceConfigurationInput) (*void, error) {
-	if err := checkID(vpc.KindService, vpc.PrefixService, in.ServiceID); err != nil {
+	if err := checkFamilyID(vpc.KindService, vpc.PrefixService, in.ServiceID); err != nil {
 		return nil, err
 	}
 	if err := onlyHere(call, in.AddSupportedIPAddressTypes, in.AddSupportedRegions); err != nil {
+		return nil, err
+	}
+	if err := neverThese(call, in.RemoveSupportedIPAddressTypes, in.RemoveSupportedRegions); err != nil {
 		return nil, err
 	}
 	add, err := balancerARNs(in.AddNetworkLoadBalancerARNs)
@@ -151,15 +156,31 @@ func modifyVpcEndpointService(call *Call, in *ModifyVpcEndpointServiceConfigurat
 // onlyHere refuses address types and regions that a service cannot have.
 func onlyHere(call *Call, types, regions []string) error {
 	for _, t := range types {
-		if t != "ipv4" {
-			return vpc.Errorf(vpc.Unsupported, "SupportedIpAddressType", t, "The IP address type %.32s is not supported, only ipv4 is", t)
+		switch t {
+		case "ipv4":
+		case "ipv6":
+			return vpc.Errorf(vpc.Unsupported, "SupportedIpAddressType", t, "The IP address type %s (SupportedIpAddressType) is not supported, only ipv4 is", t)
+		default:
+			return vpc.Errorf(vpc.Invalid, "endpoint-parameter", t, "'%.32s' is not an IP address type (SupportedIpAddressType), use ipv4", t)
 		}
 	}
 	here := call.Control.Region().Name
 	for _, r := range regions {
 		if r != here {
-			return vpc.Errorf(vpc.Unsupported, "SupportedRegion", r, "Access from the region %.64s is not supported, only from %s", r, here)
+			return vpc.Errorf(vpc.Unsupported, "SupportedRegion", r, "Access from the region %.64s (SupportedRegion) is not supported, only from %s", r, here)
 		}
+	}
+	return nil
+}
+
+// neverThese refuses to remove the address type and the region that every
+// service has. Others are not there, and removing them is no error.
+func neverThese(call *Call, types, regions []string) error {
+	if slices.Contains(types, "ipv4") {
+		return vpc.Errorf(vpc.Invalid, "endpoint-parameter", "ipv4", "The IP address type ipv4 (RemoveSupportedIpAddressType) is the service's last and cannot be removed")
+	}
+	if here := call.Control.Region().Name; slices.Contains(regions, here) {
+		return vpc.Errorf(vpc.Invalid, "endpoint-parameter", here, "The region %s (RemoveSupportedRegion) hosts the service and cannot be removed", here)
 	}
 	return nil
 }
@@ -207,10 +228,28 @@ type StartVpcEndpointServicePrivateDnsVerificationInput struct {
 }
 
 func startPrivateDNSVerification(call *Call, in *StartVpcEndpointServicePrivateDnsVerificationInput) (*void, error) {
-	if err := checkID(vpc.KindService, vpc.PrefixService, in.ServiceID); err != nil {
+	if err := checkFamilyID(vpc.KindService, vpc.PrefixService, in.ServiceID); err != nil {
 		return nil, err
 	}
 	if err := call.Control.VerifyServiceName(call.Context, call.Caller, vpc.ServiceID(in.ServiceID)); err != nil {
+		return nil, err
+	}
+	return done, nil
+}
+
+// ModifyVpcEndpointServicePayerResponsibilityInput is the input of ModifyVpcEndpointServicePayerResponsibility.
+type ModifyVpcEndpointServicePayerResponsibilityInput struct {
+	DryRun
+	ServiceID string `query:"ServiceId,required"`
+	// Nobody is charged here: kept and shown.
+	PayerResponsibility string `query:"PayerResponsibility,required,stored"`
+}
+
+func modifyPayerResponsibility(call *Call, in *ModifyVpcEndpointServicePayerResponsibilityInput) (*void, error) {
+	if err := checkFamilyID(vpc.KindService, vpc.PrefixService, in.ServiceID); err != nil {
+		return nil, err
+	}
+	if err := call.Control.SetPayer(call.Context, call.Caller, vpc.ServiceID(in.ServiceID), in.PayerResponsibility); err != nil {
 		return nil, err
 	}
 	return done, nil
@@ -230,6 +269,10 @@ type DescribeVpcEndpointServiceConfigurationsOutput struct {
 	NextToken             string                 `xml:"nextToken,omitempty"`
 }
 
+// minServicePage is the least MaxResults of the describe actions of a
+// service's owner; more than 1,000 are cut to that.
+const minServicePage = 5
+
 var serviceResource = resource[*vpc.EndpointService]{
 	prefix: vpc.PrefixService,
 	tags:   func(s *vpc.EndpointService) vpc.Tags { return s.Tags },
@@ -242,6 +285,9 @@ var serviceResource = resource[*vpc.EndpointService]{
 }
 
 func describeVpcEndpointServiceConfigurations(call *Call, in *DescribeVpcEndpointServiceConfigurationsInput) (*DescribeVpcEndpointServiceConfigurationsOutput, error) {
+	if err := in.Page.atLeast(minServicePage); err != nil {
+		return nil, err
+	}
 	v := call.view()
 	get := func(id string) (*vpc.EndpointService, error) {
 		return control.OwnedService(v, call.Caller, vpc.ServiceID(id))
@@ -264,7 +310,7 @@ func renderService(v vpc.View, s *vpc.EndpointService) ServiceConfiguration {
 		ServiceState: serviceAvailable, AvailabilityZoneIDs: zoneIDs(region, s.Zones), AvailabilityZones: s.Zones,
 		AcceptanceRequired: s.AcceptanceRequired, NetworkLoadBalancerARNs: texts(s.Balancers),
 		SupportedIPAddressTypes: []string{"ipv4"}, BaseEndpointDNSNames: []string{vpc.ServiceBaseName(region, string(s.ID))},
-		PrivateDNSName: s.PrivateDNSName, Tags: tagList(s.Tags),
+		PrivateDNSName: s.PrivateDNSName, PayerResponsibility: s.Payer, Tags: tagList(s.Tags),
 		SupportedRegions: []SupportedRegion{{region.Name, serviceAvailable}},
 	}
 	if d := s.Verification; d != nil {
@@ -312,6 +358,7 @@ type ServiceDetail struct {
 	PolicySupported         bool             `xml:"vpcEndpointPolicySupported"`
 	AcceptanceRequired      bool             `xml:"acceptanceRequired"`
 	ManagesVpcEndpoints     bool             `xml:"managesVpcEndpoints"`
+	PayerResponsibility     string           `xml:"payerResponsibility,omitempty"`
 	Tags                    []Tag            `xml:"tagSet"`
 	NameVerificationState   string           `xml:"privateDnsNameVerificationState,omitempty"`
 	SupportedIPAddressTypes []string         `xml:"supportedIpAddressTypeSet"`
@@ -421,7 +468,7 @@ func renderOffered(v vpc.View, o offered, tags vpc.Tags) ServiceDetail {
 	if s := o.offer.Service; s != nil {
 		d.ServiceID = string(s.ID)
 		d.BaseEndpointDNSNames = []string{vpc.ServiceBaseName(region, string(s.ID))}
-		d.AcceptanceRequired = s.AcceptanceRequired
+		d.AcceptanceRequired, d.PayerResponsibility = s.AcceptanceRequired, s.Payer
 		if s.Verification != nil {
 			// Shown also while it is not verified: the state says so.
 			names = append(names, s.PrivateDNSName)

@@ -44,9 +44,13 @@ type CreateVpcEndpointInput struct {
 // EndpointDNSOptions is DnsOptions of the create and modify actions.
 type EndpointDNSOptions struct {
 	DNSRecordIPType string           `query:"DnsRecordIpType"`
-	_               awsquery.Refused `query:"PrivateDnsOnlyForInboundResolverEndpoint,refuse,unless=false"`
+	InboundOnly     *bool            `query:"PrivateDnsOnlyForInboundResolverEndpoint"`
 	_               awsquery.Refused `query:"PrivateDnsPreference,refuse"`
 	_               awsquery.Refused `query:"PrivateDnsSpecifiedDomain,refuse"`
+}
+
+func (o EndpointDNSOptions) read() control.EndpointDNS {
+	return control.EndpointDNS{RecordType: o.DNSRecordIPType, InboundOnly: o.InboundOnly}
 }
 
 // SubnetConfiguration is one SubnetConfiguration.N: the address of the
@@ -90,6 +94,8 @@ type EndpointGroup struct {
 // DNSOptions is <DnsOptions>.
 type DNSOptions struct {
 	DNSRecordIPType string `xml:"dnsRecordIpType"`
+	// InboundOnly is shown for interface endpoints only.
+	InboundOnly *bool `xml:"privateDnsOnlyForInboundResolverEndpoint"`
 }
 
 // DNSEntry is one name of an endpoint.
@@ -111,10 +117,10 @@ func createVpcEndpoint(call *Call, in *CreateVpcEndpointInput) (*CreateVpcEndpoi
 	}
 	c := control.CreateEndpointInput{
 		Type: vpc.EndpointType(in.VpcEndpointType), VPC: vpc.VPCID(in.VpcID), ServiceName: in.ServiceName, ServiceRegion: in.ServiceRegion,
-		Policy: in.PolicyDocument, PrivateDNS: in.PrivateDNSEnabled, RecordType: in.DNSOptions.DNSRecordIPType,
+		Policy: in.PolicyDocument, PrivateDNS: in.PrivateDNSEnabled, DNS: in.DNSOptions.read(),
 		ClientToken: in.ClientToken, Tags: tags["vpc-endpoint"],
 	}
-	if err := checkID(vpc.KindVPC, vpc.PrefixVPC, in.VpcID); err != nil {
+	if err := checkFamilyID(vpc.KindVPC, vpc.PrefixVPC, in.VpcID); err != nil {
 		return nil, err
 	}
 	if c.Subnets, err = checkIDs[vpc.SubnetID](vpc.KindSubnet, vpc.PrefixSubnet, in.SubnetIDs); err != nil {
@@ -155,12 +161,12 @@ type ModifyVpcEndpointInput struct {
 }
 
 func modifyVpcEndpoint(call *Call, in *ModifyVpcEndpointInput) (*void, error) {
-	if err := checkID(vpc.KindEndpoint, vpc.PrefixEndpoint, in.VpcEndpointID); err != nil {
+	if err := checkFamilyID(vpc.KindEndpoint, vpc.PrefixEndpoint, in.VpcEndpointID); err != nil {
 		return nil, err
 	}
 	c := control.ModifyEndpointInput{
 		ID: vpc.EndpointID(in.VpcEndpointID), Policy: in.PolicyDocument, ResetPolicy: in.ResetPolicy,
-		PrivateDNS: in.PrivateDNSEnabled, RecordType: in.DNSOptions.DNSRecordIPType,
+		PrivateDNS: in.PrivateDNSEnabled, DNS: in.DNSOptions.read(),
 	}
 	var err error
 	if c.AddRouteTables, err = checkIDs[vpc.RouteTableID](vpc.KindRouteTable, vpc.PrefixRouteTable, in.AddRouteTableIDs); err != nil {
@@ -193,7 +199,7 @@ func modifyVpcEndpoint(call *Call, in *ModifyVpcEndpointInput) (*void, error) {
 func subnetAddresses(list []SubnetConfiguration) ([]control.SubnetAddress, error) {
 	var out []control.SubnetAddress
 	for _, s := range list {
-		if err := checkID(vpc.KindSubnet, vpc.PrefixSubnet, s.SubnetID); err != nil {
+		if err := checkFamilyID(vpc.KindSubnet, vpc.PrefixSubnet, s.SubnetID); err != nil {
 			return nil, err
 		}
 		a := control.SubnetAddress{Subnet: vpc.SubnetID(s.SubnetID)}
@@ -307,9 +313,12 @@ func renderVpcEndpoint(v vpc.View, e *vpc.Endpoint) VpcEndpoint {
 	r := VpcEndpoint{
 		VpcEndpointID: string(e.ID), VpcEndpointType: string(e.Type), VpcID: string(e.VPC), ServiceName: e.ServiceName,
 		State: string(e.State), PolicyDocument: e.Policy, RouteTableIDs: texts(e.RouteTables), IPAddressType: "ipv4",
-		DNSOptions: DNSOptions{control.RecordType(e.Type)}, PrivateDNSEnabled: e.PrivateDNS,
+		DNSOptions: DNSOptions{DNSRecordIPType: control.RecordType(e)}, PrivateDNSEnabled: e.PrivateDNS,
 		DNSEntries: dnsEntries(v, e, true), CreationTimestamp: e.Created, Tags: tagList(e.Tags), OwnerID: string(e.Owner),
 		FailureReason: e.FailureReason, ServiceRegion: control.RegionOf(v).Name,
+	}
+	if e.Type == vpc.InterfaceEndpoint {
+		r.DNSOptions.InboundOnly = &e.InboundOnly
 	}
 	if r.PolicyDocument == "" {
 		r.PolicyDocument, _ = policy.Default()
@@ -339,11 +348,27 @@ func dnsEntries(v vpc.View, e *vpc.Endpoint, private bool) []DNSEntry {
 	return out
 }
 
+// endpointFamilyIDs are the words of this family's texts about malformed ids,
+// by prefix; they differ from those of the rest of EC2.
+var endpointFamilyIDs = map[string]string{
+	vpc.PrefixVPC: "Vpc Id", vpc.PrefixSubnet: "Subnet Id", vpc.PrefixGroup: "Security Group Id", vpc.PrefixRouteTable: "Route Table Id",
+	vpc.PrefixEndpoint: "Vpc Endpoint Id", vpc.PrefixService: "Vpc Endpoint Service Id",
+}
+
+// checkFamilyID is checkID with the family's text.
+func checkFamilyID(kind vpc.Kind, prefix, id string) error {
+	if vpc.ValidID(prefix, id) {
+		return nil
+	}
+	return vpc.Errorf(vpc.Malformed, string(kind), id, "Invalid %s: '%.128s' (expecting '%s-...; the Id may only contain lowercase alphanumeric characters and a single dash')",
+		endpointFamilyIDs[prefix], id, prefix)
+}
+
 // checkIDs refuses malformed ids and gives the others their type.
 func checkIDs[T ~string](kind vpc.Kind, prefix string, ids []string) ([]T, error) {
 	var out []T
 	for _, id := range ids {
-		if err := checkID(kind, prefix, id); err != nil {
+		if err := checkFamilyID(kind, prefix, id); err != nil {
 			return nil, err
 		}
 		out = append(out, T(id))

@@ -270,7 +270,7 @@ func TestEndpointErrorsHaveTheirAWSCodes(t *testing.T) {
 		{me, "CreateVpcEndpoint", gateway("VpcEndpointType", "Resource"), "UnsupportedOperation", ""},
 		{me, "CreateVpcEndpoint", gateway("ServiceNetworkArn", "x"), "UnsupportedOperation", "ServiceNetworkArn"},
 		{me, "CreateVpcEndpoint", gateway("IpAddressType", "dualstack"), "UnsupportedOperation", "IpAddressType"},
-		{me, "CreateVpcEndpoint", gateway("DnsOptions.PrivateDnsOnlyForInboundResolverEndpoint", "true"), "UnsupportedOperation", ""},
+		{me, "CreateVpcEndpoint", gateway("DnsOptions.PrivateDnsOnlyForInboundResolverEndpoint", "true"), "InvalidParameter", ""},
 		{me, "CreateVpcEndpoint", gateway("ServiceRegion", "eu-west-1"), "UnsupportedOperation", ""},
 		{me, "CreateVpcEndpoint", gateway("Unknown", "x"), "UnknownParameter", ""},
 		{me, "CreateVpcEndpoint", gateway("RouteTableId.1", a.table), "RouteAlreadyExists", ""},

@@ -54,7 +54,10 @@ var permissionResource = resource[servicePermission]{
 }
 
 func describeVpcEndpointServicePermissions(call *Call, in *DescribeVpcEndpointServicePermissionsInput) (*DescribeVpcEndpointServicePermissionsOutput, error) {
-	if err := checkID(vpc.KindService, vpc.PrefixService, in.ServiceID); err != nil {
+	if err := checkFamilyID(vpc.KindService, vpc.PrefixService, in.ServiceID); err != nil {
+		return nil, err
+	}
+	if err := in.Page.atLeast(minServicePage); err != nil {
 		return nil, err
 	}
 	v := call.view()
@@ -106,7 +109,7 @@ type AddedPrincipal struct {
 }
 
 func modifyVpcEndpointServicePermissions(call *Call, in *ModifyVpcEndpointServicePermissionsInput) (*ModifyVpcEndpointServicePermissionsOutput, error) {
-	if err := checkID(vpc.KindService, vpc.PrefixService, in.ServiceID); err != nil {
+	if err := checkFamilyID(vpc.KindService, vpc.PrefixService, in.ServiceID); err != nil {
 		return nil, err
 	}
 	added, err := call.Control.ModifyPermissions(call.Context, call.Caller, control.ModifyPermissionsInput{

@@ -47,5 +47,4 @@ func TestPrefixLists(t *testing.T) {
 	equal(t, "the pages", first.one("entrySet/item/cidr")+" "+second.one("entrySet/item/cidr")+second.one("nextToken"), "192.0.2.0/25 192.0.2.128/25")
 	a.refused("InvalidParameterValue", "GetManagedPrefixListEntries", "PrefixListId", netList, "TargetVersion", "2")
 	a.refused("InvalidPrefixListID.NotFound", "GetManagedPrefixListEntries", "PrefixListId", "pl-00000000000000001")
-	a.refused("InvalidAction", "CreateManagedPrefixList", "PrefixListName", "x")
 }
