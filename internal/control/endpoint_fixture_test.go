@@ -47,6 +47,12 @@ type endpoints struct {
 func newEndpoints(t testing.TB) *endpoints {
 	t.Helper()
 	c, clock := controltest.New(t)
+	return endpointsOn(t, c, clock)
+}
+
+// endpointsOn makes the fixture with a Control that is there.
+func endpointsOn(t testing.TB, c *control.Control, clock *controltest.Clock) *endpoints {
+	t.Helper()
 	f := &endpoints{Control: c, t: t, ctx: context.Background(), clock: clock}
 	var err error
 	if f.vpc, err = c.CreateVPC(f.ctx, controltest.Consumer, control.CreateVPCInput{CIDR: netip.MustParsePrefix("10.0.0.0/16")}); err != nil {

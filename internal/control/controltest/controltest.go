@@ -96,6 +96,22 @@ func Open(t testing.TB, dir string) (c *control.Control, clock *Clock, stop func
 	}), clock, stop
 }
 
+// NewCluster is New twice, with a store each on one etcd: two servers of one
+// installation.
+func NewCluster(t testing.TB) (one, two *control.Control, clock *Clock) {
+	t.Helper()
+	dir := t.TempDir()
+	one, clock, _ = Open(t, dir)
+	s, err := store.OpenCluster(context.Background(), []string{"unix://" + dir + "/client.sock"}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	cfg := one.Config
+	cfg.Store, cfg.Hosts = s, control.NewHosts()
+	return one, control.New(cfg), clock
+}
+
 var handMade sync.Map // *store.Store of tests that are not checked
 
 // HandMade says that a test writes objects that cannot be, or not whole ones:
