@@ -115,10 +115,7 @@ func inScope(v vpc.View, lb *vpc.LoadBalancer, g *vpc.TargetGroup, zone string) 
 // all of them when none is healthy (fail-open).
 func (b *builder) inService(lb *vpc.LoadBalancer, g *vpc.TargetGroup, zone string) []Target {
 	all := inScope(b.v, lb, g, zone)
-	healthy := slices.DeleteFunc(slices.Clone(all), func(t vpc.Target) bool {
-		h, ok := vpc.Get[vpc.Health](b.v, vpc.HealthKey(g.ARN, t.ID, t.Port))
-		return !ok || !h.Healthy
-	})
+	healthy := slices.DeleteFunc(slices.Clone(all), func(t vpc.Target) bool { return !b.healthy(g, t) })
 	if len(healthy) > 0 {
 		all = healthy
 	}
@@ -134,6 +131,23 @@ func (b *builder) inService(lb *vpc.LoadBalancer, g *vpc.TargetGroup, zone strin
 		return x.Port - y.Port
 	})
 	return out
+}
+
+func (b *builder) healthy(g *vpc.TargetGroup, t vpc.Target) bool {
+	h, ok := vpc.Get[vpc.Health](b.v, vpc.HealthKey(g.ARN, t.ID, t.Port))
+	return ok && h.Healthy
+}
+
+// zoneHealthy reports whether a balancer's node in a zone has a healthy target
+// for every listener.
+func (b *builder) zoneHealthy(lb *vpc.LoadBalancer, zone string) bool {
+	for l := range vpc.By[vpc.Listener](b.v, vpc.IndexBalancer, lb.ARN) {
+		g, ok := vpc.Get[vpc.TargetGroup](b.v, l.TargetGroup)
+		if !ok || !slices.ContainsFunc(inScope(b.v, lb, g, zone), func(t vpc.Target) bool { return b.healthy(g, t) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // ProbeName is the key of a target's probe.

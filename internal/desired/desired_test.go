@@ -107,6 +107,44 @@ func TestAnEndpointIsHeldOnlyWhileItCarriesAndNamedOnlyWhenItMay(t *testing.T) {
 	}
 }
 
+func TestRegionalNameLeavesOutZonesWithoutHealthyTargets(t *testing.T) {
+	v := vpctest.Of()
+	space(v, "c", 0x1000, "10.0.1.5")
+	space(v, "p", 0x2000, "10.0.1.5")
+	e := vpc.Edit(service(v, vpc.EndpointAvailable, true))
+	e.Nodes = append(e.Nodes, vpc.EndpointNode{Subnet: "subnet-c", Zone: "us-east-1b", Interface: "eni-epb", Addr: netip.MustParseAddr("10.0.2.20")})
+	v.Put(e)
+	b, _ := vpc.Get[vpc.LoadBalancer](v, lb)
+	b = vpc.Edit(b)
+	b.Nodes = append(b.Nodes, vpc.BalancerNode{Zone: "us-east-1b", Subnet: "subnet-p", Interface: "eni-nodeb", Addr: netip.MustParseAddr("10.0.2.9")})
+	v.Put(b)
+	v.Put(&vpc.NetworkInterface{ID: "eni-pb", VPC: "vpc-p", Subnet: "subnet-p", Zone: "us-east-1b", Type: vpc.TypeInterface, Addr: netip.MustParseAddr("10.0.2.6"), MAC: "02:00:00:00:00:0b"})
+	v.Put(&vpc.TargetGroup{ARN: tg, VPC: "vpc-p", TargetType: "ip", Protocol: "TCP", Port: 8080, Targets: []vpc.Target{{ID: "10.0.1.5", Port: 8080}, {ID: "10.0.2.6", Port: 8080}}})
+	health := func(target string, healthy bool) {
+		v.Put(&vpc.Health{TargetGroup: tg, Target: target, Port: 8080, Healthy: healthy})
+	}
+	regional := "vpce-1-abc.vpce-svc-1.us-east-1.vpce.amazonaws.com"
+	want := func(what, addrs string) {
+		t.Helper()
+		got := names(desired.ForHost(v, host), 0x1000)
+		if got[regional] != addrs {
+			t.Errorf("%s: the regional name is %s, want %s", what, got[regional], addrs)
+		}
+		if zonal := got["vpce-1-abc-us-east-1b.vpce-svc-1.us-east-1.vpce.amazonaws.com"]; zonal != "[10.0.2.20]" {
+			t.Errorf("%s: the zonal name is %s", what, zonal)
+		}
+	}
+	want("nothing known", "[10.0.1.20 10.0.2.20]")
+	health("10.0.1.5", true)
+	want("one zone healthy", "[10.0.1.20]")
+	health("10.0.2.6", true)
+	want("both healthy", "[10.0.1.20 10.0.2.20]")
+	health("10.0.1.5", false)
+	want("the other zone healthy", "[10.0.2.20]")
+	health("10.0.2.6", false)
+	want("none healthy", "[10.0.1.20 10.0.2.20]")
+}
+
 func TestTargetsFollowHealthAndFailOpen(t *testing.T) {
 	v := vpctest.Of()
 	space(v, "c", 0x1000, "10.0.1.5")

@@ -69,7 +69,7 @@ func (b *builder) names(v *vpc.VPC) VPC {
 func (b *builder) endpointNames(out *VPC, add func(Record), v *vpc.VPC, e *vpc.Endpoint) {
 	for _, n := range vpc.EndpointNamesIn(b.v, e) {
 		r := Record{Name: n.Name, CNAME: n.CNAME}
-		for _, node := range n.Nodes {
+		for _, node := range b.answering(e, n.Nodes) {
 			r.Addrs = append(r.Addrs, node.Addr)
 		}
 		if len(r.Addrs) == 0 && r.CNAME == "" || len(e.Nodes) == 0 {
@@ -89,6 +89,23 @@ func (b *builder) endpointNames(out *VPC, add func(Record), v *vpc.VPC, e *vpc.E
 			out.PrivateZones = append(out.PrivateZones, n.Zone)
 		}
 	}
+}
+
+// answering are the nodes of an endpoint that a name for several of them
+// answers with: those in zones where the customer's service has healthy
+// targets, or all when it has none anywhere.
+func (b *builder) answering(e *vpc.Endpoint, nodes []vpc.EndpointNode) []vpc.EndpointNode {
+	if e.Service == "" || len(nodes) < 2 {
+		return nodes
+	}
+	healthy := slices.DeleteFunc(slices.Clone(nodes), func(n vpc.EndpointNode) bool {
+		lb, ok := b.balancerFor(e, n.Zone)
+		return !ok || !b.zoneHealthy(lb, n.Zone)
+	})
+	if len(healthy) == 0 {
+		return nodes
+	}
+	return healthy
 }
 
 // reverseName is the in-addr.arpa name of an IPv4 address.

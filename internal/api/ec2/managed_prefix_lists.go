@@ -258,13 +258,8 @@ func getManagedPrefixListEntries(call *Call, in *GetManagedPrefixListEntriesInpu
 	}
 	// Pages continue in the order of the texts.
 	slices.SortFunc(entries, func(a, b ListEntry) int { return strings.Compare(a.CIDR, b.CIDR) })
-	page := in.Page
-	if page.MaxResults == nil {
-		limit := int32(maxListPage)
-		page.MaxResults = &limit
-	}
 	out := &GetManagedPrefixListEntriesOutput{}
-	out.Entries, out.NextToken, err = paginate(entries, page, func(e ListEntry) string { return e.CIDR })
+	out.Entries, out.NextToken, err = paginate(entries, in.Page, func(e ListEntry) string { return e.CIDR })
 	return out, err
 }
 
@@ -331,12 +326,7 @@ func getManagedPrefixListAssociations(call *Call, in *GetManagedPrefixListAssoci
 	if _, err := findManagedList(call, v)(in.ID); err != nil {
 		return nil, err
 	}
-	page := in.Page
-	if page.MaxResults == nil {
-		limit := int32(maxUserPage)
-		page.MaxResults = &limit
-	}
-	users, next, err := paginate(control.ListUsers(v, call.Caller, vpc.PrefixListID(in.ID)), page, func(u control.ListUser) string { return u.ID })
+	users, next, err := paginate(control.ListUsers(v, call.Caller, vpc.PrefixListID(in.ID)), in.Page, func(u control.ListUser) string { return u.ID })
 	if err != nil {
 		return nil, err
 	}
