@@ -77,6 +77,7 @@ func TestWhatAnEndpointUsesCannotGo(t *testing.T) {
 	f.live()
 	me := controltest.Consumer
 	e := f.create(control.CreateEndpointInput{Type: vpc.InterfaceEndpoint, ServiceName: s3Name, Subnets: []vpc.SubnetID{subnetA}, Groups: []vpc.GroupID{groupTwo}})
+	f.awaitState(e.ID, vpc.EndpointAvailable) // what writes from here on is the call
 	for what, del := range map[string]func() error{
 		string(f.vpc):    func() error { return f.DeleteVPC(f.ctx, me, f.vpc) },
 		string(subnetA):  func() error { return f.DeleteSubnet(f.ctx, me, subnetA) },

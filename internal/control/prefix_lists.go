@@ -63,11 +63,7 @@ func (c *Control) CreatePrefixList(ctx context.Context, caller Caller, in Create
 		if a, ok := vpc.Get[vpc.Account](tx, caller.Account); ok {
 			tx.Touch(a)
 		}
-		n := 0
-		for range vpc.By[vpc.PrefixList](tx, vpc.IndexOwner, caller.Account) {
-			n++
-		}
-		if n >= c.Quotas.PrefixLists {
+		if tx.Count(vpc.KindPrefixList, vpc.IndexOwner, string(caller.Account), all) >= c.Quotas.PrefixLists {
 			return vpc.Errorf(vpc.Limit, string(vpc.KindPrefixList), "", "The maximum number of prefix lists, %d, has been reached", c.Quotas.PrefixLists)
 		}
 		id, err := c.newID(vpc.PrefixManagedList)
