@@ -168,15 +168,8 @@ func (c *Control) newGateway(tx *store.Tx, caller Caller, e *vpc.Endpoint, offer
 	if n := tx.Count(vpc.KindEndpoint, vpc.IndexGatewaysOf, string(caller.Account), all); n >= c.Quotas.GatewayEndpoints {
 		return vpc.Errorf(vpc.Limit, string(vpc.KindEndpoint), "", "The maximum number of gateway endpoints per region, %d, has been reached", c.Quotas.GatewayEndpoints)
 	}
-	inVPC := func(o vpc.Object) bool { return o.(*vpc.Endpoint).VPC == e.VPC }
-	if tx.Count(vpc.KindEndpoint, vpc.IndexGatewaysOf, string(caller.Account), inVPC) >= maxGatewaysPerVPC {
-		return vpc.Errorf(vpc.Limit, string(vpc.KindEndpoint), "", "The maximum number of gateway endpoints in the VPC %s, %d, has been reached", e.VPC, maxGatewaysPerVPC)
-	}
 	return nil
 }
-
-// maxGatewaysPerVPC is AWS's limit, which no quota raises.
-const maxGatewaysPerVPC = 255
 
 func isInterface(o vpc.Object) bool { return o.(*vpc.Endpoint).Type == vpc.InterfaceEndpoint }
 func all(vpc.Object) bool           { return true }

@@ -73,6 +73,8 @@ func TestTXTLookupTellsNothingFromNoAnswer(t *testing.T) {
 	if got, err := NewTXT(nil).LookupTXT(ctx, "a.example.com"); err == nil {
 		t.Errorf("without an upstream there are the records %q", got)
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if len(ids) < 8 {
 		t.Errorf("%d different ids", len(ids))
 	}
