@@ -50,9 +50,10 @@ func TestConcurrentChangesOfOneEndpointLoseNothing(t *testing.T) {
 		for i := range changers {
 			zone := fmt.Sprintf("us-east-1%c", 'a'+i)
 			r.Zones = append(r.Zones, vpc.Zone{Name: zone, ID: fmt.Sprintf("use1-az%d", i+1)})
-			tx.Put(&vpc.Subnet{ID: subnet(i), Owner: me.Account, VPC: f.vpc, CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(100 + i), 0}), 24), Zone: zone})
+			controltest.PutSubnet(tx, &vpc.Subnet{ID: subnet(i), Owner: me.Account, VPC: f.vpc, CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(100 + i), 0}), 24), Zone: zone})
 			tx.Put(&vpc.SecurityGroup{ID: group(i), Owner: me.Account, VPC: f.vpc, Name: fmt.Sprint("g", i)})
-			tx.Put(&vpc.RouteTable{ID: table(i), Owner: me.Account, VPC: f.vpc})
+			tx.Put(&vpc.RouteTable{ID: table(i), Owner: me.Account, VPC: f.vpc, Routes: []vpc.Route{
+				{CIDR: netip.MustParsePrefix("10.0.0.0/16"), TargetKind: vpc.TargetLocal, Origin: "CreateRouteTable"}}})
 		}
 		tx.Put(r)
 	})
@@ -85,7 +86,7 @@ func TestConcurrentChangesOfOneEndpointLoseNothing(t *testing.T) {
 		t.Errorf("%d route tables, want %d", n, changers)
 	}
 	for i := range changers {
-		if r, _ := vpc.Get[vpc.RouteTable](f.View(), table(i)); len(r.Routes) != 1 {
+		if r, _ := vpc.Get[vpc.RouteTable](f.View(), table(i)); len(r.Routes) != 2 {
 			t.Errorf("table %d has the routes %+v", i, r.Routes)
 		}
 	}

@@ -110,7 +110,7 @@ func TestInboundOnlyLeavesTheVPCItsPublicNames(t *testing.T) {
 	f.live()
 	f.put(func(tx *store.Tx) {
 		tx.Put(&vpc.NetworkInterface{ID: "eni-00000000000000001", Owner: controltest.Consumer.Account, VPC: f.vpc, Subnet: subnetA, Zone: "us-east-1a",
-			Addr: netip.MustParseAddr("10.0.1.200"), Type: vpc.TypeInterface, Attachment: &vpc.Attachment{Host: "h", External: &vpc.ExternalWorkload{Netns: "/n"}}})
+			Addr: netip.MustParseAddr("10.0.1.200"), MAC: "02:00:00:00:00:77", Type: vpc.TypeInterface, Attachment: &vpc.Attachment{ID: "eni-attach-00000000000000001", Host: "h", External: &vpc.ExternalWorkload{Netns: "/n"}}})
 		tx.Put(&vpc.CatalogueService{
 			Name: "s3", ServiceName: s3Name, ID: "vpce-svc-0000000000000005a", Types: []vpc.EndpointType{vpc.GatewayEndpoint, vpc.InterfaceEndpoint},
 			PrefixList: s3List, Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")},

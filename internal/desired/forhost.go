@@ -151,6 +151,9 @@ func (b *builder) routeTable(t *vpc.RouteTable) RouteTable {
 	slices.SortFunc(byList, func(a, c vpc.Route) int { return strings.Compare(string(a.PrefixList), string(c.PrefixList)) })
 	for _, r := range byList {
 		for _, p := range PrefixList(b.v, r.PrefixList) {
+			if leavesVPC(r) && b.inside(t.VPC, p) {
+				continue // as a route of its own it would have been refused
+			}
 			if _, taken := routes[p]; !taken {
 				routes[p] = b.route(t, p, r)
 			}
@@ -167,6 +170,19 @@ func (b *builder) routeTable(t *vpc.RouteTable) RouteTable {
 	}
 	sort.Slice(out.Routes, func(i, j int) bool { return comparePrefix(out.Routes[i].Prefix, out.Routes[j].Prefix) < 0 })
 	return out
+}
+
+// leavesVPC reports whether a route's target is a gateway to the outside.
+func leavesVPC(r vpc.Route) bool {
+	return r.TargetKind == vpc.TargetInternet || r.TargetKind == vpc.TargetNAT
+}
+
+// inside reports whether a block is within one of the VPC's.
+func (b *builder) inside(id vpc.VPCID, p netip.Prefix) bool {
+	v, ok := vpc.Get[vpc.VPC](b.v, id)
+	return ok && slices.ContainsFunc(v.CIDRs, func(a vpc.CIDRAssociation) bool {
+		return a.CIDR.Bits() <= p.Bits() && a.CIDR.Contains(p.Addr())
+	})
 }
 
 func (b *builder) route(t *vpc.RouteTable, p netip.Prefix, r vpc.Route) Route {

@@ -101,3 +101,17 @@ func TestPrecedenceOfRoutesWithPrefixLists(t *testing.T) {
 		routes = []vpc.Route{routes[2], routes[1], routes[0]}
 	}
 }
+
+// The entries of a list change after the route was made: none of them takes
+// the VPC's own addresses to a gateway.
+func TestAListLeadsNoAddressOfTheVPCToAGateway(t *testing.T) {
+	v := vpctest.Of()
+	space(v, "c", 0x1000, "10.0.1.5")
+	list(v, "pl-1", 1, "10.0.1.0/24", "192.0.2.0/24")
+	v.Put(&vpc.InternetGateway{ID: "igw-1", VPC: "vpc-c"})
+	v.Put(&vpc.RouteTable{ID: "rtb-c", VPC: "vpc-c", Main: "m-c", Routes: []vpc.Route{{PrefixList: "pl-1", TargetKind: vpc.TargetInternet, Target: "igw-1"}}})
+	want := []desired.Route{{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Kind: desired.RouteUplink}}
+	if d := cmp.Diff(want, desired.ForHost(v, host).RouteTables["rtb-c"].Routes, cmpopts.EquateComparable(netip.Prefix{})); d != "" {
+		t.Error(d)
+	}
+}

@@ -114,6 +114,9 @@ func (c *checker) routeTable(t *RouteTable) {
 		case TargetEndpoint:
 			c.endpointRoute(t, r)
 		}
+		if r.CustomerList() {
+			c.list(t, r.PrefixList, true)
+		}
 	}
 	v, ok := Get[VPC](c.v, t.VPC)
 	if !ok {
@@ -182,6 +185,9 @@ func (c *checker) group(g *SecurityGroup) {
 		c.must(r.Protocol >= AllProtocols && r.Protocol <= 255, g, "rule %s has the protocol %d", r.ID, r.Protocol)
 		if r.Protocol == TCP || r.Protocol == UDP {
 			c.must(0 <= r.From && r.From <= r.To && r.To <= 65535, g, "rule %s has the ports %d to %d", r.ID, r.From, r.To)
+		}
+		if r.PrefixList != "" {
+			c.list(g, r.PrefixList, r.PrefixListOwner != "")
 		}
 		if p, ok := Get[SecurityGroup](c.v, r.Group); ok {
 			c.must(p.Owner == r.GroupOwner, g, "rule %s says that %s is of account %q", r.ID, r.Group, r.GroupOwner)

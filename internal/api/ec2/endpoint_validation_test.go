@@ -128,6 +128,7 @@ func TestCreateVpcEndpointNamesWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	a := newEndpointAPI(t)
 	me := controltest.Consumer
+	controltest.HandMade(a.c)
 	a.put(func(tx *store.Tx) {
 		tx.Put(&vpc.VPC{ID: noDNS, Owner: me.Account, VNI: 0x4444, EnableDNSSupport: true, CIDRs: []vpc.CIDRAssociation{{CIDR: netip.MustParsePrefix("10.9.0.0/16")}}})
 		tx.Put(&vpc.Subnet{ID: "subnet-000000000000000d0", Owner: me.Account, VPC: noDNS, CIDR: netip.MustParsePrefix("10.9.0.0/24"), Zone: "us-east-1c"})
@@ -209,7 +210,7 @@ func TestCreateVpcEndpointNamesWhatIsWrong(t *testing.T) {
 		row("InvalidGroup.NotFound", iface, p("SecurityGroupId.1", badGroup), "The security group '"+badGroup+"' does not exist"),
 		row("InvalidGroup.NotFound", iface, p("SecurityGroupId.1", group), group),
 		row("SecurityGroupsPerInterfaceLimitExceeded", iface, five, "SecurityGroupId", "5", "6"),
-		row("InvalidRouteTableID.Malformed", gateway, p("RouteTableId.1", "rtb-x"), "Route Table Id", "rtb-x"),
+		row("InvalidRouteTableId.Malformed", gateway, p("RouteTableId.1", "rtb-x"), "Route Table Id", "rtb-x"),
 		row("InvalidRouteTableID.NotFound", gateway, p("RouteTableId.1", badTable), "The routeTable ID '"+badTable+"' does not exist"),
 		row("RouteAlreadyExists", gateway, p("RouteTableId.1", a.table), "route table "+a.table+" already has a route with destination-prefix-list-id pl-0000000000000000a"),
 		row("InvalidPolicyDocument", gateway, p("PolicyDocument", "{"), "PolicyDocument"),
