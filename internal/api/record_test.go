@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/audit"
 	"postern.dev/postern/internal/control/controltest"
 )
