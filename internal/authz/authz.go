@@ -111,8 +111,12 @@ func Authorize(v vpc.View, p Principal, r Request) error {
 	if err != nil {
 		return err
 	}
+	list, err := checks(v, p, r)
+	if err != nil {
+		return err
+	}
 	base := Context(v, p, r)
-	for _, c := range checks(v, p, r) {
+	for _, c := range list {
 		if why := j.decide(p, c, base); why != "" {
 			return denied(r.Service, p.ARN, c.action, c.resource, why)
 		}
@@ -155,9 +159,18 @@ func AuthorizeOn(v vpc.View, p Principal, r Request, resource string, tags vpc.T
 // explicitly begins the reason of every explicit deny.
 const explicitly = "with an explicit deny in "
 
+// Bounds of what is judged, AWS's own: what goes beyond is refused for that.
+const (
+	maxResources = 1000
+	maxTags      = 50 // of one resource
+)
+
 // checks are the questions a request makes.
-func checks(v vpc.View, p Principal, r Request) []check {
-	b := builder{v: v, p: p, r: r}
+func checks(v vpc.View, p Principal, r Request) ([]check, error) {
+	b := builder{v: v, p: p, r: r, tags: map[string]keys{}}
+	if r.Params != nil {
+		b.names = r.Params.Names()
+	}
 	switch r.Service {
 	case EC2:
 		b.ec2()
@@ -168,7 +181,15 @@ func checks(v vpc.View, p Principal, r Request) []check {
 	default:
 		b.add("*", nil)
 	}
-	return b.out
+	if len(b.out) > maxResources+2*len(makes) {
+		return nil, vpc.Errorf(vpc.Limit, "tagged-resource", "", "A call can name at most %d resources", maxResources)
+	}
+	for _, c := range b.out {
+		if len(c.context["aws:TagKeys"]) > maxTags {
+			return nil, vpc.Errorf(vpc.Limit, "tag", "", "The maximum number of tags for a resource is %d", maxTags)
+		}
+	}
+	return b.out, nil
 }
 
 func denied(service, who, action, resource, why string) error {
@@ -189,18 +210,18 @@ type judge struct {
 func judgeOf(v vpc.View, p Principal) (*judge, error) {
 	j := &judge{}
 	for _, doc := range documents(v, p) {
-		parsed, err := policy.ParseOptions([]byte(doc), policy.Options{Identity: true})
+		read, err := parsed.get(doc)
 		if err != nil {
 			return nil, unreadable(p, err)
 		}
-		j.identity = append(j.identity, parsed)
+		j.identity = append(j.identity, read)
 	}
 	if p.Policy != "" {
-		parsed, err := policy.ParseOptions([]byte(p.Policy), policy.Options{Identity: true})
+		read, err := parsed.get(p.Policy)
 		if err != nil {
 			return nil, unreadable(p, err)
 		}
-		j.session = parsed
+		j.session = read
 	}
 	return j, nil
 }
@@ -298,10 +319,12 @@ func Context(v vpc.View, p Principal, r Request) map[string][]string {
 
 // builder collects the checks of one request.
 type builder struct {
-	v   vpc.View
-	p   Principal
-	r   Request
-	out []check
+	v     vpc.View
+	p     Principal
+	r     Request
+	names []string        // of the parameters
+	tags  map[string]keys // what requestTags found, by prefix
+	out   []check
 }
 
 // add is a check of the request's own action.
@@ -327,13 +350,21 @@ func (b *builder) arn(service, resource string) string {
 // requestTags adds the tags a request gives to what it makes or changes. The
 // parameters are prefix + N + .Key and .Value.
 func (b *builder) requestTags(prefix string, context keys) {
-	for _, name := range b.r.Params.Names() {
-		rest, ok := strings.CutPrefix(name, prefix)
-		index, field, _ := strings.Cut(rest, ".")
-		if key := b.r.Params.Get(name); ok && field == "Key" {
-			context["aws:RequestTag/"+key] = []string{b.r.Params.Get(prefix + index + ".Value")}
-			context["aws:TagKeys"] = append(context["aws:TagKeys"], key)
+	found, done := b.tags[prefix]
+	if !done {
+		found = keys{}
+		for _, name := range b.names {
+			rest, ok := strings.CutPrefix(name, prefix)
+			index, field, _ := strings.Cut(rest, ".")
+			if key := b.r.Params.Get(name); ok && field == "Key" {
+				found["aws:RequestTag/"+key] = []string{b.r.Params.Get(prefix + index + ".Value")}
+				found["aws:TagKeys"] = append(found["aws:TagKeys"], key)
+			}
 		}
+		b.tags[prefix] = found
+	}
+	for k, values := range found {
+		context[k] = append(context[k], values...)
 	}
 }
 

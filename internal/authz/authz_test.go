@@ -4,6 +4,7 @@ package authz_test
 
 import (
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -163,6 +164,7 @@ func TestRequestsAreJudgedOnEveryResource(t *testing.T) {
 		{"iam", "ListUsers", nil, []string{"iam:ListUsers *"}},
 		{"iam", "CreateUser", []string{"UserName", "eve", "Path", "/team/"}, []string{"iam:CreateUser " + iamARN + "user/team/eve"}},
 		{"iam", "DeleteUser", []string{"UserName", "ann"}, []string{"iam:DeleteUser " + iamARN + "user/team/ann"}},
+		{"iam", "UpdateUser", []string{"UserName", "ann", "NewPath", "/admin/"}, []string{"iam:UpdateUser " + iamARN + "user/team/ann", "iam:UpdateUser " + iamARN + "user/admin/ann"}},
 		{"iam", "CreateAccessKey", nil, []string{"iam:CreateAccessKey " + iamARN + "user/team/ann"}},
 		{"iam", "CreateAccessKey", []string{"UserName", "bob"}, []string{"iam:CreateAccessKey " + iamARN + "user/bob"}},
 		{"iam", "AttachRolePolicy", []string{"RoleName", "build", "PolicyArn", "arn:aws:iam::aws:policy/AdministratorAccess"}, []string{"iam:AttachRolePolicy " + iamARN + "role/ci/build"}},
@@ -263,6 +265,44 @@ func TestPoliciesDecide(t *testing.T) {
 	}
 }
 
+func TestHugeRequestsAreRefusedAndNotJudged(t *testing.T) {
+	var ids, tags params
+	for i := range 1500 {
+		ids = append(ids, fmt.Sprintf("ResourceId.%d", i+1), fmt.Sprintf("vpc-%017x", i))
+		if i < 51 {
+			tags = append(tags, fmt.Sprintf("Tag.%d.Key", i+1), fmt.Sprint(i))
+		}
+	}
+	for name, p := range map[string]params{"ids": append(ids, "Tag.1.Key", "a"), "tags": append(tags, "ResourceId.1", own)} {
+		var e *vpc.Error
+		if err := authz.Authorize(world(doc(any), ""), ann, request("ec2", "CreateTags", p...)); !errors.As(err, &e) || e.Kind != vpc.Limit {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := authz.Authorize(world(doc(any), ""), ann, request("ec2", "CreateTags", append(ids[:2000:2000], tags[:100]...)...)); err != nil {
+		t.Errorf("as many as AWS allows: %v", err)
+	}
+}
+
+// BenchmarkAuthorize judges a call of a user with as many policies as there can be.
+func BenchmarkAuthorize(b *testing.B) {
+	v := world(doc(any), "")
+	u, _ := vpc.Get[vpc.User](v, "AIDAANN")
+	statement := `"Effect":"Allow","Action":["s3:GetObject","s3:PutObject"],"Resource":"arn:aws:s3:::a-bucket-of-ours/prefix/*","Condition":{"StringEquals":{"aws:PrincipalTag/team":"red"}}`
+	statements := slices.Repeat([]string{statement}, 30)
+	for i := range 10 {
+		p := &vpc.ManagedPolicy{ID: vpc.PolicyID(fmt.Sprint("ANPA", i)), Owner: us, Default: 1, Versions: []vpc.PolicyVersion{{Number: 1, Document: doc(statements...)}}}
+		v.Put(p)
+		u.Policies.Attached = append(u.Policies.Attached, p.ID)
+	}
+	r := request("ec2", "CreateSubnet", "VpcId", own)
+	for b.Loop() {
+		if err := authz.Authorize(v, ann, r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func TestManagedPoliciesCountByTheirDefaultVersion(t *testing.T) {
 	v := world("", "")
 	p := &vpc.ManagedPolicy{ID: "ANPATWO", Owner: us, Name: "two", Path: "/", Default: 1, Versions: []vpc.PolicyVersion{
@@ -336,5 +376,18 @@ func TestEveryActionThatMakesSomethingMakesAResourceOfAWS(t *testing.T) {
 				t.Errorf("%s makes %q: say in makes which resource type of AWS that is", action, made)
 			}
 		}
+	}
+}
+
+func TestParsedDocumentsAreBounded(t *testing.T) {
+	for i := range 1100 {
+		who := build
+		who.Policy = doc(fmt.Sprintf(`"Sid":"s%d",`, i) + any)
+		if err := authz.Authorize(world("", doc(any)), who, request("ec2", "DeleteVpc", "VpcId", own)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := authz.Parsed(); n != 1024 {
+		t.Errorf("%d documents are kept", n)
 	}
 }

@@ -179,7 +179,7 @@ func (b *builder) ids() []string {
 	only, restricted := names[b.r.Action]
 	var out []string
 	seen := map[string]bool{}
-	for _, name := range b.r.Params.Names() {
+	for _, name := range b.names {
 		last := lastPiece(name)
 		if !strings.HasSuffix(last, "Id") && !strings.HasSuffix(last, "Ids") || restricted && !slices.Contains(only, last) || restricted && strings.HasPrefix(name, "IpPermissions.") {
 			continue
@@ -293,7 +293,7 @@ func (b *builder) offerKeys(service string, context keys) {
 // TagSpecification.1.Tag. and so on.
 func (b *builder) tagSpecs(kind string) []string {
 	var out []string
-	for _, name := range b.r.Params.Names() {
+	for _, name := range b.names {
 		spec, ok := strings.CutSuffix(name, ".ResourceType")
 		if ok && strings.HasPrefix(spec, "TagSpecification.") && b.r.Params.Get(name) == kind {
 			out = append(out, spec+".Tag.")
@@ -305,7 +305,7 @@ func (b *builder) tagSpecs(kind string) []string {
 // tagsOnCreation adds the checks of ec2:CreateTags for what is made with tags.
 func (b *builder) tagsOnCreation() {
 	kinds := map[string]bool{}
-	for _, name := range b.r.Params.Names() {
+	for _, name := range b.names {
 		if strings.HasPrefix(name, "TagSpecification.") && strings.HasSuffix(name, ".ResourceType") {
 			kinds[b.r.Params.Get(name)] = true
 		}

@@ -3,6 +3,7 @@
 package authz
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -33,7 +34,7 @@ func (b *builder) elb() {
 	if made != "" {
 		b.add(made, tags)
 	}
-	for _, param := range b.r.Params.Names() {
+	for _, param := range b.names {
 		last := strings.TrimSuffix(lastPiece(param), ".member")
 		top, _, nested := strings.Cut(param, ".")
 		if nested && top != "ResourceArns" || !strings.HasSuffix(last, "Arn") && top != "ResourceArns" {
@@ -78,7 +79,7 @@ func (b *builder) elbObject(arn string) vpc.Object {
 
 // tagKeys adds the keys of an untagging call.
 func (b *builder) tagKeys(context keys) {
-	for _, name := range b.r.Params.Names() {
+	for _, name := range b.names {
 		if strings.HasPrefix(name, "TagKeys.member.") {
 			context["aws:TagKeys"] = append(context["aws:TagKeys"], b.r.Params.Get(name))
 		}
@@ -116,6 +117,10 @@ func (b *builder) iam() {
 			resourceTags(IAM, u.Tags, context)
 		}
 		b.add(b.iamARN("user"+path+name), context)
+		if newName, newPath := get("NewUserName"), get("NewPath"); b.r.Action == "UpdateUser" && newName+newPath != "" {
+			// Who gives a user another name must be allowed on that one too.
+			b.add(b.iamARN("user"+cmp.Or(newPath, path)+cmp.Or(newName, name)), context)
+		}
 		return
 	case get("RoleName") != "":
 		name = get("RoleName")
