@@ -242,6 +242,11 @@ func TestTrustPolicyDecidesWhoAssumes(t *testing.T) {
 	if err != nil || *who.Arn != "arn:aws:sts::111111111111:assumed-role/next/second" {
 		t.Errorf("chained: %v %v", who, err)
 	}
+	if _, err := in.iam(consumerRoot).UpdateRole(t.Context(), &awsiam.UpdateRoleInput{RoleName: aws.String("next"), MaxSessionDuration: aws.Int32(7200)}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = in.sts(first).AssumeRole(t.Context(), &awssts.AssumeRoleInput{RoleArn: &next, RoleSessionName: aws.String("long"), DurationSeconds: aws.Int32(3601)})
+	refused(t, "a long session of a session", err, "ValidationError", "role chaining")
 	_, err = in.sts(bob).AssumeRole(t.Context(), &awssts.AssumeRoleInput{RoleArn: &next, RoleSessionName: aws.String("job")})
 	refused(t, "a user for the role", err, "AccessDenied")
 }
@@ -449,6 +454,10 @@ func TestAccountsSeeNothingOfEachOther(t *testing.T) {
 	refused(t, "a foreign role", err, "NoSuchEntity")
 	made, err := in.iam(providerRoot).CreatePolicy(t.Context(), &awsiam.CreatePolicyInput{PolicyName: aws.String("theirs"), PolicyDocument: aws.String(allowing(everything))})
 	if err != nil {
+		t.Fatal(err)
+	}
+	// Also where the account has one of the same name.
+	if _, err := in.iam(consumerRoot).CreatePolicy(t.Context(), &awsiam.CreatePolicyInput{PolicyName: aws.String("theirs"), PolicyDocument: aws.String(allowing(everything))}); err != nil {
 		t.Fatal(err)
 	}
 	_, err = in.iam(ann).GetPolicy(t.Context(), &awsiam.GetPolicyInput{PolicyArn: made.Policy.Arn})
