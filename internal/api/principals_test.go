@@ -4,6 +4,7 @@ package api_test
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -11,6 +12,7 @@ import (
 	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/control/controltest"
 	"postern.dev/postern/internal/store"
 	"postern.dev/postern/internal/vpc"
@@ -32,6 +34,10 @@ func TestServicePermissionsMatchTheCaller(t *testing.T) {
 	}
 	callers := map[string]identity{"root": consumerRoot, "ann": ann, "bob": bob, "build": build, "other": other, "ann's session": in.session(token.Credentials)}
 	owner := in.assume(in.user("eve", allowing(everything)), in.role(providerRoot, "owner", trusting(`"*"`), allowing(everything)), "job")
+	network, err := in.c.CreateVPC(t.Context(), controltest.Provider, control.CreateVPCInput{CIDR: netip.MustParsePrefix("10.0.0.0/16")})
+	if err != nil {
+		t.Fatal(err)
+	}
 	const arn = "arn:aws:iam::111111111111:"
 	for i, c := range []struct {
 		principal string
@@ -45,8 +51,15 @@ func TestServicePermissionsMatchTheCaller(t *testing.T) {
 		{"arn:aws:iam::333333333333:role/build", nil},
 	} {
 		id := vpc.ServiceID(fmt.Sprintf("vpce-svc-%017d", i))
-		service := &vpc.EndpointService{ID: id, Owner: controltest.Provider.Account, Name: "com.amazonaws.vpce.us-east-1." + string(id), Zones: []string{"us-east-1a"}}
+		lb := &vpc.LoadBalancer{
+			ARN:   vpc.ARN(fmt.Sprintf("arn:aws:elasticloadbalancing:us-east-1:222222222222:loadbalancer/net/lb%d/%016d", i, i)),
+			Owner: controltest.Provider.Account, Name: fmt.Sprintf("lb%d", i), VPC: network, Active: true,
+		}
+		service := &vpc.EndpointService{
+			ID: id, Owner: controltest.Provider.Account, Name: "com.amazonaws.vpce.us-east-1." + string(id), Zones: []string{"us-east-1a"}, Balancers: []vpc.ARN{lb.ARN},
+		}
 		if _, err := in.c.Store.Update(t.Context(), func(tx *store.Tx) error {
+			tx.Put(lb)
 			tx.Put(service)
 			return nil
 		}); err != nil {

@@ -75,6 +75,10 @@ func world(userDoc, roleDoc string) *vpctest.View {
 		&vpc.Endpoint{ID: "vpce-00000001", Owner: us, VPC: own, ServiceName: "com.amazonaws.us-east-1.s3"},
 		&vpc.EndpointService{ID: "vpce-svc-00000001", Owner: us, PrivateDNSName: "api.example.com"},
 		&vpc.CatalogueService{Name: "s3", ServiceName: "com.amazonaws.us-east-1.s3", PrefixList: "pl-00000001"},
+		&vpc.VPC{ID: "vpc-0000000d", Owner: us, Default: true},
+		&vpc.SecurityGroup{ID: "sg-0000000d", Owner: us, VPC: "vpc-0000000d", Name: "web"},
+		&vpc.ElasticIP{ID: "eipalloc-00000001", Owner: us, Addr: netip.MustParseAddr("203.0.113.9"), Association: "eipassoc-00000001"},
+		&vpc.ElasticIP{ID: "eipalloc-00000002", Owner: them, Addr: netip.MustParseAddr("203.0.113.10")},
 		&vpc.LoadBalancer{ARN: nlb, Owner: us, Name: "one", Tags: vpc.Tags{"team": "red"}},
 	)
 }
@@ -130,6 +134,19 @@ func TestRequestsAreJudgedOnEveryResource(t *testing.T) {
 		{"ec2", "ModifySecurityGroupRules", []string{"GroupId", "sg-00000001", "SecurityGroupRule.1.SecurityGroupRuleId", "sgr-00000001", "SecurityGroupRule.1.SecurityGroupRule.ReferencedGroupId", "sg-00000002"}, []string{
 			"ec2:ModifySecurityGroupRules " + ec2ARN + "security-group/sg-00000001", "ec2:ModifySecurityGroupRules " + ec2ARN + "security-group-rule/sgr-00000001",
 		}},
+		{"ec2", "RevokeSecurityGroupIngress", []string{"SecurityGroupRuleId.1", "sgr-00000001"}, []string{
+			"ec2:RevokeSecurityGroupIngress " + ec2ARN + "security-group-rule/sgr-00000001", "ec2:RevokeSecurityGroupIngress " + ec2ARN + "security-group/sg-00000001",
+		}},
+		{"ec2", "DeleteSecurityGroup", []string{"GroupName", "web"}, []string{"ec2:DeleteSecurityGroup " + ec2ARN + "security-group/sg-0000000d"}},
+		{"ec2", "AuthorizeSecurityGroupIngress", []string{"GroupName", "web"}, []string{"ec2:AuthorizeSecurityGroupIngress " + ec2ARN + "security-group/sg-0000000d"}},
+		{"ec2", "DeleteSecurityGroup", []string{"GroupName", "none"}, []string{"ec2:DeleteSecurityGroup *"}},
+		{"ec2", "ReleaseAddress", []string{"PublicIp", "203.0.113.9"}, []string{"ec2:ReleaseAddress " + ec2ARN + "elastic-ip/eipalloc-00000001"}},
+		{"ec2", "ReleaseAddress", []string{"PublicIp", "203.0.113.10"}, []string{"ec2:ReleaseAddress *"}},
+		{"ec2", "DisassociateAddress", []string{"AssociationId", "eipassoc-00000001"}, []string{"ec2:DisassociateAddress " + ec2ARN + "elastic-ip/eipalloc-00000001"}},
+		{"ec2", "AllocateAddress", nil, []string{"ec2:AllocateAddress " + ec2ARN + "elastic-ip/*"}},
+		{"ec2", "CreateNatGateway", []string{"SubnetId", "subnet-00000001", "AllocationId", "eipalloc-00000001"}, []string{
+			"ec2:CreateNatGateway " + ec2ARN + "natgateway/*", "ec2:CreateNatGateway " + ec2ARN + "elastic-ip/eipalloc-00000001", "ec2:CreateNatGateway " + ec2ARN + "subnet/subnet-00000001",
+		}},
 		{"ec2", "CreateRoute", []string{"RouteTableId", "rtb-00000001", "NetworkInterfaceId", "eni-00000001", "DestinationCidrBlock", "0.0.0.0/0"}, []string{"ec2:CreateRoute " + ec2ARN + "route-table/rtb-00000001"}},
 		{"ec2", "ReplaceRouteTableAssociation", []string{"AssociationId", "rtbassoc-00000001", "RouteTableId", "rtb-00000002"}, []string{
 			"ec2:ReplaceRouteTableAssociation " + ec2ARN + "route-table/rtb-00000001", "ec2:ReplaceRouteTableAssociation " + ec2ARN + "route-table/rtb-00000002",
@@ -144,6 +161,9 @@ func TestRequestsAreJudgedOnEveryResource(t *testing.T) {
 		}},
 		{"ec2", "RunInstances", []string{"NetworkInterface.1.NetworkInterfaceId", "eni-00000001"}, []string{
 			"ec2:RunInstances " + ec2ARN + "instance/*", "ec2:RunInstances " + ec2ARN + "volume/*", "ec2:RunInstances " + ec2ARN + "network-interface/eni-00000001",
+		}},
+		{"ec2", "RunInstances", []string{"SecurityGroup.1", "web"}, []string{
+			"ec2:RunInstances " + ec2ARN + "instance/*", "ec2:RunInstances " + ec2ARN + "network-interface/*", "ec2:RunInstances " + ec2ARN + "volume/*", "ec2:RunInstances " + ec2ARN + "security-group/sg-0000000d",
 		}},
 		{"ec2", "CreateSubnet", []string{"VpcId", own, "TagSpecification.1.ResourceType", "subnet", "TagSpecification.1.Tag.1.Key", "a", "TagSpecification.1.Tag.1.Value", "b"}, []string{
 			"ec2:CreateSubnet " + ec2ARN + "subnet/*", "ec2:CreateSubnet " + ec2ARN + "vpc/" + own, "ec2:CreateTags " + ec2ARN + "subnet/*",

@@ -4,6 +4,7 @@ package authz
 
 import (
 	"maps"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -25,26 +26,31 @@ type resourceType struct {
 // resourceTypes are the resources of EC2 by their ids' prefix. Ids with other
 // prefixes are resources with the prefix as their type and without tags.
 var resourceTypes = map[string]resourceType{
-	vpc.PrefixVPC:         {name: "vpc", kind: vpc.KindVPC},
-	vpc.PrefixSubnet:      {name: "subnet", kind: vpc.KindSubnet},
-	vpc.PrefixRouteTable:  {name: "route-table", kind: vpc.KindRouteTable},
-	vpc.PrefixGroup:       {name: "security-group", kind: vpc.KindGroup},
-	vpc.PrefixACL:         {name: "network-acl", kind: vpc.KindACL},
-	vpc.PrefixInterface:   {name: "network-interface", kind: vpc.KindInterface},
-	vpc.PrefixInstance:    {name: "instance", kind: vpc.KindInstance},
-	vpc.PrefixEndpoint:    {name: "vpc-endpoint", kind: vpc.KindEndpoint},
-	vpc.PrefixService:     {name: "vpc-endpoint-service", kind: vpc.KindService},
-	vpc.PrefixDHCPOptions: {name: "dhcp-options"},
-	vpc.PrefixManagedList: {name: "prefix-list"},
-	vpc.PrefixReservation: {name: "instance"},
-	vpc.PrefixConnection:  {name: "vpc-endpoint-connection"},
-	vpc.PrefixPermission:  {name: "vpc-endpoint-service-permission"},
-	vpc.PrefixRule:        {name: "security-group-rule", find: by[vpc.SecurityGroup](vpc.IndexRule)},
-	vpc.PrefixRouteAssoc:  {name: "route-table", find: by[vpc.RouteTable](vpc.IndexAssociation), container: true},
-	vpc.PrefixACLAssoc:    {name: "network-acl", find: by[vpc.NetworkACL](vpc.IndexAssociation), container: true},
-	vpc.PrefixAttachment:  {name: "network-interface", find: by[vpc.NetworkInterface]("attachment"), container: true},
-	vpc.PrefixCIDRAssoc:   {name: "vpc", find: vpcOfCIDR, container: true},
-	"ami":                 {name: "image"},
+	vpc.PrefixVPC:             {name: "vpc", kind: vpc.KindVPC},
+	vpc.PrefixSubnet:          {name: "subnet", kind: vpc.KindSubnet},
+	vpc.PrefixRouteTable:      {name: "route-table", kind: vpc.KindRouteTable},
+	vpc.PrefixGroup:           {name: "security-group", kind: vpc.KindGroup},
+	vpc.PrefixACL:             {name: "network-acl", kind: vpc.KindACL},
+	vpc.PrefixInterface:       {name: "network-interface", kind: vpc.KindInterface},
+	vpc.PrefixInstance:        {name: "instance", kind: vpc.KindInstance},
+	vpc.PrefixEndpoint:        {name: "vpc-endpoint", kind: vpc.KindEndpoint},
+	vpc.PrefixService:         {name: "vpc-endpoint-service", kind: vpc.KindService},
+	vpc.PrefixDHCPOptions:     {name: "dhcp-options", kind: vpc.KindDHCPOptions},
+	vpc.PrefixInternetGateway: {name: "internet-gateway", kind: vpc.KindInternetGateway},
+	vpc.PrefixNATGateway:      {name: "natgateway", kind: vpc.KindNATGateway},
+	vpc.PrefixAllocation:      {name: "elastic-ip", kind: vpc.KindElasticIP},
+	vpc.PrefixAddressAssoc:    {name: "elastic-ip", find: by[vpc.ElasticIP](vpc.IndexAssociation), container: true},
+	vpc.PrefixNotification:    {name: "vpc-endpoint-connection-notification", kind: vpc.KindNotification},
+	vpc.PrefixManagedList:     {name: "prefix-list"},
+	vpc.PrefixReservation:     {name: "instance"},
+	vpc.PrefixConnection:      {name: "vpc-endpoint-connection"},
+	vpc.PrefixPermission:      {name: "vpc-endpoint-service-permission"},
+	vpc.PrefixRule:            {name: "security-group-rule", find: by[vpc.SecurityGroup](vpc.IndexRule)},
+	vpc.PrefixRouteAssoc:      {name: "route-table", find: by[vpc.RouteTable](vpc.IndexAssociation), container: true},
+	vpc.PrefixACLAssoc:        {name: "network-acl", find: by[vpc.NetworkACL](vpc.IndexAssociation), container: true},
+	vpc.PrefixAttachment:      {name: "network-interface", find: by[vpc.NetworkInterface]("attachment"), container: true},
+	vpc.PrefixCIDRAssoc:       {name: "vpc", find: vpcOfCIDR, container: true},
+	"ami":                     {name: "image"},
 }
 
 type object[T any] interface {
@@ -173,24 +179,68 @@ func kebab(name string) string {
 	return b.String()
 }
 
-// ids are the ids by which the request names resources, each once. They are
-// the values of parameters whose names end in Id, with or without an index.
+// ids are the ids of the resources the request names, each once. They are the
+// values of parameters whose names end in Id, with or without an index, and
+// those of what is named by a name or an address.
 func (b *builder) ids() []string {
 	only, restricted := names[b.r.Action]
 	var out []string
 	seen := map[string]bool{}
-	for _, name := range b.names {
-		last := lastPiece(name)
-		if !strings.HasSuffix(last, "Id") && !strings.HasSuffix(last, "Ids") || restricted && !slices.Contains(only, last) || restricted && strings.HasPrefix(name, "IpPermissions.") {
-			continue
-		}
-		id := b.r.Params.Get(name)
+	add := func(id string) {
 		if prefix := prefixOf(id); prefix != "" && !seen[id] {
 			seen[id] = true
 			out = append(out, id)
 		}
 	}
+	for _, name := range b.names {
+		last := lastPiece(name)
+		switch {
+		case name == "GroupName" && b.r.Action != "CreateSecurityGroup", last == "SecurityGroup":
+			add(b.groupNamed(b.r.Params.Get(name)))
+		case name == "PublicIp":
+			add(b.addressAt(b.r.Params.Get(name)))
+		}
+		if !strings.HasSuffix(last, "Id") && !strings.HasSuffix(last, "Ids") || restricted && !slices.Contains(only, last) || restricted && strings.HasPrefix(name, "IpPermissions.") {
+			continue
+		}
+		id := b.r.Params.Get(name)
+		add(id)
+		if restricted && prefixOf(id) == vpc.PrefixRule {
+			// Who changes a rule changes its group, named or not.
+			if g, ok := vpc.First[vpc.SecurityGroup](b.v, vpc.IndexRule, id); ok && g.Owner == b.p.Account {
+				add(string(g.ID))
+			}
+		}
+	}
 	return out
+}
+
+// groupNamed is the id of a group of the account's default VPC, "" for none.
+func (b *builder) groupNamed(name string) string {
+	for v := range vpc.By[vpc.VPC](b.v, vpc.IndexOwner, b.p.Account) {
+		if !v.Default {
+			continue
+		}
+		for g := range vpc.By[vpc.SecurityGroup](b.v, vpc.IndexVPC, v.ID) {
+			if g.Name == name {
+				return string(g.ID)
+			}
+		}
+	}
+	return ""
+}
+
+// addressAt is the allocation of one of the account's public addresses, "" for none.
+func (b *builder) addressAt(addr string) string {
+	a, err := netip.ParseAddr(addr)
+	if err != nil {
+		return ""
+	}
+	e, ok := vpc.First[vpc.ElasticIP](b.v, vpc.IndexAddr, a.String())
+	if !ok || e.Owner != b.p.Account {
+		return ""
+	}
+	return string(e.ID)
 }
 
 // lastPiece is a wire name's last piece that is no index: SubnetId of
