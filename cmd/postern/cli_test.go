@@ -84,6 +84,10 @@ func serveAdmin(t *testing.T) (dir string) {
 			Keys: []vpc.AccessKey{{ID: "AKIAOPERATOR00000001", Secret: "it's the operator's"}}})
 		tx.Put(&vpc.Account{ID: owner, Name: "consumer", Created: c.Now(),
 			Keys: []vpc.AccessKey{{ID: "AKIACONSUMER00000001", Secret: "the-consumers-secret"}}})
+		tx.Put(&vpc.User{ID: "AIDAANN", Owner: owner, Name: "ann", Path: "/", Created: c.Now(),
+			Keys: []vpc.UserKey{{AccessKey: vpc.AccessKey{ID: "AKIAANN0000000000001", Secret: "a-secret-of-ann's"}}}})
+		tx.Put(&vpc.User{ID: "AIDACARL", Owner: owner, Name: "carl", Path: "/", Created: c.Now(),
+			Keys: []vpc.UserKey{{AccessKey: vpc.AccessKey{ID: "AKIACARL000000000001", Secret: "a-secret-of-carl's"}, Inactive: true}}})
 		tx.Put(&vpc.Host{ID: "h1"})
 		tx.Put(&vpc.VPC{ID: network, Owner: owner, VNI: 0x2000, CIDRs: []vpc.CIDRAssociation{{ID: "vpc-cidr-assoc-00000000000000001", CIDR: prefix("10.0.0.0/16")}}})
 		tx.Put(&vpc.Subnet{ID: subnet, Owner: owner, VPC: network, CIDR: prefix("10.0.1.0/24"), Zone: "us-east-1a"})

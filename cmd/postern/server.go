@@ -121,10 +121,10 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 		ready()
 	}
 	accounts := &accountsFile{path: p.s3Accounts()}
-	if err := accounts.write(st.Snapshot()); err != nil {
+	if err := accounts.write(st.Snapshot(), hosts); err != nil {
 		return err
 	}
-	start("backend accounts", func(ctx context.Context) error { return accounts.follow(ctx, st) })
+	start("backend accounts", func(ctx context.Context) error { return accounts.follow(ctx, st, hosts) })
 	info := func() admin.Info {
 		return admin.Info{
 			Endpoint: "http://" + l.api.Addr().String(), Region: cfg.Region, Zones: cfg.Zones, DataDir: cfg.DataDir,
@@ -364,51 +364,6 @@ func awaitHost(ctx context.Context, c *control.Control, host vpc.HostID, ready f
 		}
 		select {
 		case <-ch:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// backendAccount is one entry of the default backend's accounts file.
-type backendAccount struct {
-	Access  string `json:"access"`
-	Secret  string `json:"secret"`
-	Account string `json:"account"`
-	Role    string `json:"role"`
-}
-
-// accountsFile is what the default backend reads: a caller's Postern keys are
-// the keys the backend knows.
-type accountsFile struct {
-	path string
-	last string
-}
-
-func (f *accountsFile) write(v vpc.View) error {
-	list := []backendAccount{}
-	for a := range vpc.All[vpc.Account](v) {
-		for _, k := range a.Keys {
-			list = append(list, backendAccount{k.ID, k.Secret, string(a.ID), "user"})
-		}
-	}
-	b, err := json.Marshal(map[string]any{"accounts": list})
-	if err != nil || string(b) == f.last {
-		return err
-	}
-	f.last = string(b)
-	return writeFile(f.path, b, 0o600)
-}
-
-// follow rewrites the file whenever an account changes.
-func (f *accountsFile) follow(ctx context.Context, st *store.Store) error {
-	for {
-		v, changed := st.Changed()
-		if err := f.write(v); err != nil {
-			return err
-		}
-		select {
-		case <-changed:
 		case <-ctx.Done():
 			return nil
 		}

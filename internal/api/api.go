@@ -12,14 +12,17 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/api/ec2"
 	"postern.dev/postern/internal/api/elbv2"
+	"postern.dev/postern/internal/api/iam"
 	"postern.dev/postern/internal/api/sigv4"
 	"postern.dev/postern/internal/api/sts"
 	"postern.dev/postern/internal/audit"
+	"postern.dev/postern/internal/authz"
 	"postern.dev/postern/internal/control"
 )
 
@@ -27,12 +30,12 @@ import (
 // entries fit many times over.
 const maxBody = 1 << 20
 
-// Signing names of the services.
-const (
-	signEC2 = "ec2"
-	signELB = "elasticloadbalancing"
-	signSTS = "sts"
-)
+// served are the services that are answered. What belongs to none is answered
+// as the first would.
+var served = []awsquery.Service{awsquery.ServiceEC2, awsquery.ServiceELBv2, awsquery.ServiceIAM, awsquery.ServiceSTS}
+
+// global is the region that clients of services without regions sign for.
+const global = "us-east-1"
 
 // Server answers AWS's clients.
 type Server struct {
@@ -49,15 +52,18 @@ func New(c *control.Control, log *slog.Logger) *Server {
 	region := c.Region().Name
 	s := &Server{control: c, log: log}
 	s.verifier = &sigv4.Verifier{
-		Lookup: func(id string) (sigv4.Credential, bool) {
-			_, secret, ok := control.CallerFor(c.View(), id)
-			return sigv4.Credential{AccessKeyID: id, Secret: secret}, ok
+		Lookup: func(id, token string) (sigv4.Credential, bool) {
+			_, cred, ok := control.CallerFor(c.View(), id, token)
+			return sigv4.Credential{AccessKeyID: id, Secret: cred.Secret, SessionToken: cred.Token, Expires: cred.Expires}, ok
 		},
-		Services: []string{signEC2, signELB, signSTS},
-		Regions:  []string{region},
-		// The global STS endpoint signs for us-east-1 wherever the client is.
-		ServiceRegions: map[string][]string{signSTS: {region, "us-east-1"}},
+		Regions: []string{region},
+		// IAM has no regions, and the global STS endpoint signs for us-east-1
+		// wherever the client is.
+		ServiceRegions: map[string][]string{awsquery.ServiceSTS.Name: {region, global}, awsquery.ServiceIAM.Name: {region, global}},
 		Now:            c.Now,
+	}
+	for _, service := range served {
+		s.verifier.Services = append(s.verifier.Services, service.Name)
 	}
 	return s
 }
@@ -93,32 +99,50 @@ func (s *Server) serve(w *call, r *http.Request) {
 		s.log.Warn("request refused", "request", id, "action", form.Action, "from", r.RemoteAddr, "reason", err)
 		return
 	}
-	caller, _, ok := control.CallerFor(s.control.View(), ident.AccessKeyID)
+	caller, _, ok := control.CallerFor(s.control.View(), ident.AccessKeyID, ident.SessionToken)
 	if !ok {
 		fail(w, service, id, signatureCode(service, &sigv4.Error{Kind: sigv4.UnknownKey}))
 		return
 	}
+	caller.Source = source(r)
 	w.ident, w.caller = ident, &caller
 	defer func() {
-		s.log.Info("call", "request", id, "account", caller.Name, "service", service, "action", form.Action,
+		s.log.Info("call", "request", id, "account", caller.Name, "principal", caller.ARN, "service", service, "action", form.Action,
 			"from", r.RemoteAddr, "took", time.Since(start).Round(time.Microsecond).String())
 	}()
 	if form.Action == "" {
 		fail(w, service, id, code{"MissingAction", http.StatusBadRequest, "The request is missing an action or a required parameter"})
 		return
 	}
-	if want := versionOf(service); form.Version != "" && form.Version != want {
+	if want := serviceNamed(service).Version; form.Version != "" && form.Version != want {
 		fail(w, service, id, code{"NoSuchVersion", http.StatusBadRequest, fmt.Sprintf("The requested version (%.32s) is not valid; this service is version %s", form.Version, want)})
 		return
 	}
 	switch service {
-	case signEC2:
+	case awsquery.ServiceEC2.Name:
 		ec2.Serve(w, &ec2.Call{Context: r.Context(), Control: s.control, Caller: caller}, form, id)
-	case signELB:
+	case awsquery.ServiceELBv2.Name:
 		elbv2.Serve(w, &elbv2.Call{Context: r.Context(), Control: s.control, Caller: caller}, form, id)
-	case signSTS:
-		sts.Serve(w, caller, form, id)
+	case awsquery.ServiceIAM.Name:
+		if caller.Session != nil && caller.Role == "" {
+			// AWS wants MFA for this, and says it so.
+			fail(w, service, id, signatureCode(service, &sigv4.Error{Kind: sigv4.BadToken}))
+			return
+		}
+		iam.Serve(w, &iam.Call{Context: r.Context(), Control: s.control, Caller: caller}, form, id)
+	case awsquery.ServiceSTS.Name:
+		sts.Serve(w, &sts.Call{Context: r.Context(), Control: s.control, Caller: caller}, form, id)
 	}
+}
+
+// source is how a request came. The address is that of the connection: a header
+// that names another is the client's to choose.
+func source(r *http.Request) authz.Source {
+	out := authz.Source{UserAgent: r.UserAgent(), TLS: r.TLS != nil}
+	if a, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		out.IP = a.Addr().Unmap().WithZone("")
+	}
+	return out
 }
 
 // code is an error as a client sees it.
@@ -129,35 +153,34 @@ type code struct {
 }
 
 func fail(w http.ResponseWriter, service, id string, c code) {
-	switch service {
-	case signELB:
-		awsquery.WriteQueryError(w, awsquery.ServiceELBv2, id, c.status, c.name, c.message)
-	case signSTS:
-		awsquery.WriteQueryError(w, awsquery.ServiceSTS, id, c.status, c.name, c.message)
-	default:
-		awsquery.WriteEC2Error(w, id, c.status, c.name, c.message)
+	_ = awsquery.WriteError(w, serviceNamed(service), id, c.status, c.name, c.message)
+}
+
+// serviceNamed finds a service by its signing name.
+func serviceNamed(name string) awsquery.Service {
+	for _, s := range served {
+		if s.Name == name {
+			return s
+		}
 	}
+	return served[0]
 }
 
 // internalError says nothing of what went wrong: that is in the log.
 func internalError(service string) code {
-	name := "InternalError"
-	if service == signELB || service == signSTS {
-		name = "InternalFailure"
+	name := "InternalFailure"
+	if serviceNamed(service).Dialect == awsquery.EC2 {
+		name = "InternalError"
 	}
 	return code{name, http.StatusInternalServerError, "An internal error has occurred"}
 }
 
 func parseCode(service string, err error) code {
-	d := awsquery.EC2
-	if service == signELB || service == signSTS {
-		d = awsquery.Query
-	}
 	var e *awsquery.Error
 	if !errors.As(err, &e) {
 		return internalError(service)
 	}
-	name, status := e.Code(d)
+	name, status := e.Code(serviceNamed(service).Dialect)
 	return code{name, status, e.Message()}
 }
 
@@ -168,7 +191,7 @@ func signatureCode(service string, err error) code {
 	if !errors.As(err, &e) {
 		return internalError(service)
 	}
-	isEC2 := service != signELB && service != signSTS
+	isEC2 := serviceNamed(service).Dialect == awsquery.EC2
 	const notValidated = "AWS was not able to validate the provided access credentials"
 	switch e.Kind {
 	case sigv4.MissingAuth:
@@ -201,26 +224,15 @@ func signatureCode(service string, err error) code {
 	return code{"SignatureDoesNotMatch", http.StatusForbidden, e.Reason}
 }
 
-func versionOf(service string) string {
-	switch service {
-	case signELB:
-		return awsquery.ServiceELBv2.Version
-	case signSTS:
-		return awsquery.ServiceSTS.Version
-	}
-	return awsquery.ServiceEC2.Version
-}
-
 // serviceOf guesses the service of a request without a readable scope, for
 // the form of its error.
 func serviceOf(version string) string {
-	switch version {
-	case awsquery.ServiceELBv2.Version:
-		return signELB
-	case awsquery.ServiceSTS.Version:
-		return signSTS
+	for _, s := range served {
+		if s.Version == version {
+			return s.Name
+		}
 	}
-	return signEC2
+	return served[0].Name
 }
 
 // newRequestID makes a random UUID.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/audit"
 	"postern.dev/postern/internal/control/controltest"
 )
@@ -32,7 +33,7 @@ func panicking(t *testing.T, serve func(*call)) (*httptest.ResponseRecorder, *au
 }
 
 func TestAPanicIsAnInternalErrorWithItsRequestIDAndItsStackInTheLog(t *testing.T) {
-	for service, code := range map[string]string{signEC2: "InternalError", signELB: "InternalFailure", signSTS: "InternalFailure", "": "InternalError"} {
+	for service, code := range map[string]string{awsquery.ServiceEC2.Name: "InternalError", awsquery.ServiceELBv2.Name: "InternalFailure", awsquery.ServiceSTS.Name: "InternalFailure", "": "InternalError"} {
 		w, r, log := panicking(t, func(k *call) {
 			k.service = service
 			_ = strings.Repeat("x", len(k.id))[len(k.id)+1]

@@ -8,6 +8,7 @@ import (
 	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/api/ec2"
 	"postern.dev/postern/internal/api/elbv2"
+	"postern.dev/postern/internal/api/iam"
 	"postern.dev/postern/internal/api/sts"
 )
 
@@ -31,6 +32,7 @@ func Services() []Described {
 	return []Described{
 		{awsquery.ServiceEC2, "EC2", "ec2", ec2.Actions(), ec2.Input, ec2.Output},
 		{awsquery.ServiceELBv2, "Elastic Load Balancing v2", "elasticloadbalancingv2", elbv2.Actions(), elbv2.Input, elbv2.Output},
+		{awsquery.ServiceIAM, "IAM", "iam", iam.Actions(), iam.Input, iam.Output},
 		{awsquery.ServiceSTS, "STS", "sts", sts.Actions(), sts.Input, sts.Output},
 	}
 }

@@ -89,7 +89,9 @@ func (c *Control) newAccountID(tx *store.Tx) (vpc.AccountID, error) {
 }
 
 // NewAccessKey makes AKIA and 16 of base 32, and a secret of 40 of base 64's alphabet.
-func (c *Control) NewAccessKey() (vpc.AccessKey, error) {
+func (c *Control) NewAccessKey() (vpc.AccessKey, error) { return c.newKey(vpc.PrefixKey) }
+
+func (c *Control) newKey(prefix string) (vpc.AccessKey, error) {
 	const upper = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 	const mixed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 	pick := func(alphabet string, n int) (string, error) {
@@ -110,7 +112,7 @@ func (c *Control) NewAccessKey() (vpc.AccessKey, error) {
 	if err != nil {
 		return vpc.AccessKey{}, err
 	}
-	return vpc.AccessKey{ID: "AKIA" + id, Secret: secret}, nil
+	return vpc.AccessKey{ID: prefix + id, Secret: secret}, nil
 }
 
 func checkAccessKey(k vpc.AccessKey) error {
@@ -125,20 +127,6 @@ func checkAccessKey(k vpc.AccessKey) error {
 
 // Accounts lists the accounts by id.
 func Accounts(v vpc.View) []*vpc.Account { return slices.Collect(vpc.All[vpc.Account](v)) }
-
-// CallerFor finds who signs with an access key, and the key's secret.
-func CallerFor(v vpc.View, accessKeyID string) (caller Caller, secret string, ok bool) {
-	a, ok := vpc.First[vpc.Account](v, vpc.IndexKey, accessKeyID)
-	if !ok {
-		return Caller{}, "", false
-	}
-	for _, k := range a.Keys {
-		if k.ID == accessKeyID {
-			return Caller{Account: a.ID, Name: a.Name, ARN: a.ID.RootARN(), Operator: a.Operator}, k.Secret, true
-		}
-	}
-	return Caller{}, "", false
-}
 
 // VerifyDomain records that the operator vouches for an account's right to a
 // DNS domain and all names below it. Names of the account's services that

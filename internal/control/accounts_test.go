@@ -28,11 +28,11 @@ func TestAccountsAndTheirKeys(t *testing.T) {
 	if !regexp.MustCompile(`^AKIA[A-Z2-7]{16}$`).MatchString(k.ID) || len(k.Secret) != 40 {
 		t.Errorf("the new key is %q with a secret of %d characters", k.ID, len(k.Secret))
 	}
-	caller, secret, ok := control.CallerFor(c.View(), k.ID)
-	if !ok || secret != k.Secret || caller.Account != a.ID || caller.Name != "team-a" || caller.Operator || caller.ARN != "arn:aws:iam::"+string(a.ID)+":root" {
+	caller, cred, ok := control.CallerFor(c.View(), k.ID, "")
+	if !ok || cred != (control.Credential{Secret: k.Secret}) || caller.Account != a.ID || caller.Name != "team-a" || caller.Operator || caller.ARN != "arn:aws:iam::"+string(a.ID)+":root" {
 		t.Errorf("the key's caller is %+v, %t", caller, ok)
 	}
-	if _, _, ok := control.CallerFor(c.View(), "AKIAUNKNOWNUNKNOWN00"); ok {
+	if _, _, ok := control.CallerFor(c.View(), "AKIAUNKNOWNUNKNOWN00", ""); ok {
 		t.Error("an unknown key has a caller")
 	}
 	given := vpc.AccessKey{ID: "AKIAGIVENGIVEN000000", Secret: "a-secret-of-the-caller's-own"}
@@ -114,7 +114,7 @@ func TestSeedIsIdempotentAndGuardsNames(t *testing.T) {
 		}
 	}
 	must()
-	caller, _, ok := control.CallerFor(c.View(), key.ID)
+	caller, _, ok := control.CallerFor(c.View(), key.ID, "")
 	if !ok || !caller.Operator || caller.Name != control.OperatorName {
 		t.Errorf("the operator is %+v, %t", caller, ok)
 	}
@@ -140,10 +140,10 @@ func TestSeedIsIdempotentAndGuardsNames(t *testing.T) {
 	if now.ID != made.ID || now.PrefixList != made.PrefixList || now.Prefixes[0] != s3.Prefixes[0] {
 		t.Errorf("the updated catalogue service is %+v", now)
 	}
-	if _, _, ok := control.CallerFor(c.View(), "AKIAOPERATOR00000000"); ok {
+	if _, _, ok := control.CallerFor(c.View(), "AKIAOPERATOR00000000", ""); ok {
 		t.Error("the operator's old key still works")
 	}
-	if again, _, _ := control.CallerFor(c.View(), key.ID); again.Account != caller.Account {
+	if again, _, _ := control.CallerFor(c.View(), key.ID, ""); again.Account != caller.Account {
 		t.Error("the operator's account got another id")
 	}
 

@@ -26,6 +26,7 @@ import (
 	"strings"
 	"time"
 
+	"postern.dev/postern/internal/authz"
 	"postern.dev/postern/internal/store"
 	"postern.dev/postern/internal/vpc"
 )
@@ -34,11 +35,19 @@ import (
 // longer is reported by `postern doctor` and keeps endpoints out of available.
 const settleTime = 2 * time.Second
 
-// Caller is who makes a call, known by the signature.
+// Caller is who makes a call, known by the signature: the root user of an
+// account, or with User or Role set a user, or a session of a role.
 type Caller struct {
 	Account vpc.AccountID
 	Name    string // the account's name
-	ARN     string // the principal, arn:aws:iam::...
+	ARN     string // the principal, arn:aws:iam::... or arn:aws:sts::...
+	UserID  string // what policies call aws:userid; "" is the root user's, the account
+	User    vpc.UserID
+	Role    vpc.RoleID
+	// Session is set for temporary credentials.
+	Session *Session
+	// Source says how the call came.
+	Source authz.Source
 	// Operator may do what concerns the installation.
 	Operator bool
 	// DryRun stops the call where it would commit: it answers vpc.DryRun

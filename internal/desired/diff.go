@@ -154,6 +154,7 @@ func (h Host) Clone() Host {
 	h.Workloads = maps.Clone(h.Workloads)
 	h.Probes = maps.Clone(h.Probes)
 	h.Keys = maps.Clone(h.Keys)
+	h.Users = maps.Clone(h.Users)
 	return h
 }
 

@@ -39,7 +39,26 @@ func ForHost(v vpc.View, host vpc.HostID) Host {
 		}
 	}
 	b.probes()
+	b.users()
 	return b.h
+}
+
+// users adds the users who may call a service that the edge speaks for.
+func (b *builder) users() {
+	judged := false
+	for _, e := range b.h.Endpoints {
+		judged = judged || b.h.Services[e.Service].Protocol == "s3"
+	}
+	if !judged {
+		return
+	}
+	for u := range vpc.All[vpc.User](b.v) {
+		for _, k := range u.Keys {
+			if !k.Inactive {
+				b.h.Users[k.ID] = User{Account: u.Owner, ARN: u.ARN(), ID: u.ID, Name: u.Name, Tags: u.Tags, Policies: u.Policies.Documents(b.v)}
+			}
+		}
+	}
 }
 
 // Empty is a Host that holds nothing.
@@ -57,6 +76,7 @@ func Empty() Host {
 		Workloads:   map[vpc.InterfaceID]Workload{},
 		Probes:      map[string]Probe{},
 		Keys:        map[string]vpc.AccountID{},
+		Users:       map[string]User{},
 	}
 }
 

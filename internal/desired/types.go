@@ -47,6 +47,21 @@ type Host struct {
 	// Keys are the access keys of the accounts with workloads here, for the
 	// edge to name a signer; without their secrets.
 	Keys map[string]vpc.AccountID `json:"keys"`
+	// Users are the users behind access keys, by key id and of every account:
+	// the edge asks their policies before a request goes on to a service that
+	// would take any key for its account's. There are none without an endpoint
+	// to such a service.
+	Users map[string]User `json:"users"`
+}
+
+// User is who signs with a user's access key.
+type User struct {
+	Account  vpc.AccountID `json:"account"`
+	ARN      string        `json:"arn"`
+	ID       vpc.UserID    `json:"id"`
+	Name     string        `json:"name"`
+	Tags     vpc.Tags      `json:"tags,omitempty"`
+	Policies []string      `json:"policies,omitempty"` // documents
 }
 
 // VPC is one isolated space and what its resolver answers.

@@ -30,6 +30,8 @@ type Config struct {
 	Interfaces map[uint64]Interface `json:"interfaces,omitempty"`
 	// Keys are the accounts of access keys, without secrets.
 	Keys map[string]vpc.AccountID `json:"keys,omitempty"`
+	// Users are those of desired.Host.
+	Users map[string]desired.User `json:"users,omitempty"`
 	// Upstreams are DNS resolvers of the outside, "address" or "address:port".
 	Upstreams []string `json:"upstreams,omitempty"`
 	// Certificates by service short name. One covers all the service's names;

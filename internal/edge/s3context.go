@@ -134,11 +134,14 @@ func (c *s3Call) fillContext(h http.Header, q *query) {
 }
 
 // principal is the caller's ARN and account by the access key claimed; both are
-// empty for an unsigned request or a key nobody has.
-func (c claim) principal(keys map[string]vpc.AccountID) (arn string, account vpc.AccountID) {
+// empty for an unsigned request or a key nobody has. u is set for a user's key.
+func (c claim) principal(keys map[string]vpc.AccountID, users map[string]*user) (arn string, account vpc.AccountID, u *user) {
+	if u = users[c.KeyID]; u != nil && c.KeyID != "" {
+		return u.ARN, u.Account, u
+	}
 	account = keys[c.KeyID]
 	if c.KeyID == "" || account == "" {
-		return "", ""
+		return "", "", nil
 	}
-	return account.RootARN(), account
+	return account.RootARN(), account, nil
 }

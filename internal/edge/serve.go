@@ -126,14 +126,14 @@ func (x *exchange) handle(w *countingWriter, r *http.Request, now time.Time) *s3
 // judge asks the endpoint's policy about all checks of a call. The record names
 // the decision on the first that is denied, or on the call's own.
 func (x *exchange) judge(call *s3Call, r *http.Request, now time.Time) *s3Error {
-	principal, account := call.Claim.principal(x.state.keys)
+	principal, account, u := call.Claim.principal(x.state.keys, x.state.users)
 	x.rec.AccessKey, x.rec.Principal = call.Claim.KeyID, principal
 	if x.ep.policy == nil {
 		x.rec.Decision, x.rec.Reason = DecisionDeny, x.ep.badText
 		return policyDenied(principal, call.Checks[0], false)
 	}
 	req := policy.Request{
-		Principal: principal, Account: string(account), Context: x.context(call, account, principal, r, now),
+		Principal: principal, Account: string(account), Context: x.context(call, account, principal, u, r, now),
 		GatewayEndpoint: x.ep.Type == vpc.GatewayEndpoint,
 	}
 	for i, check := range call.Checks {
@@ -155,21 +155,57 @@ func (x *exchange) judge(call *s3Call, r *http.Request, now time.Time) *s3Error 
 				x.rec.Decision, x.rec.Action, x.rec.Resource = DecisionDeny, reading.Action, reading.resource()
 				return policyDenied(principal, check, d.Explicit)
 			}
+			if u == nil {
+				continue
+			}
+			if explicit, reason := u.denies(req); reason != "" {
+				x.rec.Statement, x.rec.Sid, x.rec.Condition, x.rec.Reason = -1, "", "", reason
+				x.rec.Decision, x.rec.Action, x.rec.Resource = DecisionDeny, reading.Action, reading.resource()
+				return notAuthorized(principal, check, "identity-based", explicit)
+			}
 		}
 	}
 	x.rec.Decision = DecisionAllow
 	return nil
 }
 
+// denies asks a user's own policies. The backend cannot: to it every key of an
+// account is that account. reason is "" for what they allow.
+func (u *user) denies(req policy.Request) (explicit bool, reason string) {
+	if u.badText != "" {
+		return false, u.badText
+	}
+	reason = "no identity-based policy of " + u.ARN + " allows it"
+	for _, p := range u.policies {
+		d := p.Evaluate(req)
+		if d.Explicit {
+			return true, "an identity-based policy of " + u.ARN + ": " + d.Reason
+		}
+		if d.Allowed {
+			reason = ""
+		}
+	}
+	return false, reason
+}
+
 // policyDenied is S3's answer to what an endpoint policy does not allow.
 func policyDenied(principal string, c s3Check, explicit bool) *s3Error {
+	return notAuthorized(principal, c, "VPC endpoint", explicit)
+}
+
+// notAuthorized is S3's answer to what a kind of policy does not allow.
+func notAuthorized(principal string, c s3Check, kind string, explicit bool) *s3Error {
 	who := principal
 	if who == "" {
 		who = "anonymous"
 	}
-	why := "because no VPC endpoint policy allows the " + c.Action + " action"
+	why := "because no " + kind + " policy allows the " + c.Action + " action"
 	if explicit {
-		why = "with an explicit deny in a VPC endpoint policy"
+		article := "a "
+		if kind == "identity-based" {
+			article = "an "
+		}
+		why = "with an explicit deny in " + article + kind + " policy"
 	}
 	return &s3Error{http.StatusForbidden, "AccessDenied",
 		fmt.Sprintf("User: %s is not authorized to perform: %s on resource: \"%s\" %s", who, c.Action, c.resource(), why)}
@@ -178,7 +214,7 @@ func policyDenied(principal string, c s3Check, explicit bool) *s3Error {
 // context is the request context of IAM: what the request says of itself and,
 // on top, what the edge knows. aws:SourceIp is absent, as for every call
 // through an endpoint.
-func (x *exchange) context(call *s3Call, account vpc.AccountID, principal string, r *http.Request, now time.Time) map[string][]string {
+func (x *exchange) context(call *s3Call, account vpc.AccountID, principal string, u *user, r *http.Request, now time.Time) map[string][]string {
 	ctx := call.Context
 	set := func(key, value string) {
 		if value != "" {
@@ -206,12 +242,20 @@ func (x *exchange) context(call *s3Call, account vpc.AccountID, principal string
 	set("aws:ViaAWSService", "false")
 	set("aws:PrincipalIsAWSService", "false")
 	if principal != "" {
-		// The keys of an account sign as its root user, whose userid is the
+		// An account's own keys sign as its root user, whose userid is the
 		// account and who has no username.
 		set("aws:PrincipalArn", principal)
 		set("aws:PrincipalAccount", string(account))
 		set("aws:PrincipalType", "Account")
 		set("aws:userid", string(account))
+		if u != nil {
+			set("aws:PrincipalType", "User")
+			set("aws:userid", string(u.ID))
+			set("aws:username", u.Name)
+			for k, v := range u.Tags {
+				ctx["aws:PrincipalTag/"+k] = []string{v}
+			}
+		}
 	} else {
 		set("aws:PrincipalType", "Anonymous")
 		set("aws:userid", "anonymous")

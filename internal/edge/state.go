@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"postern.dev/postern/internal/desired"
@@ -27,6 +28,14 @@ type state struct {
 	vpcs       map[vpc.VNI]vpc.VPCID
 	vpcOwners  map[vpc.VNI]vpc.AccountID
 	keys       map[string]vpc.AccountID
+	users      map[string]*user
+}
+
+// user is a user with the policies parsed.
+type user struct {
+	desired.User
+	policies []*policy.Policy
+	badText  string // why a policy is unreadable: then nothing is allowed
 }
 
 // endpoint is an endpoint with its policy parsed.
@@ -60,6 +69,10 @@ func compile(c Config, old *state, backends *backends, log *slog.Logger) *state 
 	s := &state{
 		region: c.Region, endpoints: map[uint64]*endpoint{}, services: map[string]*service{}, interfaces: c.Interfaces,
 		vpcs: map[vpc.VNI]vpc.VPCID{}, vpcOwners: map[vpc.VNI]vpc.AccountID{}, keys: c.Keys,
+		users: map[string]*user{},
+	}
+	for id, in := range c.Users {
+		s.users[id] = compileUser(in, old.users[id])
 	}
 	for vni, v := range c.VPCs {
 		s.vpcs[vni], s.vpcOwners[vni] = v.ID, v.Owner
@@ -111,6 +124,24 @@ func compile(c Config, old *state, backends *backends, log *slog.Logger) *state 
 	}
 	backends.keep(used)
 	return s
+}
+
+// compileUser parses a user's policies, unless they are those of before.
+func compileUser(in desired.User, before *user) *user {
+	u := &user{User: in}
+	if before != nil && slices.Equal(before.Policies, in.Policies) {
+		u.policies, u.badText = before.policies, before.badText
+		return u
+	}
+	for _, doc := range in.Policies {
+		p, err := policy.ParseOptions([]byte(doc), policy.Options{Identity: true})
+		if err != nil {
+			u.badText = "an identity-based policy of " + in.ARN + " is unreadable: " + err.Error()
+			continue
+		}
+		u.policies = append(u.policies, p)
+	}
+	return u
 }
 
 // backend is where a service's requests go.

@@ -46,6 +46,10 @@ type Options struct {
 	// NotPrincipal are errors instead of required, and the statements apply
 	// to whoever makes the request.
 	Identity bool
+	// Trust is for a role's trust policy, which is attached to what it is
+	// about: Resource and NotResource are errors, and the statements apply to
+	// that role.
+	Trust bool
 }
 
 // ParseError says where in a document the first problem is.
@@ -180,25 +184,9 @@ func parseStatement(n *node, vars bool, o Options) (s statement, field string, e
 		s.actions = append(s.actions, newActionPattern(v))
 	}
 
-	list, field, err = oneOf(n, "Resource", "NotResource")
-	if err != nil {
+	if field, err = s.parseResource(n, vars, o); err != nil {
 		return s, field, err
 	}
-	s.notResource = field == "NotResource"
-	if values, err = stringList(list); err != nil {
-		return s, field, err
-	}
-	for _, v := range values {
-		if strings.Trim(v, "*") != "" && !strings.HasPrefix(v, "arn:") || v == "" {
-			return s, field, fmt.Errorf(`%s is not a resource, write an ARN or "*"`, quote(v))
-		}
-		t, err := newTemplate(v, true, vars)
-		if err != nil {
-			return s, field, err
-		}
-		s.resources = append(s.resources, t)
-	}
-
 	if c := n.get("Condition"); c != nil {
 		if s.conditions, err = parseConditions(c, vars); err != nil {
 			return s, "Condition", err
@@ -223,6 +211,39 @@ func (s *statement) parsePrincipal(n *node, o Options) (field string, err error)
 	s.notPrincipal = field == "NotPrincipal"
 	s.principals, err = parsePrincipals(value)
 	return field, err
+}
+
+func (s *statement) parseResource(n *node, vars bool, o Options) (field string, err error) {
+	if o.Trust {
+		for _, name := range []string{"Resource", "NotResource"} {
+			if n.get(name) != nil {
+				return name, fmt.Errorf("not allowed in a role's trust policy")
+			}
+		}
+		everything, err := newTemplate("*", true, false)
+		s.resources = []*template{everything}
+		return "Resource", err
+	}
+	list, field, err := oneOf(n, "Resource", "NotResource")
+	if err != nil {
+		return field, err
+	}
+	s.notResource = field == "NotResource"
+	values, err := stringList(list)
+	if err != nil {
+		return field, err
+	}
+	for _, v := range values {
+		if strings.Trim(v, "*") != "" && !strings.HasPrefix(v, "arn:") || v == "" {
+			return field, fmt.Errorf(`%s is not a resource, write an ARN or "*"`, quote(v))
+		}
+		t, err := newTemplate(v, true, vars)
+		if err != nil {
+			return field, err
+		}
+		s.resources = append(s.resources, t)
+	}
+	return field, nil
 }
 
 // oneOf returns the one of two exclusive fields that n has, and its name.

@@ -171,3 +171,33 @@ func TestDefaultTextAndParsedFormAreTheSame(t *testing.T) {
 		t.Errorf("the default policy answered %+v", d)
 	}
 }
+
+func TestTrustPolicyNamesPrincipalsAndNoResource(t *testing.T) {
+	text := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + ann + `"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"x"}}}]}`
+	p, err := ParseOptions([]byte(text), Options{Trust: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		principal, id string
+		want          bool
+	}{{ann, "x", true}, {ann, "y", false}, {other, "x", false}} {
+		r := Request{Principal: c.principal, Action: "sts:AssumeRole", Resource: role, Context: map[string][]string{"sts:ExternalId": {c.id}}}
+		if got := p.Evaluate(r).Allowed; got != c.want {
+			t.Errorf("%s with %s: %v", c.principal, c.id, got)
+		}
+	}
+	for field, text := range map[string]string{
+		"Resource":    `{"Statement":{"Effect":"Allow","Principal":"*","Action":"sts:AssumeRole","Resource":"*"}}`,
+		"NotResource": `{"Statement":{"Effect":"Allow","Principal":"*","Action":"sts:AssumeRole","NotResource":"*"}}`,
+		"Principal":   `{"Statement":{"Effect":"Allow","Action":"sts:AssumeRole"}}`,
+	} {
+		var e *ParseError
+		if _, err := ParseOptions([]byte(text), Options{Trust: true}); !errors.As(err, &e) || e.Field != field {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+	if _, err := Parse([]byte(text)); err == nil {
+		t.Error("an endpoint policy without Resource was accepted")
+	}
+}

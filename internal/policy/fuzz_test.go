@@ -25,7 +25,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add([]byte(text), "", "\xff", "arn:aws:sts::123456789012:assumed-role/", "\x00*")
 	f.Fuzz(func(t *testing.T, document []byte, action, resource, principal, value string) {
-		for _, o := range []Options{{}, {Identity: true}} {
+		for _, o := range []Options{{}, {Identity: true}, {Trust: true}} {
 			p, err := ParseOptions(document, o)
 			if err != nil {
 				if p != nil || strings.ContainsAny(err.Error(), "\n\r") {

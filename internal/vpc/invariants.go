@@ -45,14 +45,11 @@ func Invariants(v View) []error {
 	each(v, c.targetGroup)
 	each(v, c.listener)
 	each(v, c.health)
-<<<<<<< HEAD
 	each(v, c.internetGateway)
 	each(v, c.elasticIP)
 	each(v, c.natGateway)
 	each(v, c.dhcpOptions)
-=======
 	each(v, c.prefixList)
->>>>>>> 9a0883d (vpc: hold prefix lists to invariants, and their routes to the VPC's edge)
 	return c.errs
 }
 

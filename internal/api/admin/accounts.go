@@ -40,6 +40,25 @@ func (h *handler) getAccount(r *http.Request) (any, error) {
 	return accountOf(a, true), nil
 }
 
+func (h *handler) getUser(r *http.Request) (any, error) {
+	v, name := h.c.View(), r.PathValue("user")
+	a, err := account(v, r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	u, ok := vpc.UserNamed(v, a.ID, name)
+	if !ok {
+		return nil, vpc.Errorf(vpc.NotFound, string(vpc.KindUser), name, "account %s has no user %.64q; `aws iam create-user` makes one", a.Name, name)
+	}
+	out := User{Name: u.Name, ARN: u.ARN(), Keys: []AccessKey{}}
+	for _, k := range u.Keys {
+		if !k.Inactive {
+			out.Keys = append(out.Keys, AccessKey{ID: k.ID, Secret: k.Secret})
+		}
+	}
+	return out, nil
+}
+
 func (h *handler) createAccount(r *http.Request) (any, error) {
 	in, err := read[NewAccount](r)
 	if err != nil {

@@ -128,6 +128,16 @@ func (c *Client) Account(ctx context.Context, name string) (Account, error) {
 	return get[Account](ctx, c, "/v1/accounts/"+url.PathEscape(name))
 }
 
+// User finds a user of an account, with the secrets of the keys that are on.
+func (c *Client) User(ctx context.Context, account, name string) (User, error) {
+	for _, s := range []string{account, name} {
+		if s == "" || s == "." || s == ".." { // would be another path
+			return User{}, vpc.Errorf(vpc.NotFound, string(vpc.KindUser), name, "account %q has no user %q", account, name)
+		}
+	}
+	return get[User](ctx, c, "/v1/accounts/"+url.PathEscape(account)+"/users/"+url.PathEscape(name))
+}
+
 // CreateAccount makes an account and answers it with its secrets.
 func (c *Client) CreateAccount(ctx context.Context, in NewAccount) (Account, error) {
 	var a Account

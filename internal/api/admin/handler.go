@@ -43,6 +43,7 @@ func Handler(cfg Config) http.Handler {
 	route("GET /v1/accounts", "ListAccounts", h.listAccounts)
 	route("POST /v1/accounts", "CreateAccount", h.createAccount)
 	route("GET /v1/accounts/{name}", "GetAccount", h.getAccount)
+	route("GET /v1/accounts/{name}/users/{user}", "GetUser", h.getUser)
 	route("GET /v1/domains", "ListDomains", h.listDomains)
 	route("POST /v1/domains", "VerifyDomain", h.verifyDomain)
 	route("DELETE /v1/domains", "UnverifyDomain", h.unverifyDomain)

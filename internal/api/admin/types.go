@@ -44,6 +44,13 @@ type Account struct {
 	Created  time.Time     `json:"created"`
 }
 
+// User is a user of an account, with the keys that are on.
+type User struct {
+	Name string      `json:"name"`
+	ARN  string      `json:"arn"`
+	Keys []AccessKey `json:"keys"`
+}
+
 // NewAccount asks for an account. Without a key, one is made.
 type NewAccount struct {
 	Name      string `json:"name"`

@@ -66,7 +66,7 @@ func TestBotocoreAgrees(t *testing.T) {
 		return describeOutput{Endpoints: []endpoint{{ID: "vpce-1", State: "available", Policy: "<é+&>\r\n", Subnets: []string{"subnet-1"}, Groups: []group{{"sg-1", "n"}}, Created: created}}}, nil
 	})
 	v := &sigv4.Verifier{
-		Lookup: func(id string) (sigv4.Credential, bool) {
+		Lookup: func(id, _ string) (sigv4.Credential, bool) {
 			return sigv4.Credential{AccessKeyID: id, Secret: "secret", SessionToken: "token"}, true
 		},
 		Services: []string{"s3"}, Regions: []string{"eu-central-1"}, S3: true, Unsigned: sigv4.UnsignedAlways,

@@ -64,7 +64,7 @@ type dns struct {
 // server answers every request through the codec, after the signature check, with what handle returns.
 func server(t *testing.T, svc awsquery.Service, handle func(f *awsquery.Form) (any, error)) string {
 	v := &sigv4.Verifier{
-		Lookup: func(id string) (sigv4.Credential, bool) {
+		Lookup: func(id, _ string) (sigv4.Credential, bool) {
 			return sigv4.Credential{AccessKeyID: id, Secret: "secret", SessionToken: "token"}, id == "ASIAEXAMPLE"
 		},
 		Services: []string{svc.Name}, Regions: []string{"eu-central-1"},

@@ -47,6 +47,7 @@ type Service struct {
 var (
 	ServiceEC2   = Service{Name: "ec2", Version: "2016-11-15", Namespace: "http://ec2.amazonaws.com/doc/2016-11-15/", Dialect: EC2}
 	ServiceELBv2 = Service{Name: "elasticloadbalancing", Version: "2015-12-01", Namespace: "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/", Dialect: Query}
+	ServiceIAM   = Service{Name: "iam", Version: "2010-05-08", Namespace: "https://iam.amazonaws.com/doc/2010-05-08/", Dialect: Query}
 	ServiceSTS   = Service{Name: "sts", Version: "2011-06-15", Namespace: "https://sts.amazonaws.com/doc/2011-06-15/", Dialect: Query}
 	ServiceSNS   = Service{Name: "sns", Version: "2010-03-31", Namespace: "http://sns.amazonaws.com/doc/2010-03-31/", Dialect: Query}
 )

@@ -10,6 +10,22 @@ import (
 	"time"
 )
 
+// Write sends the successful answer of an operation in the service's dialect.
+func Write(w http.ResponseWriter, s Service, requestID, op string, out any) error {
+	if s.Dialect == EC2 {
+		return WriteEC2(w, requestID, op, out)
+	}
+	return WriteQuery(w, s, requestID, op, out)
+}
+
+// WriteError sends an error in the service's dialect.
+func WriteError(w http.ResponseWriter, s Service, requestID string, status int, code, message string) error {
+	if s.Dialect == EC2 {
+		return WriteEC2Error(w, requestID, status, code, message)
+	}
+	return WriteQueryError(w, s, requestID, status, code, message)
+}
+
 // Void is the output of an EC2 operation that answers only <return>true</return>.
 type Void struct {
 	Return bool `xml:"return"`

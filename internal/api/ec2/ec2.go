@@ -14,12 +14,13 @@ package ec2
 
 import (
 	"context"
-	"fmt"
+	"log/slog"
 	"net/http"
 	"reflect"
-	"sort"
 
+	"postern.dev/postern/internal/api/actions"
 	"postern.dev/postern/internal/api/awsquery"
+	"postern.dev/postern/internal/authz"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/vpc"
 )
@@ -33,6 +34,14 @@ type Call struct {
 
 // view is the newest state; taken after an operation it shows its writes.
 func (c *Call) view() vpc.View { return c.Control.View() }
+
+// Authorize implements actions.Call.
+func (c *Call) Authorize(service, action string, params authz.Params) error {
+	return c.Control.Authorize(c.Caller, service, action, params)
+}
+
+// Log implements actions.Call.
+func (c *Call) Log() *slog.Logger { return c.Control.Log }
 
 // DryRun is embedded by the inputs of actions that take DryRun.
 type DryRun struct {
@@ -60,74 +69,34 @@ type void struct {
 
 var done = &void{Return: true}
 
-// action is one entry of the table.
-type action struct {
-	in, out reflect.Type
-	run     func(call *Call, form *awsquery.Form) (any, error)
-}
-
-var actions = map[string]action{}
+// table holds the actions.
+var table = actions.Table[*Call]{Service: awsquery.ServiceEC2, Code: errorCode}
 
 // register adds an action. fn gets the decoded input; for a describe action
 // (write false) DryRun is answered before fn runs.
 func register[In, Out any](name string, write bool, fn func(*Call, *In) (*Out, error)) {
-	if _, dup := actions[name]; dup {
-		panic("ec2: action " + name + " registered twice")
-	}
-	actions[name] = action{
-		in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](),
-		run: func(call *Call, form *awsquery.Form) (any, error) {
-			in := new(In)
-			if err := awsquery.Decode(awsquery.EC2, form, in); err != nil {
-				return nil, err
+	actions.Add(&table, name, func(call *Call, in *In) (*Out, error) {
+		if d, ok := any(in).(interface{ dryRun() bool }); ok && d.dryRun() {
+			if !write {
+				return nil, vpc.Errorf(vpc.DryRun, "", "", "Request would have succeeded, but DryRun flag is set.")
 			}
-			if d, ok := any(in).(interface{ dryRun() bool }); ok && d.dryRun() {
-				if !write {
-					return nil, vpc.Errorf(vpc.DryRun, "", "", "Request would have succeeded, but DryRun flag is set.")
-				}
-				call.Caller.DryRun = true
-			}
-			return fn(call, in)
-		},
-	}
+			call.Caller.DryRun = true
+		}
+		return fn(call, in)
+	})
 }
 
 // Actions lists the names of the actions that exist, sorted.
-func Actions() []string {
-	names := make([]string, 0, len(actions))
-	for n := range actions {
-		names = append(names, n)
-	}
-	sort.Strings(names)
-	return names
-}
+func Actions() []string { return table.Names() }
 
 // Input is the type of an action's input struct, for the generated documents
-// and the golden tests.
-func Input(name string) reflect.Type { return actions[name].in }
+// and the golden tests; nil if there is no such action.
+func Input(name string) reflect.Type { return table.Input(name) }
 
 // Output is the type of an action's output struct, for the same.
-func Output(name string) reflect.Type { return actions[name].out }
+func Output(name string) reflect.Type { return table.Output(name) }
 
 // Serve runs one request whose signature has been verified.
 func Serve(w http.ResponseWriter, call *Call, form *awsquery.Form, requestID string) {
-	a, ok := actions[form.Action]
-	if !ok {
-		awsquery.WriteEC2Error(w, requestID, http.StatusBadRequest, "InvalidAction",
-			fmt.Sprintf("The action %.128s is not valid for this web service.", form.Action))
-		return
-	}
-	out, err := a.run(call, form)
-	if err != nil {
-		code, status, msg := errorCode(form.Action, err)
-		if status == http.StatusInternalServerError {
-			call.Control.Log.Error("internal error", "request", requestID, "action", form.Action, "error", err)
-		}
-		awsquery.WriteEC2Error(w, requestID, status, code, msg)
-		return
-	}
-	if err := awsquery.WriteEC2(w, requestID, form.Action, out); err != nil {
-		call.Control.Log.Error("answer cannot be written", "request", requestID, "action", form.Action, "error", err)
-		awsquery.WriteEC2Error(w, requestID, http.StatusInternalServerError, "InternalError", "An internal error has occurred")
-	}
+	table.Serve(w, call, form, requestID)
 }

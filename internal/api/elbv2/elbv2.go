@@ -14,12 +14,13 @@ package elbv2
 
 import (
 	"context"
-	"fmt"
+	"log/slog"
 	"net/http"
 	"reflect"
-	"sort"
 
+	"postern.dev/postern/internal/api/actions"
 	"postern.dev/postern/internal/api/awsquery"
+	"postern.dev/postern/internal/authz"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/vpc"
 )
@@ -34,68 +35,39 @@ type Call struct {
 // view is the newest state; taken after an operation it shows its writes.
 func (c *Call) view() vpc.View { return c.Control.View() }
 
+// Authorize implements actions.Call.
+func (c *Call) Authorize(service, action string, params authz.Params) error {
+	return c.Control.Authorize(c.Caller, service, action, params)
+}
+
+// Log implements actions.Call.
+func (c *Call) Log() *slog.Logger { return c.Control.Log }
+
 // void is the output of actions that answer nothing.
 type void struct{}
 
-// action is one entry of the table.
-type action struct {
-	in, out reflect.Type
-	run     func(call *Call, form *awsquery.Form) (any, error)
+// table holds the actions.
+var table = actions.Table[*Call]{
+	Service: awsquery.ServiceELBv2,
+	Code:    func(_ string, err error) (string, int, string) { return errorCode(err) },
 }
-
-var actions = map[string]action{}
 
 // register adds an action. fn gets the decoded input.
 func register[In, Out any](name string, fn func(*Call, *In) (*Out, error)) {
-	if _, dup := actions[name]; dup {
-		panic("elbv2: action " + name + " registered twice")
-	}
-	actions[name] = action{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), run: func(call *Call, form *awsquery.Form) (any, error) {
-		in := new(In)
-		if err := awsquery.Decode(awsquery.Query, form, in); err != nil {
-			return nil, err
-		}
-		return fn(call, in)
-	}}
+	actions.Add(&table, name, fn)
 }
 
 // Actions lists the names of the actions that exist, sorted.
-func Actions() []string {
-	names := make([]string, 0, len(actions))
-	for n := range actions {
-		names = append(names, n)
-	}
-	sort.Strings(names)
-	return names
-}
+func Actions() []string { return table.Names() }
 
 // Input is the type of an action's input struct, for the generated documents
 // and the golden tests; nil if there is no such action.
-func Input(name string) reflect.Type { return actions[name].in }
+func Input(name string) reflect.Type { return table.Input(name) }
 
 // Output is the type of an action's output struct, for the same.
-func Output(name string) reflect.Type { return actions[name].out }
+func Output(name string) reflect.Type { return table.Output(name) }
 
-// Serve runs one request whose signature has been verified. A failure to send
-// the answer is the connection's and has nobody to be told.
+// Serve runs one request whose signature has been verified.
 func Serve(w http.ResponseWriter, call *Call, form *awsquery.Form, requestID string) {
-	a, ok := actions[form.Action]
-	if !ok {
-		_ = awsquery.WriteQueryError(w, awsquery.ServiceELBv2, requestID, http.StatusBadRequest, "InvalidAction",
-			fmt.Sprintf("Could not find operation %.128s for version %.32s", form.Action, form.Version))
-		return
-	}
-	out, err := a.run(call, form)
-	if err != nil {
-		code, status, msg := errorCode(err)
-		if status == http.StatusInternalServerError {
-			call.Control.Log.Error("internal error", "request", requestID, "action", form.Action, "error", err)
-		}
-		_ = awsquery.WriteQueryError(w, awsquery.ServiceELBv2, requestID, status, code, msg)
-		return
-	}
-	if err := awsquery.WriteQuery(w, awsquery.ServiceELBv2, requestID, form.Action, out); err != nil {
-		call.Control.Log.Error("answer cannot be written", "request", requestID, "action", form.Action, "error", err)
-		_ = awsquery.WriteQueryError(w, awsquery.ServiceELBv2, requestID, http.StatusInternalServerError, "InternalFailure", "An internal error has occurred")
-	}
+	table.Serve(w, call, form, requestID)
 }

@@ -235,18 +235,21 @@ func (m *Model) value(c *ast.CaseClause) (*Shape, error) {
 		return nil, fmt.Errorf("not decoded")
 	}
 	var decoder, scalar string
+	plain := "ptr.String" // what xtv is when it is assigned as it is
 	ast.Inspect(c, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.CallExpr:
 			if f := calledName(n); strings.HasPrefix(f, m.prefix+"_deserializeDocument") {
 				decoder = f
+			} else if f == "strconv.ParseBool" {
+				plain = "ptr.Bool"
 			}
 		case *ast.AssignStmt:
 			if target := exprName(n.Lhs[0]); strings.HasPrefix(target, "sv.") || target == "col" || target == "ev" {
 				if call, ok := n.Rhs[0].(*ast.CallExpr); ok {
 					scalar = calledName(call)
 				} else if exprName(n.Rhs[0]) == "xtv" {
-					scalar = "ptr.String"
+					scalar = plain
 				}
 			}
 		}

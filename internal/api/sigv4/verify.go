@@ -34,8 +34,11 @@ type Credential struct {
 	Expires                           time.Time
 }
 
-// Lookup finds a credential by access key id. It must be safe for concurrent use.
-type Lookup func(accessKeyID string) (Credential, bool)
+// Lookup finds a credential by access key id. token is the session token that
+// the request came with, "" for none: credentials that are sealed into their
+// token are found by it. Verify holds the token against the credential's
+// whatever the Lookup did with it. It must be safe for concurrent use.
+type Lookup func(accessKeyID, token string) (Credential, bool)
 
 // UnsignedPolicy says when a body that the signature does not cover is accepted. A
 // request without a body is accepted under every policy.
@@ -80,8 +83,10 @@ type Verifier struct {
 // Identity is what a verified signature proves.
 type Identity struct {
 	AccessKeyID string
-	Region      string
-	Service     string
+	// SessionToken is the credential's, "" for one that lasts. Keep it out of logs.
+	SessionToken string
+	Region       string
+	Service      string
 	// SignedHeaders holds the lower-case names of the headers that the signature covers, sorted.
 	SignedHeaders []string
 	// PayloadHash is what the signature says of the body: a SHA-256 in lower-case hex, or
@@ -112,7 +117,7 @@ func (v *Verifier) verify(r *http.Request, body []byte) (Identity, *Error) {
 	}
 	cred, known := Credential{}, false
 	if v.Lookup != nil {
-		cred, known = v.Lookup(c.accessKey)
+		cred, known = v.Lookup(c.accessKey, c.token)
 	}
 	if !known || cred.Secret == "" {
 		return Identity{}, fail(UnknownKey, "there is no access key "+quote(c.accessKey))
@@ -144,7 +149,7 @@ func (v *Verifier) verify(r *http.Request, body []byte) (Identity, *Error) {
 		return Identity{}, err
 	}
 	return Identity{
-		AccessKeyID: c.accessKey, Region: c.region, Service: c.service, SignedHeaders: c.signedHeaders,
+		AccessKeyID: c.accessKey, SessionToken: c.token, Region: c.region, Service: c.service, SignedHeaders: c.signedHeaders,
 		PayloadHash: hash, Presigned: c.presigned, Time: c.time,
 	}, nil
 }

@@ -30,7 +30,7 @@ const (
 var signTime = time.Date(2026, 2, 28, 23, 59, 30, 0, time.UTC)
 
 func lookup(creds ...Credential) Lookup {
-	return func(id string) (Credential, bool) {
+	return func(id, _ string) (Credential, bool) {
 		for _, c := range creds {
 			if c.AccessKeyID == id {
 				return c, true

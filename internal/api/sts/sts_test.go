@@ -27,7 +27,7 @@ func TestSDKClientLearnsWhoItIs(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		sts.Serve(w, caller, form, "req-1")
+		sts.Serve(w, &sts.Call{Context: r.Context(), Caller: caller}, form, "req-1")
 	}))
 	defer srv.Close()
 	client := awssts.New(awssts.Options{
@@ -44,13 +44,13 @@ func TestSDKClientLearnsWhoItIs(t *testing.T) {
 }
 
 func TestOtherActionsAnswerInvalidActionByName(t *testing.T) {
-	form, err := awsquery.FormOf(url.Values{"Action": {"AssumeRole"}, "Version": {"2011-06-15"}})
+	form, err := awsquery.FormOf(url.Values{"Action": {"AssumeRoleWithSAML"}, "Version": {"2011-06-15"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := httptest.NewRecorder()
-	sts.Serve(w, control.Caller{Account: "111111111111"}, form, "req-1")
-	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "<Code>InvalidAction</Code>") || !strings.Contains(w.Body.String(), "AssumeRole") {
+	sts.Serve(w, &sts.Call{Context: t.Context(), Caller: control.Caller{Account: "111111111111"}}, form, "req-1")
+	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "<Code>InvalidAction</Code>") || !strings.Contains(w.Body.String(), "AssumeRoleWithSAML") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

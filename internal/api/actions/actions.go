@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package actions is the table of a service's actions: what each is called,
+// what its input is, and the way of a call through it, which is the same for
+// all: decode the form, ask whether the caller may, run, encode.
+//
+// A caller that may not make a call learns so after its parameters were read
+// and before anything was looked up for it.
+package actions
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"sort"
+
+	"postern.dev/postern/internal/api/awsquery"
+	"postern.dev/postern/internal/authz"
+)
+
+// Call is what a service needs of one call to judge it.
+type Call interface {
+	// Authorize returns nil if the caller may do the action.
+	Authorize(service, action string, params authz.Params) error
+	// Log is where internal errors go, which clients learn nothing of.
+	Log() *slog.Logger
+}
+
+// Table is the actions of a service. The zero value lacks Service and Code.
+type Table[C Call] struct {
+	// Service says how answers are written.
+	Service awsquery.Service
+	// Code turns an error into AWS's code, HTTP status and message.
+	Code func(action string, err error) (code string, status int, message string)
+	// Free are the actions that need no permission.
+	Free map[string]bool
+
+	entries map[string]entry[C]
+}
+
+type entry[C Call] struct {
+	in, out reflect.Type
+	run     func(call C, form *awsquery.Form) (any, error)
+}
+
+// Add adds an action; fn gets the decoded input. It is for init functions and
+// panics when the name is taken.
+func Add[C Call, In, Out any](t *Table[C], name string, fn func(C, *In) (*Out, error)) {
+	if _, dup := t.entries[name]; dup {
+		panic(t.Service.Name + ": action " + name + " registered twice")
+	}
+	if t.entries == nil {
+		t.entries = map[string]entry[C]{}
+	}
+	t.entries[name] = entry[C]{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), run: func(call C, form *awsquery.Form) (any, error) {
+		in := new(In)
+		if err := awsquery.Decode(t.Service.Dialect, form, in); err != nil {
+			return nil, err
+		}
+		if !t.Free[name] {
+			if err := call.Authorize(t.Service.Name, name, form); err != nil {
+				return nil, err
+			}
+		}
+		return fn(call, in)
+	}}
+}
+
+// Names lists the actions that exist, sorted.
+func (t *Table[C]) Names() []string {
+	names := make([]string, 0, len(t.entries))
+	for n := range t.entries {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// Input is the type of an action's input struct, for the generated documents
+// and the golden tests; nil if there is no such action.
+func (t *Table[C]) Input(name string) reflect.Type { return t.entries[name].in }
+
+// Output is the type of an action's output struct, for the same.
+func (t *Table[C]) Output(name string) reflect.Type { return t.entries[name].out }
+
+// Serve runs one request whose signature has been verified. A failure to send
+// the answer is the connection's and has nobody to be told.
+func (t *Table[C]) Serve(w http.ResponseWriter, call C, form *awsquery.Form, requestID string) {
+	a, ok := t.entries[form.Action]
+	if !ok {
+		message := fmt.Sprintf("Could not find operation %.128s for version %.32s", form.Action, form.Version)
+		if t.Service.Dialect == awsquery.EC2 {
+			message = fmt.Sprintf("The action %.128s is not valid for this web service.", form.Action)
+		}
+		_ = awsquery.WriteError(w, t.Service, requestID, http.StatusBadRequest, "InvalidAction", message)
+		return
+	}
+	out, err := a.run(call, form)
+	if err != nil {
+		code, status, message := t.Code(form.Action, err)
+		if status == http.StatusInternalServerError {
+			call.Log().Error("internal error", "request", requestID, "service", t.Service.Name, "action", form.Action, "error", err)
+		}
+		_ = awsquery.WriteError(w, t.Service, requestID, status, code, message)
+		return
+	}
+	if err := awsquery.Write(w, t.Service, requestID, form.Action, out); err != nil {
+		call.Log().Error("answer cannot be written", "request", requestID, "service", t.Service.Name, "action", form.Action, "error", err)
+		code := "InternalFailure"
+		if t.Service.Dialect == awsquery.EC2 {
+			code = "InternalError"
+		}
+		_ = awsquery.WriteError(w, t.Service, requestID, http.StatusInternalServerError, code, "An internal error has occurred")
+	}
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package iam is the part of the IAM Query API (version 2010-05-08) that is
+// needed to have users, roles and managed policies: what Terraform's resources
+// for them call. Each action is an input struct, an output struct and a
+// function between them; awsquery reads and writes the structs, control does
+// the work.
+//
+// There are no groups, instance profiles, login profiles, MFA devices,
+// certificates or permissions boundaries: lists of what a user could have of
+// them are empty, and what would make one answers InvalidAction by name, or
+// ValidationError for a parameter.
+package iam
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+
+	"postern.dev/postern/internal/api/actions"
+	"postern.dev/postern/internal/api/awsquery"
+	"postern.dev/postern/internal/authz"
+	"postern.dev/postern/internal/control"
+	"postern.dev/postern/internal/vpc"
+)
+
+// Call is one authenticated request on its way through an action.
+type Call struct {
+	Context context.Context
+	Control *control.Control
+	Caller  control.Caller
+}
+
+// view is the newest state; taken after an operation it shows its writes.
+func (c *Call) view() vpc.View { return c.Control.View() }
+
+// Authorize implements actions.Call.
+func (c *Call) Authorize(service, action string, params authz.Params) error {
+	return c.Control.Authorize(c.Caller, service, action, params)
+}
+
+// Log implements actions.Call.
+func (c *Call) Log() *slog.Logger { return c.Control.Log }
+
+var table = actions.Table[*Call]{Service: awsquery.ServiceIAM, Code: errorCode}
+
+// register adds an action. fn gets the decoded input.
+func register[In, Out any](name string, fn func(*Call, *In) (*Out, error)) {
+	actions.Add(&table, name, fn)
+}
+
+// Actions lists the names of the actions that exist, sorted.
+func Actions() []string { return table.Names() }
+
+// Input is the type of an action's input struct, nil if there is no such action.
+func Input(name string) reflect.Type { return table.Input(name) }
+
+// Output is the type of an action's output struct, for the same.
+func Output(name string) reflect.Type { return table.Output(name) }
+
+// Serve runs one request whose signature has been verified.
+func Serve(w http.ResponseWriter, call *Call, form *awsquery.Form, requestID string) {
+	table.Serve(w, call, form, requestID)
+}
+
+// void is the output of actions that answer nothing.
+type void struct{}
+
+// Paging is embedded by the inputs of lists.
+type Paging struct {
+	Marker   string `query:"Marker"`
+	MaxItems *int32 `query:"MaxItems"`
+}
+
+// Page is embedded by the outputs of lists.
+type Page struct {
+	IsTruncated bool   `xml:"IsTruncated"`
+	Marker      string `xml:"Marker,omitempty"`
+}
+
+const (
+	defaultItems = 100
+	maxItems     = 1000
+	markerStart  = "after:" // what a marker is, before the last key shown
+)
+
+// page cuts a list to what was asked for. The list is put in the order of its
+// keys, and a marker is the last key shown, so that what is made or deleted
+// between two calls moves nothing else.
+func page[T any](p Paging, list []T, key func(T) string) ([]T, Page, error) {
+	n := defaultItems
+	if p.MaxItems != nil {
+		if n = int(*p.MaxItems); n < 1 || n > maxItems {
+			return nil, Page{}, vpc.Errorf(vpc.Invalid, "maxItems", "", "1 validation error detected: Value '%d' at 'maxItems' failed to satisfy constraint: must be from 1 to %d", n, maxItems)
+		}
+	}
+	slices.SortFunc(list, func(a, b T) int { return cmp.Compare(key(a), key(b)) })
+	if p.Marker != "" {
+		raw, err := base64.RawURLEncoding.DecodeString(p.Marker)
+		after, ok := strings.CutPrefix(string(raw), markerStart)
+		if err != nil || !ok {
+			return nil, Page{}, vpc.Errorf(vpc.BadToken, "Marker", "", "Invalid Marker: %.64s", p.Marker)
+		}
+		i, found := slices.BinarySearchFunc(list, after, func(x T, k string) int { return cmp.Compare(key(x), k) })
+		if found {
+			i++
+		}
+		list = list[i:]
+	}
+	if len(list) <= n {
+		return list, Page{}, nil
+	}
+	list = list[:n]
+	return list, Page{true, base64.RawURLEncoding.EncodeToString([]byte(markerStart + key(list[n-1])))}, nil
+}
+
+// Tag is one tag.
+type Tag struct {
+	Key   string `query:"Key,required" xml:"Key"`
+	Value string `query:"Value" xml:"Value"`
+}
+
+// tagsOf reads tags; a key must not be there twice.
+func tagsOf(list []Tag) (vpc.Tags, error) {
+	tags := vpc.Tags{}
+	for _, t := range list {
+		if _, dup := tags[t.Key]; dup {
+			return nil, vpc.Errorf(vpc.Invalid, "Tag", t.Key, "Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+		}
+		tags[t.Key] = t.Value
+	}
+	return tags, nil
+}
+
+// tagList is tags as they are answered.
+func tagList(tags vpc.Tags) []Tag {
+	out := []Tag{}
+	for k, v := range tags {
+		out = append(out, Tag{k, v})
+	}
+	slices.SortFunc(out, func(a, b Tag) int { return cmp.Compare(a.Key, b.Key) })
+	return out
+}
+
+// escaped is a policy document as IAM answers it: percent-encoded by RFC 3986.
+func escaped(doc string) string { return strings.ReplaceAll(url.QueryEscape(doc), "+", "%20") }
+
+// errorCode turns an error into AWS's code, HTTP status and message. What is
+// no error of ours is an internal error whose text stays here.
+func errorCode(_ string, err error) (code string, status int, message string) {
+	var q *awsquery.Error
+	if errors.As(err, &q) {
+		code, status := q.Code(awsquery.Query)
+		if q.Kind == awsquery.KindMissing {
+			code = "ValidationError" // this service's spelling
+		}
+		return code, status, q.Message()
+	}
+	var e *vpc.Error
+	if !errors.As(err, &e) {
+		return "ServiceFailure", http.StatusInternalServerError, "An internal error has occurred"
+	}
+	message = e.Error()
+	switch e.Kind {
+	case vpc.NotFound:
+		return "NoSuchEntity", http.StatusNotFound, message
+	case vpc.Duplicate:
+		return "EntityAlreadyExists", http.StatusConflict, message
+	case vpc.InUse:
+		return "DeleteConflict", http.StatusConflict, message
+	case vpc.Limit:
+		return "LimitExceeded", http.StatusConflict, message
+	case vpc.BadPolicy:
+		return "MalformedPolicyDocument", http.StatusBadRequest, message
+	case vpc.Denied, vpc.NotPermitted:
+		return "AccessDenied", http.StatusForbidden, message
+	case vpc.Unavailable:
+		return "ServiceUnavailable", http.StatusServiceUnavailable, message
+	case vpc.Invalid:
+		if e.Resource == "Tag" {
+			return "InvalidInput", http.StatusBadRequest, message
+		}
+	}
+	return "ValidationError", http.StatusBadRequest, message
+}
