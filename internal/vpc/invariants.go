@@ -49,6 +49,8 @@ func Invariants(v View) []error {
 	each(v, c.elasticIP)
 	each(v, c.natGateway)
 	each(v, c.dhcpOptions)
+	each(v, c.notification)
+	each(v, c.notice)
 	return c.errs
 }
 
