@@ -136,6 +136,7 @@ func TestNoticesSurviveARestart(t *testing.T) {
 	stop()
 
 	c, clock, _ := controltest.Open(t, dir)
+	controltest.HandMade(c)
 	clock.Advance(time.Minute)
 	to = newTopics()
 	c.Topics = to
@@ -151,6 +152,7 @@ func TestNoticesSurviveARestart(t *testing.T) {
 // ownEndpoint makes the consumer's endpoint with nothing behind it.
 func ownEndpoint(t testing.TB, c *control.Control) vpc.EndpointID {
 	t.Helper()
+	controltest.HandMade(c) // an endpoint and a VPC without their parts
 	const id = "vpce-00000000000000001"
 	_, err := c.Store.Update(context.Background(), func(tx *store.Tx) error {
 		tx.Put(&vpc.VPC{ID: "vpc-00000000000000001", Owner: controltest.Consumer.Account})
@@ -179,6 +181,7 @@ func TestAMessageIsRepeatedRatherThanLost(t *testing.T) {
 	end()
 
 	c, clock, _ = controltest.Open(t, dir)
+	controltest.HandMade(c)
 	to = newTopics()
 	c.Topics = to
 	f = &endpoints{Control: c, t: t, ctx: context.Background(), clock: clock}
@@ -303,6 +306,7 @@ func TestARefusalAfterTheTopicChangedDisablesNothing(t *testing.T) {
 func TestTheOldestOfTooManyNoticesIsLostAndCounted(t *testing.T) {
 	t.Parallel()
 	f, _ := newNotifying(t)
+	controltest.HandMade(f.Control) // notices of endpoints that never were
 	s := f.service(true, "")
 	n := f.notify(controltest.Provider, control.CreateNotificationInput{Service: s.ID})
 	f.put(func(tx *store.Tx) {

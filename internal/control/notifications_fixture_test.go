@@ -183,6 +183,7 @@ func (f *endpoints) remove(e *vpc.Endpoint) {
 // one endpoint each.
 func (f *endpoints) queue(id vpc.NotificationID, owner vpc.AccountID, streams, each int) {
 	f.t.Helper()
+	controltest.HandMade(f.Control) // notices of endpoints and accounts that never were
 	f.put(func(tx *store.Tx) {
 		tx.Put(&vpc.ConnectionNotification{ID: id, Owner: owner, Topic: topicOne, State: vpc.NotificationEnabled, Closing: f.clock.Now()})
 		for s := range streams {

@@ -135,8 +135,6 @@ var ModuleRules = []ModuleRule{
 		"only the binary talks to the service manager"},
 	{"golang.org/x/sys", []string{"cmd/...", "internal/datapath", "internal/doctor", "internal/edge", "internal/link", "internal/nlb", "internal/privilege", "internal/resolver", "internal/supervise"},
 		"the kernel's own names; the domain and the control plane have no business with them"},
-	{"golang.org/x/net", []string{"internal/edge", "internal/resolver"},
-		"HTTP/2 and socket details of what speaks to workloads"},
 
 	{"github.com/aws/aws-sdk-go-v2/", nil, "a client to test against, never a part of the server"},
 	{"github.com/aws/aws-sdk-go-v2", nil, "a client to test against, never a part of the server"},

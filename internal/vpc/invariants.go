@@ -50,6 +50,8 @@ func Invariants(v View) []error {
 	each(v, c.natGateway)
 	each(v, c.dhcpOptions)
 	each(v, c.prefixList)
+	each(v, c.notification)
+	each(v, c.notice)
 	return c.errs
 }
 

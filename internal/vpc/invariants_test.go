@@ -3,6 +3,7 @@
 package vpc_test
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"net/netip"
@@ -39,7 +40,15 @@ type world struct {
 	eip      *vpc.ElasticIP // nat's
 	nat      *vpc.NATGateway
 	dhcp     *vpc.DHCPOptions
+	notify   *vpc.ConnectionNotification // of the service
+	notice   *vpc.Notice                 // of the second endpoint
 }
+
+// anyTopic takes every topic for one that can be published to.
+type anyTopic struct{}
+
+func (anyTopic) Check(context.Context, vpc.AccountID, vpc.ARN) error { return nil }
+func (anyTopic) Deliver(context.Context, control.Delivery) error     { return nil }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
@@ -89,6 +98,9 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	ep, err := c.CreateEndpoint(ctx, me, control.CreateEndpointInput{Type: vpc.InterfaceEndpoint, VPC: v, ServiceName: "com.amazonaws.us-east-1.s3", Subnets: []vpc.SubnetID{subnet}})
 	must(err)
+	c.Topics = anyTopic{}
+	nfn, err := c.CreateNotification(ctx, me, control.CreateNotificationInput{Service: s.ID, Topic: "arn:aws:sns:us-east-1:111111111111:x", Events: vpc.ConnectionEvents})
+	must(err)
 	ep2, err := c.CreateEndpoint(ctx, me, control.CreateEndpointInput{Type: vpc.InterfaceEndpoint, VPC: v, ServiceName: s.Name, Subnets: []vpc.SubnetID{subnet}})
 	must(err)
 	igw, err := c.CreateInternetGateway(ctx, me, nil)
@@ -107,6 +119,7 @@ func newWorld(t *testing.T) *world {
 		vpc.KindAccount, vpc.KindRegion, vpc.KindVPC, vpc.KindSubnet, vpc.KindRouteTable, vpc.KindACL, vpc.KindGroup, vpc.KindInterface,
 		vpc.KindInstance, vpc.KindEndpoint, vpc.KindService, vpc.KindCatalogue, vpc.KindBalancer, vpc.KindTargetGroup, vpc.KindListener, vpc.KindHealth,
 		vpc.KindInternetGateway, vpc.KindElasticIP, vpc.KindNATGateway, vpc.KindDHCPOptions,
+		vpc.KindNotification, vpc.KindNotice,
 	} {
 		for o := range c.View().Objects(k) {
 			w.view.List = append(w.view.List, clone(t, o))
@@ -125,6 +138,10 @@ func newWorld(t *testing.T) *world {
 	w.health = get[vpc.Health](t, w, vpc.HealthKey(tg, "10.0.1.99", 80))
 	w.igw, w.eip = get[vpc.InternetGateway](t, w, string(igw)), get[vpc.ElasticIP](t, w, string(eip))
 	w.nat, w.dhcp = get[vpc.NATGateway](t, w, string(nat)), get[vpc.DHCPOptions](t, w, string(dhcp))
+	w.notify = get[vpc.ConnectionNotification](t, w, string(nfn.ID))
+	for n := range vpc.All[vpc.Notice](w.view) {
+		w.notice = n
+	}
 	for a := range vpc.All[vpc.NetworkACL](w.view) {
 		w.acl = a
 	}
@@ -177,6 +194,10 @@ func clone(t *testing.T, o vpc.Object) vpc.Object {
 	case *vpc.NATGateway:
 		return vpc.Edit(o)
 	case *vpc.DHCPOptions:
+		return vpc.Edit(o)
+	case *vpc.ConnectionNotification:
+		return vpc.Edit(o)
+	case *vpc.Notice:
 		return vpc.Edit(o)
 	}
 	t.Fatalf("clone %T", o)
@@ -331,6 +352,22 @@ func TestEveryBrokenInvariantIsNamed(t *testing.T) {
 		{"a DHCP option", func(w *world) { w.dhcp.Options = append(w.dhcp.Options, w.dhcp.Options[0]) }, "there twice"},
 		{"a DHCP option's values", func(w *world) { w.dhcp.Options[0].Values = nil }, "no value"},
 		{"health", func(w *world) { w.targets.Targets = nil }, "its target is not registered"},
+		{"a notification of nothing", func(w *world) { w.notify.Service = "" }, "must be of one"},
+		{"a notification of two", func(w *world) { w.notify.Endpoint = w.second.ID }, "must be of one"},
+		{"a notification of a gateway", func(w *world) { w.notify.Service, w.notify.Endpoint = "", w.gateway.ID }, "its endpoint is of type Gateway"},
+		{"another's notification", func(w *world) { w.notify.Owner = controltest.Provider.Account }, "its service belongs to account 111111111111"},
+		{"a notification's topic", func(w *world) { w.notify.Topic = "" }, "no topic"},
+		{"a notification's events", func(w *world) { w.notify.Events = nil }, "asks for no event"},
+		{"an unknown event", func(w *world) { w.notify.Events = []vpc.ConnectionEvent{"x"} }, "asks for the event"},
+		{"a notification's state", func(w *world) { w.notify.State = "" }, "the state \"\""},
+		{"a reason", func(w *world) { w.notify.State = vpc.NotificationDisabled }, "Disabled for the reason \"\""},
+		{"losses", func(w *world) { w.notify.Lost = -1 }, "lost -1"},
+		{"a message's id", func(w *world) { w.notice.ID = "" }, "no id"},
+		{"a notice's event", func(w *world) { w.notice.Event = "x" }, "tells of the event"},
+		{"a notice of what did not happen", func(w *world) { w.second.Events = 1 }, "number 2 of 1 events"},
+		{"a notice's endpoint", func(w *world) { w.notice.EndpointOwner = "x" }, "its endpoint belongs to account"},
+		{"another's notice", func(w *world) { w.notice.Owner = controltest.Provider.Account }, "its notification belongs to account"},
+		{"a notice's claim", func(w *world) { w.notice.Claimant = "x" }, "is claimed by"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fresh := w.copy(t)
@@ -362,6 +399,7 @@ func (w *world) copy(t *testing.T) *world {
 	c.targets, c.listener, c.health = get[vpc.TargetGroup](t, c, w.targets.Key()), get[vpc.Listener](t, c, w.listener.Key()), get[vpc.Health](t, c, w.health.Key())
 	c.igw, c.eip = get[vpc.InternetGateway](t, c, w.igw.Key()), get[vpc.ElasticIP](t, c, w.eip.Key())
 	c.nat, c.dhcp = get[vpc.NATGateway](t, c, w.nat.Key()), get[vpc.DHCPOptions](t, c, w.dhcp.Key())
+	c.notify, c.notice = get[vpc.ConnectionNotification](t, c, w.notify.Key()), get[vpc.Notice](t, c, w.notice.Key())
 	return c
 }
 

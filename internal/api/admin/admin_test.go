@@ -502,6 +502,7 @@ func TestNotificationsShowWhatWaits(t *testing.T) {
 	if list, err := l.Notifications(t.Context()); err != nil || list == nil || len(list) != 0 {
 		t.Fatalf("%v, %v: want an empty list", list, err)
 	}
+	controltest.HandMade(l.c) // notices of an endpoint that never was
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	l.put(&vpc.ConnectionNotification{
 		ID: "vpce-nfn-1", Owner: controltest.Provider.Account, Service: "vpce-svc-1", Topic: "arn:aws:sns:us-east-1:222222222222:one",
