@@ -78,6 +78,7 @@ func TestOneStreamWaitsInOrderAndHoldsNoOtherUp(t *testing.T) {
 func TestTwoServersDeliverEachNoticeOnce(t *testing.T) {
 	t.Parallel()
 	f, to := newNotifying(t)
+	controltest.HandMade(f.Control) // notices of nobody's
 	second := control.New(f.Config)
 	const streams, each = 12, 5
 	for i := range 4 {
@@ -136,6 +137,7 @@ func TestNoticesSurviveARestart(t *testing.T) {
 	stop()
 
 	c, clock, _ := controltest.Open(t, dir)
+	controltest.HandMade(c) // an endpoint without its parts
 	clock.Advance(time.Minute)
 	to = newTopics()
 	c.Topics = to
@@ -333,6 +335,7 @@ func TestTheOldestOfTooManyNoticesIsLostAndCounted(t *testing.T) {
 func TestATopicThatHangsHoldsUpItsOwnerOnly(t *testing.T) {
 	t.Parallel()
 	f, to := newNotifying(t)
+	controltest.HandMade(f.Control) // notices of nobody's
 	var mu sync.Mutex
 	hanging := 0
 	to.answer = func(ctx context.Context, d control.Delivery) error {
