@@ -49,8 +49,14 @@ var signers = []signer{
 	{controltest.Stranger, vpc.AccessKey{ID: "AKIASTRANGER00000001", Secret: "strangers/secret+of=forty=characters0000"}},
 }
 
-// services by signing name, with the Version their clients send.
-var versions = map[string]string{"ec2": "2016-11-15", "elasticloadbalancing": "2015-12-01", "sts": "2011-06-15"}
+// versions are what clients of the services send, by signing name.
+var versions = func() map[string]string {
+	out := map[string]string{}
+	for _, s := range api.Services() {
+		out[s.Name] = s.Version
+	}
+	return out
+}()
 
 // door is the whole API in front of a control plane whose life cycles run,
 // with three accounts and the service S3.

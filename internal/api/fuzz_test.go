@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"postern.dev/postern/internal/api"
 )
 
 // FuzzRequest sends query strings and bodies that are signed, so that nothing
@@ -17,7 +19,10 @@ func FuzzRequest(f *testing.F) {
 	d := newDoor(f)
 	g := &generator{Rand: rand.New(rand.NewPCG(1, 1)), ops: operations(f), view: d.c.View}
 	g.beginning(func(q request) { d.do(q) })
-	names := []string{"ec2", "elasticloadbalancing", "sts"}
+	var names []string
+	for _, s := range api.Services() {
+		names = append(names, s.Name)
+	}
 	for _, op := range g.ops {
 		g.owner = signers[0].caller.Account
 		dr := draft{op: op}

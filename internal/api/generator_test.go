@@ -12,10 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"postern.dev/postern/internal/api"
 	"postern.dev/postern/internal/api/awsquery"
-	"postern.dev/postern/internal/api/ec2"
-	"postern.dev/postern/internal/api/elbv2"
-	"postern.dev/postern/internal/api/sts"
 	"postern.dev/postern/internal/vpc"
 )
 
@@ -29,20 +27,15 @@ type operation struct {
 func operations(t testing.TB) []operation {
 	t.Helper()
 	var out []operation
-	add := func(service string, d awsquery.Dialect, names []string, params func(string) ([]awsquery.Param, error)) {
-		for _, n := range names {
-			p, err := params(n)
+	for _, s := range api.Services() {
+		for _, name := range s.Actions {
+			p, err := awsquery.Describe(s.Dialect, s.Input(name))
 			if err != nil {
 				t.Fatal(err)
 			}
-			out = append(out, operation{service, n, d, p})
+			out = append(out, operation{s.Name, name, s.Dialect, p})
 		}
 	}
-	add("ec2", awsquery.EC2, ec2.Actions(), func(n string) ([]awsquery.Param, error) { return awsquery.Describe(awsquery.EC2, ec2.Input(n)) })
-	add("elasticloadbalancing", awsquery.Query, elbv2.Actions(), func(n string) ([]awsquery.Param, error) {
-		return awsquery.Describe(awsquery.Query, elbv2.Input(n))
-	})
-	add("sts", awsquery.Query, sts.Actions(), func(n string) ([]awsquery.Param, error) { return awsquery.Describe(awsquery.Query, sts.Input(n)) })
 	return out
 }
 

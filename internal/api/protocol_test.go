@@ -47,8 +47,11 @@ func TestRefusalsHaveTheCodeStatusAndFormOfTheirService(t *testing.T) {
 		{"an unknown key", request{signer: nobody}, nil,
 			query(want{401, "AuthFailure", notValidated}, want{403, "InvalidClientTokenId", "The security token included in the request is invalid."})},
 		{"a wrong signature", request{signer: wrong}, nil, query(want{401, "AuthFailure", notValidated}, want{403, "SignatureDoesNotMatch", "secret key"})},
-		{"sixteen minutes old", request{signer: me, age: 16 * time.Minute}, nil, same(want{400, "RequestExpired", "Request has expired."})},
-		{"sixteen minutes early", request{signer: me, age: -16 * time.Minute}, nil, same(want{400, "RequestExpired", "server's is 20260102T"})},
+		// Codes after which SDKs set their clock by the Date header and sign again.
+		{"sixteen minutes old", request{signer: me, age: 16 * time.Minute}, nil,
+			query(want{401, "AuthFailure", "Signature expired: 20260102T024805Z is now earlier than 20260102T024905Z"}, want{403, "SignatureDoesNotMatch", "Signature expired: 20260102T024805Z"})},
+		{"sixteen minutes early", request{signer: me, age: -16 * time.Minute}, nil,
+			query(want{401, "AuthFailure", "Signature not yet current: 20260102T032005Z"}, want{403, "SignatureDoesNotMatch", "Signature not yet current: 20260102T032005Z"})},
 		{"a presigned request that is over", request{signer: me, method: "GET", query: "X-Amz-Expires=60", presign: true, age: 2 * time.Minute}, nil, same(want{400, "RequestExpired", "Request has expired."})},
 		{"another region", request{signer: me, region: "eu-west-9"}, nil, same(want{403, "SignatureDoesNotMatch", `"eu-west-9", which is not offered here: sign for us-east-1`})},
 		{"a service that is not here", request{signer: me, service: "lambda"}, nil, [3]want{{403, "SignatureDoesNotMatch", `"lambda", which is not offered here: sign for ec2`}}},
@@ -213,18 +216,17 @@ func TestRequestsMayBeWrittenInManyWays(t *testing.T) {
 	}
 }
 
-// SDKs set their clocks by it.
+// SDKs set their clocks by it: it is the time that signatures are judged by.
 func TestEveryAnswerHasAnAccurateDate(t *testing.T) {
 	d := newDoor(t)
 	for name, q := range map[string]request{
 		"success": {signer: &signers[0], body: "Action=DescribeVpcs"}, "refused": {signer: &signers[0], body: "Action=DeleteVpc"},
 		"unsigned": {body: "Action=DescribeVpcs"}, "too old": {signer: &signers[0], body: "Action=DescribeVpcs", age: time.Hour}, "not read": {body: "%"},
 	} {
-		before := time.Now().Truncate(time.Second)
+		d.clock.Advance(time.Minute)
 		a := d.do(q)
-		at, err := http.ParseTime(a.header.Get("Date"))
-		if err != nil || at.Before(before) || at.After(time.Now()) {
-			t.Errorf("%s: Date %q, %v", name, a.header.Get("Date"), err)
+		if at, err := http.ParseTime(a.header.Get("Date")); err != nil || !at.Equal(d.c.Now()) {
+			t.Errorf("%s: Date %q, %v, want %v", name, a.header.Get("Date"), err, d.c.Now())
 		}
 		if a.requestID == "" || a.requestID != a.header.Get("x-amzn-RequestId") {
 			t.Errorf("%s: request id %q in the body, %q in the header", name, a.requestID, a.header.Get("x-amzn-RequestId"))

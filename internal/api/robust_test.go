@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -92,6 +93,44 @@ func attack(t *testing.T, seed uint64, calls int) {
 	controltest.CheckInvariants(t, d.c.View())
 	d.checkNobodySeesOthers()
 	d.noSecret()
+}
+
+// Calls that race for the same few things must not break together what each
+// alone keeps.
+func TestConcurrentCallsBreakNoInvariant(t *testing.T) {
+	calls := 150
+	if os.Getenv("POSTERN_LONG_TESTS") != "" {
+		calls = 3000
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	d := newDoor(t)
+	d.c.Quotas.VPCs = 1
+	ops := operations(t)
+	first := &generator{Rand: rand.New(rand.NewPCG(seed, 0)), ops: ops, view: d.c.View}
+	first.beginning(func(q request) { d.do(q) })
+	var wg sync.WaitGroup
+	for i := range 6 {
+		g := &generator{Rand: rand.New(rand.NewPCG(seed, uint64(i+1))), ops: ops, view: d.c.View}
+		wg.Go(func() {
+			for range calls {
+				// All as one account, and only calls that are likely to succeed.
+				q := request{signer: &signers[0]}
+				g.owner = q.signer.caller.Account
+				dr := g.cook()
+				q.service, q.body = dr.op.service, dr.encode(g)
+				// The store may be too busy for one of many that want the same.
+				if a := d.do(q); a.status >= 500 && a.status != http.StatusServiceUnavailable {
+					t.Errorf("%s: %d %s %s", q.body, a.status, a.code, a.message)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		t.Logf("the end of the log:\n%s", d.log)
+	}
+	controltest.CheckInvariants(t, d.c.View())
 }
 
 var nextToken = regexp.MustCompile(`<(?:nextToken|NextMarker)>([^<]+)</`)

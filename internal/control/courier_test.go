@@ -78,6 +78,7 @@ func TestOneStreamWaitsInOrderAndHoldsNoOtherUp(t *testing.T) {
 func TestTwoServersDeliverEachNoticeOnce(t *testing.T) {
 	t.Parallel()
 	f, to := newNotifying(t)
+	controltest.HandMade(f.Control) // notices of nobody's
 	second := control.New(f.Config)
 	const streams, each = 12, 5
 	for i := range 4 {
@@ -337,6 +338,7 @@ func TestTheOldestOfTooManyNoticesIsLostAndCounted(t *testing.T) {
 func TestATopicThatHangsHoldsUpItsOwnerOnly(t *testing.T) {
 	t.Parallel()
 	f, to := newNotifying(t)
+	controltest.HandMade(f.Control) // notices of nobody's
 	var mu sync.Mutex
 	hanging := 0
 	to.answer = func(ctx context.Context, d control.Delivery) error {

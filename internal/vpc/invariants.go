@@ -5,6 +5,7 @@ package vpc
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -116,53 +117,30 @@ func (c *checker) object(o Object) {
 	}
 }
 
-// tagsOf are all the tags within an object.
+// tagsOf are all the tags within an object, of whatever kind.
 func tagsOf(o Object) []Tags {
-	switch o := o.(type) {
-	case *VPC:
-		return []Tags{o.Tags}
-	case *Subnet:
-		return []Tags{o.Tags}
-	case *RouteTable:
-		return []Tags{o.Tags}
-	case *NetworkACL:
-		return []Tags{o.Tags}
-	case *NetworkInterface:
-		return []Tags{o.Tags}
-	case *Instance:
-		return []Tags{o.Tags}
-	case *InternetGateway:
-		return []Tags{o.Tags}
-	case *ElasticIP:
-		return []Tags{o.Tags}
-	case *NATGateway:
-		return []Tags{o.Tags}
-	case *DHCPOptions:
-		return []Tags{o.Tags}
-	case *Endpoint:
-		return []Tags{o.Tags, o.ConnectionTags}
-	case *LoadBalancer:
-		return []Tags{o.Tags}
-	case *TargetGroup:
-		return []Tags{o.Tags}
-	case *Listener:
-		return []Tags{o.Tags}
-	case *PrefixList:
-		return []Tags{o.Tags}
-	case *SecurityGroup:
-		out := []Tags{o.Tags}
-		for _, r := range o.Rules {
-			out = append(out, r.Tags)
+	var out []Tags
+	var walk func(v reflect.Value)
+	walk = func(v reflect.Value) {
+		switch {
+		case v.Type() == reflect.TypeFor[Tags]():
+			out = append(out, v.Interface().(Tags))
+		case v.Kind() == reflect.Pointer && !v.IsNil():
+			walk(v.Elem())
+		case v.Kind() == reflect.Struct:
+			for i := range v.NumField() {
+				if v.Type().Field(i).IsExported() {
+					walk(v.Field(i))
+				}
+			}
+		case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
+			for i := range v.Len() {
+				walk(v.Index(i))
+			}
 		}
-		return out
-	case *EndpointService:
-		out := []Tags{o.Tags}
-		for _, p := range o.Permissions {
-			out = append(out, p.Tags)
-		}
-		return out
 	}
-	return nil
+	walk(reflect.ValueOf(o))
+	return out
 }
 
 func (c *checker) tags(o Object, t Tags) {

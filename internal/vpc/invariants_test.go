@@ -243,6 +243,9 @@ func TestEveryBrokenInvariantIsNamed(t *testing.T) {
 		{"an owner", func(w *world) { w.gateway.Owner = "999999999999" }, "account \"999999999999\", does not exist"},
 		{"an owner in another's VPC", func(w *world) { w.subnet.Owner = controltest.Provider.Account }, "belongs to account 222222222222"},
 		{"a tag's key", func(w *world) { w.vpc.Tags = vpc.Tags{"aws:x": ""} }, "reserved"},
+		{"a tag of a rule", func(w *world) { w.group.Rules[0].Tags = vpc.Tags{"": ""} }, "1 to 128 characters"},
+		{"a tag of a principal", func(w *world) { w.service.Permissions[0].Tags = vpc.Tags{"aws:x": ""} }, "reserved"},
+		{"a provider's tag", func(w *world) { w.second.ConnectionTags = vpc.Tags{"aws:x": ""} }, "reserved"},
 		{"a tag's length", func(w *world) { w.vpc.Tags = vpc.Tags{"x": strings.Repeat("ä", 257)} }, "257 characters"},
 		{"the number of tags", func(w *world) {
 			w.vpc.Tags = vpc.Tags{}
