@@ -30,6 +30,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"postern.dev/postern/internal/api"
+	"postern.dev/postern/internal/audit"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/control/controltest"
 	"postern.dev/postern/internal/store"
@@ -100,7 +101,9 @@ func newInstallation(t *testing.T) *installation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewServer(api.New(c, c.Log))
+	door := api.New(c, c.Log)
+	door.Audit = func(r *audit.Record) { c.Log.Info("audit", "record", r) } // what is kept of calls holds no secret either
+	srv := httptest.NewServer(door)
 	t.Cleanup(srv.Close)
 	in.url = srv.URL
 	return in

@@ -3,16 +3,14 @@
 package api_test
 
 import (
-	"fmt"
-	"net/netip"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	awselb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 
-	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/control/controltest"
 	"postern.dev/postern/internal/store"
 	"postern.dev/postern/internal/vpc"
@@ -34,12 +32,35 @@ func TestServicePermissionsMatchTheCaller(t *testing.T) {
 	}
 	callers := map[string]identity{"root": consumerRoot, "ann": ann, "bob": bob, "build": build, "other": other, "ann's session": in.session(token.Credentials)}
 	owner := in.assume(in.user("eve", allowing(everything)), in.role(providerRoot, "owner", trusting(`"*"`), allowing(everything)), "job")
-	network, err := in.c.CreateVPC(t.Context(), controltest.Provider, control.CreateVPCInput{CIDR: netip.MustParsePrefix("10.0.0.0/16")})
+	network, err := in.ec2(providerRoot).CreateVpc(t.Context(), &awsec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
 	if err != nil {
 		t.Fatal(err)
 	}
+	subnet, err := in.ec2(providerRoot).CreateSubnet(t.Context(), &awsec2.CreateSubnetInput{VpcId: network.Vpc.VpcId, CidrBlock: aws.String("10.0.1.0/24")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lb, err := in.elb(providerRoot).CreateLoadBalancer(t.Context(), &awselb.CreateLoadBalancerInput{
+		Name: aws.String("one"), Type: "network", Scheme: "internal", Subnets: []string{*subnet.Subnet.SubnetId},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A service as CreateVpcEndpointServiceConfiguration makes one, without the
+	// wait for its load balancer.
+	service := &vpc.EndpointService{
+		ID: "vpce-svc-00000000000000001", Owner: controltest.Provider.Account, Name: "com.amazonaws.vpce.us-east-1.vpce-svc-00000000000000001",
+		Zones: []string{*subnet.Subnet.AvailabilityZone}, Balancers: []vpc.ARN{vpc.ARN(*lb.LoadBalancers[0].LoadBalancerArn)},
+	}
+	if _, err := in.c.Store.Update(t.Context(), func(tx *store.Tx) error {
+		tx.Put(service)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var before []string
 	const arn = "arn:aws:iam::111111111111:"
-	for i, c := range []struct {
+	for _, c := range []struct {
 		principal string
 		finds     []string
 	}{
@@ -50,27 +71,13 @@ func TestServicePermissionsMatchTheCaller(t *testing.T) {
 		{arn + "role/build", []string{"build"}},
 		{"arn:aws:iam::333333333333:role/build", nil},
 	} {
-		id := vpc.ServiceID(fmt.Sprintf("vpce-svc-%017d", i))
-		lb := &vpc.LoadBalancer{
-			ARN:   vpc.ARN(fmt.Sprintf("arn:aws:elasticloadbalancing:us-east-1:222222222222:loadbalancer/net/lb%d/%016d", i, i)),
-			Owner: controltest.Provider.Account, Name: fmt.Sprintf("lb%d", i), VPC: network, Active: true,
-		}
-		service := &vpc.EndpointService{
-			ID: id, Owner: controltest.Provider.Account, Name: "com.amazonaws.vpce.us-east-1." + string(id), Zones: []string{"us-east-1a"}, Balancers: []vpc.ARN{lb.ARN},
-		}
-		if _, err := in.c.Store.Update(t.Context(), func(tx *store.Tx) error {
-			tx.Put(lb)
-			tx.Put(service)
-			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
 		if c.principal != "" {
 			if _, err := in.ec2(owner).ModifyVpcEndpointServicePermissions(t.Context(), &awsec2.ModifyVpcEndpointServicePermissionsInput{
-				ServiceId: aws.String(string(id)), AddAllowedPrincipals: []string{c.principal},
+				ServiceId: aws.String(string(service.ID)), AddAllowedPrincipals: []string{c.principal}, RemoveAllowedPrincipals: before,
 			}); err != nil {
 				t.Fatalf("%s: %v", c.principal, err)
 			}
+			before = []string{c.principal}
 		}
 		want := map[string]bool{}
 		for _, name := range c.finds {

@@ -91,7 +91,9 @@ func snsError(code string) string {
 func TestSNSGetsASignedPublish(t *testing.T) {
 	var form url.Values
 	v := &sigv4.Verifier{
-		Lookup:   func(string, string) (sigv4.Credential, bool) { return sigv4.Credential{AccessKeyID: keyID, Secret: key}, true },
+		Lookup: func(string, string) (sigv4.Credential, bool) {
+			return sigv4.Credential{AccessKeyID: keyID, Secret: key}, true
+		},
 		Services: []string{"sns"}, Regions: []string{"eu-central-1"}, Now: func() time.Time { return now },
 	}
 	u := serve(t, func(w http.ResponseWriter, r *http.Request, body []byte) {
