@@ -79,6 +79,7 @@ func world(userDoc, roleDoc string) *vpctest.View {
 		&vpc.SecurityGroup{ID: "sg-0000000d", Owner: us, VPC: "vpc-0000000d", Name: "web"},
 		&vpc.ElasticIP{ID: "eipalloc-00000001", Owner: us, Addr: netip.MustParseAddr("203.0.113.9"), Association: "eipassoc-00000001"},
 		&vpc.ElasticIP{ID: "eipalloc-00000002", Owner: them, Addr: netip.MustParseAddr("203.0.113.10")},
+		&vpc.PrefixList{ID: "pl-00000002", Owner: us, Tags: vpc.Tags{"team": "red"}},
 		&vpc.LoadBalancer{ARN: nlb, Owner: us, Name: "one", Tags: vpc.Tags{"team": "red"}},
 	)
 }
@@ -217,6 +218,7 @@ func TestConditionKeysSayWhatIsKnownOfAResource(t *testing.T) {
 		{"ec2", "CreateVpcEndpointServiceConfiguration", arn + "vpc-endpoint-service/*", []string{"PrivateDnsName", "a.example.com"}, "ec2:Region=us-east-1 ec2:VpceServicePrivateDnsName=a.example.com"},
 		{"ec2", "DeleteVpcEndpointServiceConfigurations", arn + "vpc-endpoint-service/vpce-svc-00000001", []string{"ServiceId.1", "vpce-svc-00000001"}, "ec2:Region=us-east-1 ec2:ResourceID=vpce-svc-00000001 ec2:VpceServicePrivateDnsName=api.example.com"},
 		{"ec2", "DeleteSubnet", arn + "subnet/subnet-00000001", []string{"SubnetId", "subnet-00000001"}, "ec2:Region=us-east-1 ec2:ResourceID=subnet-00000001 ec2:Vpc=" + arn + "vpc/" + own},
+		{"ec2", "DeleteManagedPrefixList", arn + "prefix-list/pl-00000002", []string{"PrefixListId", "pl-00000002"}, "aws:ResourceTag/team=red ec2:Region=us-east-1 ec2:ResourceID=pl-00000002 ec2:ResourceTag/team=red"},
 		{"ec2", "DeleteVpc", arn + "vpc/" + alien, []string{"VpcId", alien}, "ec2:Region=us-east-1"},
 		{"ec2", "CreateTags", arn + "security-group-rule/sgr-00000001", []string{"ResourceId.1", "sgr-00000001", "Tag.1.Key", "a", "Tag.1.Value", "b"},
 			"aws:RequestTag/a=b aws:ResourceTag/rule=yes aws:TagKeys=a ec2:Region=us-east-1 ec2:ResourceID=sgr-00000001 ec2:ResourceTag/rule=yes ec2:Vpc=" + arn + "vpc/" + own},

@@ -41,7 +41,7 @@ var resourceTypes = map[string]resourceType{
 	vpc.PrefixAllocation:      {name: "elastic-ip", kind: vpc.KindElasticIP},
 	vpc.PrefixAddressAssoc:    {name: "elastic-ip", find: by[vpc.ElasticIP](vpc.IndexAssociation), container: true},
 	vpc.PrefixNotification:    {name: "vpc-endpoint-connection-notification", kind: vpc.KindNotification},
-	vpc.PrefixManagedList:     {name: "prefix-list"},
+	vpc.PrefixManagedList:     {name: "prefix-list", kind: vpc.KindPrefixList},
 	vpc.PrefixReservation:     {name: "instance"},
 	vpc.PrefixConnection:      {name: "vpc-endpoint-connection"},
 	vpc.PrefixPermission:      {name: "vpc-endpoint-service-permission"},
