@@ -216,8 +216,9 @@ func (d *draft) spoil(g *generator) {
 		}
 	case 8: // a long list
 		if p := d.list(g); p != "" {
+			ids := append(g.pool(""), "")
 			for i := range 100 + g.IntN(1900) {
-				add(p+strconv.Itoa(i+1), g.id("", ""))
+				add(p+strconv.Itoa(i+1), ids[g.IntN(len(ids))])
 			}
 		}
 	case 9: // an empty list, and a structure that is a value
@@ -225,11 +226,12 @@ func (d *draft) spoil(g *generator) {
 			add(strings.TrimSuffix(strings.TrimSuffix(p, "."), ".member"), g.one("", "x"))
 		}
 	case 10: // filters
+		ids := append(g.pool(""), "")
 		for i := range 1 + g.IntN(50) {
 			f := fmt.Sprintf("Filter.%d.", i+1)
 			add(f+"Name", g.filter())
 			for k := range 1 + g.IntN(8) {
-				add(f+"Value."+strconv.Itoa(k+1), g.one(g.id("", ""), "*", "?", strings.Repeat("*a", 1+g.IntN(40)), `\*`, "", g.junk()))
+				add(f+"Value."+strconv.Itoa(k+1), g.one(ids[g.IntN(len(ids))], "*", "?", strings.Repeat("*a", 1+g.IntN(40)), `\*`, "", g.junk()))
 			}
 		}
 	case 11: // very long
@@ -328,7 +330,9 @@ func (g *generator) junk() string {
 	case 9:
 		return "arn:aws:elasticloadbalancing:us-east-1:" + g.one("111111111111", "", "x") + ":" + g.one("loadbalancer/net/x/0", "targetgroup/x", "listener/", "rule/x", "")
 	case 10:
-		return g.id("", "")
+		if g.chance(20) {
+			return g.id("", "")
+		}
 	}
 	b := make([]rune, g.IntN(20))
 	for i := range b {
@@ -456,6 +460,16 @@ func (g *generator) policy() string {
 // id is an id of something that exists: of a kind (its prefix, or a part of
 // its ARN), or of any when kind is empty. Without one it is otherwise's.
 func (g *generator) id(kind, otherwise string) string {
+	all := g.pool(kind)
+	if len(all) == 0 || g.chance(2) {
+		return otherwise
+	}
+	return all[g.IntN(len(all))]
+}
+
+// pool are the ids that id chooses from. It looks at every object: what needs
+// many ids asks for it once.
+func (g *generator) pool(kind string) []string {
 	var all []string
 	add := func(s string) {
 		if kind == "" || strings.HasPrefix(s, kind+"-") && vpc.ValidID(kind, s) || strings.Contains(kind, "/") && strings.Contains(s, kind) ||
@@ -491,10 +505,7 @@ func (g *generator) id(kind, otherwise string) string {
 			all = append(all, s.ServiceName, s.ServiceName)
 		}
 	}
-	if len(all) == 0 || g.chance(2) {
-		return otherwise
-	}
-	return all[g.IntN(len(all))]
+	return all
 }
 
 // idsIn are the ids of an object and of its parts.
