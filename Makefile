@@ -35,12 +35,17 @@ demo: deps build ## the main job with the AWS command line, every step checked a
 	@test/demo/demo.sh
 
 ##@ Test
+# The clients of test/compat are installed when their tests are to run.
+.PHONY: test-deps
+test-deps:
+	@scripts/deps.sh base $(if $(filter ./... ./test/...,$(PKG))$(findstring compat,$(PKG)),compat)
+
 .PHONY: test
-test: deps build ## unit, kernel and end-to-end tests; without root those that need it skip, counted by reason
+test: test-deps build ## unit, kernel and end-to-end tests; without root those that need it skip, counted by reason
 	@GO="$(GO)" RACE="$(RACE)" NO_SKIPS="$(NO_SKIPS)" scripts/test.sh $(PKG)
 
 .PHONY: test-long
-test-long: deps build ## make test with the race detector and the long tests, then every fuzz test for FUZZTIME
+test-long: test-deps build ## make test with the race detector and the long tests, then every fuzz test for FUZZTIME
 	@GO="$(GO)" RACE=1 NO_SKIPS="$(NO_SKIPS)" POSTERN_LONG_TESTS=1 scripts/test.sh $(PKG)
 	@GO="$(GO)" scripts/fuzz.sh $(FUZZTIME)
 
@@ -64,12 +69,13 @@ lint: vet staticcheck ## vet and staticcheck
 
 .PHONY: fmt
 fmt: ## fail if a Go file is not formatted
-	@bad=$$(gofmt -l bpf cmd internal test backends); [ -z "$$bad" ] || { echo "not formatted, run gofmt -w:"; echo "$$bad"; exit 1; }
+	@bad=$$(gofmt -l bpf cmd internal test backends examples); [ -z "$$bad" ] || { echo "not formatted, run gofmt -w:"; echo "$$bad"; exit 1; }
 
 .PHONY: vet
 vet: ## go vet in every module
 	@$(GO) vet ./...
 	@cd backends/s3 && $(GO) vet ./...
+	@cd examples/go && $(GO) vet ./...
 
 .PHONY: staticcheck
 staticcheck: ## staticcheck, the version that tools/go.mod names

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs what this machine lacks: deps.sh [base] [dev] [bench]
+# Installs what this machine lacks: deps.sh [base] [compat] [dev] [bench]
 #
 #   base   to run Postern, its demo and its tests
+#   compat the clients that test/compat runs: without them its tests skip
 #   dev    to regenerate the eBPF objects and to test with the race detector
 #   bench  to run the benchmark
 #
@@ -25,6 +26,7 @@ usable_aws() {
 }
 
 packages=()
+clients=() # packages without which tests skip
 need() { packages+=("$@"); }
 
 aws_missing=
@@ -40,11 +42,16 @@ for group in "${@:-base}"; do
 		have git || need git
 		have mount || need mount
 		have ps || need procps
-		# The SNS-compatible server of test/compat/sns comes from npm.
+		# test/compat has the SDK for JavaScript and an SNS-compatible server from npm.
 		have node || need nodejs
 		have npm || need npm
 		[[ -e /etc/ssl/certs/ca-certificates.crt ]] || need ca-certificates
 		usable_aws || aws_missing=1
+		;;
+	compat)
+		/usr/bin/python3 -c 'import boto3' 2>/dev/null || clients+=(python3-boto3)
+		[[ $(/usr/bin/aws --version 2>/dev/null) == aws-cli/2* ]] || clients+=(awscli)
+		[[ -e /usr/bin/ansible-playbook ]] || clients+=(ansible)
 		;;
 	dev)
 		have clang-19 || need clang-19
@@ -60,15 +67,19 @@ for group in "${@:-base}"; do
 		have taskset || need util-linux
 		;;
 	*)
-		echo "deps: unknown group $group: want base, dev or bench" >&2
+		echo "deps: unknown group $group: want base, compat, dev or bench" >&2
 		exit 1
 		;;
 	esac
 done
 
-[[ ${#packages[@]} -gt 0 || -n $aws_missing ]] || exit 0
+[[ ${#packages[@]} -gt 0 || ${#clients[@]} -gt 0 || -n $aws_missing ]] || exit 0
 
 if ! have apt-get || [[ $EUID -ne 0 ]]; then
+	if [[ ${#clients[@]} -gt 0 ]]; then
+		echo "deps: clients that are not here, whose tests will skip (Debian's package names): ${clients[*]}" >&2
+		[[ ${#packages[@]} -gt 0 || -n $aws_missing ]] || exit 0
+	fi
 	{
 		echo "deps: missing here: ${packages[*]-}${aws_missing:+ awscli}"
 		echo "deps: these are Debian's package names; install them (on Debian or Ubuntu: sudo scripts/deps.sh $*) and try again"
@@ -76,7 +87,7 @@ if ! have apt-get || [[ $EUID -ne 0 ]]; then
 	exit 1
 fi
 
-echo "installing: ${packages[*]-}${aws_missing:+ awscli}"
+echo "installing: ${packages[*]-} ${clients[*]-}${aws_missing:+ awscli}"
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -95,6 +106,15 @@ if [[ -n $aws_missing ]]; then
 		need python3-venv
 	fi
 fi
+# A client that the distribution does not have is no reason to stop: Ubuntu
+# 24.04 has no aws command line.
+for p in "${clients[@]}"; do
+	if apt-cache show "$p" >/dev/null 2>&1; then
+		need "$p"
+	else
+		echo "deps: no package $p here: its tests will skip" >&2
+	fi
+done
 quietly apt-get install -y -qq --no-install-recommends "${packages[@]}"
 if [[ -n $aws_missing ]] && ! usable_aws; then
 	quietly python3 -m venv /opt/postern-awscli

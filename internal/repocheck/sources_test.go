@@ -58,7 +58,9 @@ func licenceOf(file string, generated bool) string {
 		return "// SPDX-License-Identifier: Apache-2.0"
 	case (ext == ".c" || ext == ".h") && strings.HasPrefix(file, "bpf/"):
 		return "// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause"
-	case ext == ".sh" || file == "Makefile" || file == ".ci/run":
+	case ext == ".mjs":
+		return "// SPDX-License-Identifier: Apache-2.0"
+	case ext == ".sh" || ext == ".py" || ext == ".yml" || ext == ".tf" || file == "Makefile" || file == ".ci/run":
 		return "# SPDX-License-Identifier: Apache-2.0"
 	}
 	return ""

@@ -209,7 +209,11 @@ func (s *Server) check(call *Call, answer *httptest.ResponseRecorder) {
 		}
 		return
 	}
-	s.fault(call, "is of no service")
+	// Clients ask for services that are not here: Ansible for IAM's aliases of
+	// the account. They have to be told so.
+	if call.Code = errorCode(answer.Body.Bytes()); call.Code == "" || call.Status >= 500 {
+		s.fault(call, fmt.Sprintf("is of no service, and is answered %d %s", call.Status, answer.Body))
+	}
 }
 
 // accepted are the values that AWS sends although its published enum has them

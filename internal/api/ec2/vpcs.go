@@ -120,6 +120,7 @@ var vpcResource = resource[*vpc.VPC]{
 		"state":                                 always[*vpc.VPC]("available"),
 		"cidr":                                  one(func(o *vpc.VPC) string { return o.CIDRs[0].CIDR.String() }),
 		"cidrBlock":                             one(func(o *vpc.VPC) string { return o.CIDRs[0].CIDR.String() }),
+		"cidr-block":                            one(func(o *vpc.VPC) string { return o.CIDRs[0].CIDR.String() }), // what Ansible sends
 		"cidr-block-association.cidr-block":     cidrFilter(func(a vpc.CIDRAssociation) string { return a.CIDR.String() }),
 		"cidr-block-association.association-id": cidrFilter(func(a vpc.CIDRAssociation) string { return a.ID }),
 		"cidr-block-association.state":          always[*vpc.VPC]("associated"),

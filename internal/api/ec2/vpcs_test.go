@@ -30,7 +30,7 @@ func TestVPCLifeCycle(t *testing.T) {
 		"Fields for multiple attribute types specified: enableDnsHostnames, enableDnsSupport")
 	a.refused("InvalidParameterValue", "DescribeVpcAttribute", "VpcId", v, "Attribute", "nonsense")
 
-	for filter, value := range map[string]string{"vpc-id": v, "cidr": "10.0.*", "is-default": "false", "dhcp-options-id": "dopt-00000000000000001",
+	for filter, value := range map[string]string{"vpc-id": v, "cidr": "10.0.*", "cidr-block": "10.0.0.0/16", "is-default": "false", "dhcp-options-id": "dopt-00000000000000001",
 		"cidr-block-association.cidr-block": "10.0.0.0/16", "cidr-block-association.state": "associated", "owner-id": "111111111111", "state": "available"} {
 		equal(t, "the VPC by "+filter, a.do("DescribeVpcs", "Filter.1.Name", filter, "Filter.1.Value.1", value).one("vpcSet/item/vpcId"), v)
 	}
@@ -86,4 +86,12 @@ func TestVPCSecondaryBlocks(t *testing.T) {
 	equalLists(t, "the local routes", a.do("DescribeRouteTables", "RouteTableId.1", table).all("routeTableSet/item/routeSet/item/destinationCidrBlock"), []string{"10.0.0.0/16"})
 	a.refused("InvalidSubnet.Range", "CreateSubnet", "VpcId", v, "CidrBlock", "10.1.1.0/24")
 	a.refused("InvalidVpcCidrBlockAssociationID.NotFound", "DisassociateVpcCidrBlock", "AssociationId", id)
+}
+
+// Ansible reads the code of the one and the message of the other.
+func TestThereIsNoClassicLink(t *testing.T) {
+	a := newNetAPI(t)
+	said := a.refused("UnsupportedOperation", "DescribeVpcClassicLink", "VpcId.1", "vpc-0123456789abcdef0")
+	equal(t, "the message", said, "The functionality you requested is not available in this region.")
+	a.refused("UnsupportedOperation", "DescribeVpcClassicLinkDnsSupport", "VpcIds.1", "vpc-0123456789abcdef0")
 }

@@ -10,7 +10,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,7 +20,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,6 +38,7 @@ import (
 	"postern.dev/postern/internal/notify"
 	"postern.dev/postern/internal/store"
 	"postern.dev/postern/internal/vpc"
+	"postern.dev/postern/test/compat"
 )
 
 const (
@@ -48,59 +47,10 @@ const (
 	nlb    = "arn:aws:elasticloadbalancing:us-east-1:222222222222:loadbalancer/net/one/0000000000000001"
 )
 
-// installed puts the server's packages below bin/ and answers the directory.
-// They are there already if the lock file has not changed.
-func installed(t *testing.T) string {
-	t.Helper()
-	h := sha256.New()
-	files := map[string][]byte{}
-	for _, name := range []string{"package.json", "package-lock.json", "server.mjs", ".npmrc"} {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[name] = b
-		h.Write(b)
-	}
-	bin, err := filepath.Abs("../../../bin/npm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(bin, fmt.Sprintf("sns-%x", h.Sum(nil)[:8]))
-	if _, err := os.Stat(dir); err == nil {
-		return dir
-	}
-	if err := os.MkdirAll(bin, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	// Elsewhere first: what is there is whole, also after an interruption.
-	making, err := os.MkdirTemp(bin, "sns-making-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(making)
-	for name, b := range files {
-		if err := os.WriteFile(filepath.Join(making, name), b, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-	cmd.Dir = making // the registry is the user's setting, from the environment too
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("npm ci: %v\n%s", err, out)
-	}
-	if err := os.Rename(making, dir); err != nil {
-		if _, there := os.Stat(dir); there != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
-
 // startServer runs the server on loopback until the test ends.
 func startServer(t *testing.T) (url string) {
 	t.Helper()
-	dir := installed(t)
+	dir := compat.NPM(t, "sns", "package.json", "package-lock.json", "server.mjs", ".npmrc")
 	node, err := exec.LookPath("node")
 	if err != nil {
 		t.Fatal(err)
