@@ -51,9 +51,17 @@ func (c *Call) Log() *slog.Logger { return c.Control.Log }
 
 var table = actions.Table[*Call]{Service: awsquery.ServiceIAM, Code: errorCode}
 
-// register adds an action. fn gets the decoded input.
+// register adds an action. fn gets the decoded input, whose page is one that
+// can be: also a list that is always empty refuses a marker that is not ours.
 func register[In, Out any](name string, fn func(*Call, *In) (*Out, error)) {
-	actions.Add(&table, name, fn)
+	actions.Add(&table, name, func(c *Call, in *In) (*Out, error) {
+		if p, ok := any(in).(interface{ check() error }); ok {
+			if err := p.check(); err != nil {
+				return nil, err
+			}
+		}
+		return fn(c, in)
+	})
 }
 
 // Actions lists the names of the actions that exist, sorted.
@@ -91,29 +99,45 @@ const (
 	markerStart  = "after:" // what a marker is, before the last key shown
 )
 
-// page cuts a list to what was asked for. The list is put in the order of its
-// keys, and a marker is the last key shown, so that what is made or deleted
-// between two calls moves nothing else.
-func page[T any](p Paging, list []T, key func(T) string) ([]T, Page, error) {
-	n := defaultItems
-	if p.MaxItems != nil {
-		if n = int(*p.MaxItems); n < 1 || n > maxItems {
-			return nil, Page{}, vpc.Errorf(vpc.Invalid, "maxItems", "", "1 validation error detected: Value '%d' at 'maxItems' failed to satisfy constraint: must be from 1 to %d", n, maxItems)
-		}
+func (p Paging) check() error {
+	if n := p.items(); n < 1 || n > maxItems {
+		return vpc.Errorf(vpc.Invalid, "maxItems", "", "1 validation error detected: Value '%d' at 'maxItems' failed to satisfy constraint: must be from 1 to %d", n, maxItems)
 	}
+	if _, ok := p.after(); p.Marker != "" && !ok {
+		return vpc.Errorf(vpc.BadToken, "Marker", "", "Invalid Marker: %.64s", p.Marker)
+	}
+	return nil
+}
+
+func (p Paging) items() int {
+	if p.MaxItems == nil {
+		return defaultItems
+	}
+	return int(*p.MaxItems)
+}
+
+// after is the last key of the page before, false if there is none.
+func (p Paging) after() (string, bool) {
+	raw, err := base64.RawURLEncoding.DecodeString(p.Marker)
+	if err != nil {
+		return "", false
+	}
+	return strings.CutPrefix(string(raw), markerStart)
+}
+
+// page cuts a list to what was asked for; register has checked p. The list is
+// put in the order of its keys, and a marker is the last key shown, so that
+// what is made or deleted between two calls moves nothing else.
+func page[T any](p Paging, list []T, key func(T) string) ([]T, Page, error) {
 	slices.SortFunc(list, func(a, b T) int { return cmp.Compare(key(a), key(b)) })
-	if p.Marker != "" {
-		raw, err := base64.RawURLEncoding.DecodeString(p.Marker)
-		after, ok := strings.CutPrefix(string(raw), markerStart)
-		if err != nil || !ok {
-			return nil, Page{}, vpc.Errorf(vpc.BadToken, "Marker", "", "Invalid Marker: %.64s", p.Marker)
-		}
+	if after, ok := p.after(); ok {
 		i, found := slices.BinarySearchFunc(list, after, func(x T, k string) int { return cmp.Compare(key(x), k) })
 		if found {
 			i++
 		}
 		list = list[i:]
 	}
+	n := p.items()
 	if len(list) <= n {
 		return list, Page{}, nil
 	}
