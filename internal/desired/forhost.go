@@ -221,6 +221,10 @@ func (b *builder) route(t *vpc.RouteTable, p netip.Prefix, r vpc.Route) Route {
 		if g, ok := vpc.Get[vpc.InternetGateway](b.v, r.Target); ok && g.VPC == t.VPC {
 			return Route{Prefix: p, Kind: RouteUplink}
 		}
+	case vpc.TargetPeering:
+		if x, ok := vpc.Get[vpc.Peering](b.v, r.Target); ok && x.State == vpc.PeeringActive {
+			return Route{Prefix: p, Kind: RouteUplink}
+		}
 	case vpc.TargetNAT:
 		if g, ok := vpc.Get[vpc.NATGateway](b.v, r.Target); ok && g.State == vpc.NATAvailable {
 			return Route{Prefix: p, Kind: RouteUplink}

@@ -109,7 +109,7 @@ const (
 	RouteLocal     RouteKind = "local"     // deliver inside the VPC
 	RouteEndpoint  RouteKind = "endpoint"  // to the gateway endpoint Route.Endpoint
 	RouteInterface RouteKind = "interface" // to the interface Route.Interface
-	RouteUplink    RouteKind = "uplink"    // out of the VPC through a gateway: there is no way out yet
+	RouteUplink    RouteKind = "uplink"    // out of the VPC through a gateway or to a peer: there is no way out yet
 	RouteBlackhole RouteKind = "blackhole" // drop
 )
 
