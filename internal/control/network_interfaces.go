@@ -109,6 +109,7 @@ type InterfaceChange struct {
 	Description     *string
 	SourceDestCheck *bool
 	Groups          []vpc.GroupID
+	Attachment      *AttachmentChange
 }
 
 // ModifyInterface changes an attribute of an interface.
@@ -129,6 +130,11 @@ func (c *Control) ModifyInterface(ctx context.Context, caller Caller, id vpc.Int
 		}
 		if ch.SourceDestCheck != nil {
 			n.SourceDestCheck = *ch.SourceDestCheck
+		}
+		if ch.Attachment != nil {
+			if err := ch.Attachment.apply(tx, caller, n); err != nil {
+				return err
+			}
 		}
 		if len(ch.Groups) > 0 {
 			if n.Groups, err = c.groupsFor(tx, caller, n.VPC, ch.Groups); err != nil {

@@ -99,7 +99,7 @@ func (b *builder) workload(n *vpc.NetworkInterface) (Workload, bool) {
 	}
 	return Workload{
 		Interface: n.ID, Addr: n.Addr, MAC: n.MAC, Subnet: s.CIDR, Router: s.RouterAddr(),
-		Resolver: v.ResolverAddr(), Instance: a.Instance, External: a.External,
+		Resolver: v.ResolverAddr(), Instance: a.Instance, Index: a.DeviceIndex, External: a.External,
 	}, true
 }
 

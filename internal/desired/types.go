@@ -258,8 +258,10 @@ type Workload struct {
 	Subnet   netip.Prefix `json:"subnet"`
 	Router   netip.Addr   `json:"router"`
 	Resolver netip.Addr   `json:"resolver"`
-	// Instance is set for instances: the agent makes their namespace.
+	// Instance is set for instances: the agent makes their namespace. Index is
+	// the interface's device index there; 0 is the one that leads out.
 	Instance vpc.InstanceID `json:"instance,omitempty"`
+	Index    int            `json:"index,omitempty"`
 	// External is set for what `postern attach` named.
 	External *vpc.ExternalWorkload `json:"external,omitempty"`
 }

@@ -124,6 +124,14 @@ func configureInside(in inside, tag string, hostIndex int) error {
 	if err := setAddress(h, dev, in.addr); err != nil {
 		return err
 	}
+	if in.own && in.several {
+		if err := setWayOut(h, dev, in); err != nil {
+			return err
+		}
+	}
+	if in.own && in.index > 0 {
+		return nil // eth0 leads out
+	}
 	return setRoutes(h, dev, in.router, in.resolver)
 }
 
@@ -199,9 +207,9 @@ func isZeroMask(m net.IPMask) bool {
 	return ones == 0
 }
 
-// freeName finds the first of prefix0, prefix1, ... that no device in the
-// current namespace has.
-func freeName(prefix string) (string, error) {
+// freeName finds the first of prefix<first>, prefix<first+1>, ... that no
+// device in the current namespace has.
+func freeName(prefix string, first int) (string, error) {
 	h, links, err := hostLinks()
 	if err != nil {
 		return "", err
@@ -215,7 +223,7 @@ func freeName(prefix string) (string, error) {
 		}
 	}
 	for i := range len(links) + 1 {
-		if n := prefix + strconv.Itoa(i); !used[n] {
+		if n := prefix + strconv.Itoa(first+i); !used[n] {
 			return n, nil
 		}
 	}

@@ -19,6 +19,9 @@ import (
 	"postern.dev/postern/internal/vpc"
 )
 
+// maxIndex bounds device indexes, and with them the routing tables we use.
+const maxIndex = 255
+
 func isInterrupted(err error) bool { return errors.Is(err, netlink.ErrDumpInterrupted) }
 
 // inside is what the far end of a pair must look like.
@@ -35,13 +38,21 @@ type inside struct {
 	noarp  bool
 	prefix string // device name without its number; "eth"
 	mtu    int
+	// index is the device index in an instance; several that the instance has
+	// more interfaces, so that each needs a way out of its own.
+	index   int
+	several bool
 }
 
 // digest names the configuration together with the namespace it is in, so
 // that a namespace made anew under the old name is noticed.
 func (in inside) digest(namespace string) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "1|%s|%s|%s|%s|%s|%t|%t|%s|%d|%s",
-		in.owner, in.mac, in.addr, in.router, in.resolver, in.own, in.noarp, in.prefix, in.mtu, namespace))
+	text := fmt.Appendf(nil, "1|%s|%s|%s|%s|%s|%t|%t|%s|%d|%s",
+		in.owner, in.mac, in.addr, in.router, in.resolver, in.own, in.noarp, in.prefix, in.mtu, namespace)
+	if in.several {
+		text = fmt.Appendf(text, "|%d", in.index)
+	}
+	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:6])
 }
 
@@ -60,6 +71,9 @@ func (l *Links) check(id vpc.InterfaceID, w desired.Workload) (inside, error) {
 	}
 	if !vpc.ValidID(vpc.PrefixInterface, string(id)) {
 		return inside{}, fmt.Errorf("%q is not an interface id", id)
+	}
+	if w.Index < 0 || w.Index > maxIndex {
+		return inside{}, fmt.Errorf("interface %s: device index %d is not between 0 and %d", id, w.Index, maxIndex)
 	}
 	places := 0
 	if w.Instance != "" {
@@ -83,7 +97,7 @@ func (l *Links) check(id vpc.InterfaceID, w desired.Workload) (inside, error) {
 	}
 	return inside{
 		owner: string(id), mac: mac, addr: netip.PrefixFrom(addr, w.Subnet.Bits()), router: w.Router, resolver: w.Resolver.Unmap(),
-		own: w.Instance != "", prefix: "eth", mtu: l.cfg.MTU,
+		own: w.Instance != "", prefix: "eth", mtu: l.cfg.MTU, index: w.Index,
 	}, nil
 }
 

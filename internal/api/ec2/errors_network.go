@@ -33,11 +33,13 @@ func init() {
 		string(vpc.KindElasticIP):       "InvalidAllocationID.NotFound", // AWS has no code of its own for it
 		"public-address":                "InvalidAddress.Malformed",
 		string(vpc.KindPeering):         "InvalidVpcPeeringConnectionId.Malformed",
+		"attachment":                    "InvalidNetworkInterfaceAttachmentId.Malformed",
 	})
 	for kind, codes := range map[vpc.ErrorKind]map[string]string{
 		vpc.Conflict: {string(vpc.KindVPC): "InvalidVpc.Conflict"},
 		vpc.InUse:    {"cidr-block": "InvalidCidrBlock.InUse", string(vpc.KindElasticIP): "InvalidIPAddress.InUse"},
 		vpc.Limit: {
+			"attachment":  "AttachmentLimitExceeded",
 			"group-count": "SecurityGroupLimitExceeded", string(vpc.KindACL): "NetworkAclLimitExceeded",
 			string(vpc.KindInternetGateway): "InternetGatewayLimitExceeded", string(vpc.KindNATGateway): "NatGatewayLimitExceeded",
 			string(vpc.KindElasticIP): "AddressLimitExceeded", "prefix-list-entries": "PrefixListMaxEntriesExceeded",

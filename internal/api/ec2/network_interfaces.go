@@ -391,12 +391,20 @@ type ModifyNetworkInterfaceAttributeInput struct {
 	Description     *Text            `query:"Description"`
 	SourceDestCheck *Boolean         `query:"SourceDestCheck"`
 	GroupIDs        []string         `query:"SecurityGroupId"`
-	_               awsquery.Refused `query:"Attachment,refuse"`
+	Attachment      *AttachmentEdit  `query:"Attachment"`
 	_               awsquery.Refused `query:"AssociatePublicIpAddress,refuse,unless=false"`
 	_               awsquery.Refused `query:"AssociatedSubnetId,refuse"`
 	_               awsquery.Refused `query:"ConnectionTrackingSpecification,refuse"`
 	_               awsquery.Refused `query:"EnablePrimaryIpv6,refuse,unless=false"`
 	_               awsquery.Refused `query:"EnaSrdSpecification,refuse"`
+}
+
+// AttachmentEdit is a change of an interface's attachment.
+type AttachmentEdit struct {
+	AttachmentID        string           `query:"AttachmentId,required"`
+	DeleteOnTermination *bool            `query:"DeleteOnTermination"`
+	_                   awsquery.Refused `query:"DefaultEnaQueueCount,refuse,unless=false"`
+	_                   awsquery.Refused `query:"EnaQueueCount,refuse"`
 }
 
 // oneAttribute refuses a modify call that sets none or several attributes.
@@ -421,8 +429,8 @@ func modifyNetworkInterfaceAttribute(call *Call, in *ModifyNetworkInterfaceAttri
 		return nil, err
 	}
 	err := oneAttribute(map[string]bool{
-		"description": in.Description != nil, "sourceDestCheck": in.SourceDestCheck != nil, "groupSet": len(in.GroupIDs) > 0,
-	}, "description", "groupSet", "sourceDestCheck")
+		"description": in.Description != nil, "sourceDestCheck": in.SourceDestCheck != nil, "groupSet": len(in.GroupIDs) > 0, "attachment": in.Attachment != nil,
+	}, "attachment", "description", "groupSet", "sourceDestCheck")
 	if err != nil {
 		return nil, err
 	}
@@ -435,6 +443,15 @@ func modifyNetworkInterfaceAttribute(call *Call, in *ModifyNetworkInterfaceAttri
 	}
 	if ch.Groups, err = groupIDs(in.GroupIDs); err != nil {
 		return nil, err
+	}
+	if a := in.Attachment; a != nil {
+		if a.DeleteOnTermination == nil {
+			return nil, vpc.Errorf(vpc.Missing, "Attachment.DeleteOnTermination", "", "The request must contain the parameter attachment.deleteOnTermination")
+		}
+		if err := checkAttachmentID(a.AttachmentID); err != nil {
+			return nil, err
+		}
+		ch.Attachment = &control.AttachmentChange{ID: a.AttachmentID, DeleteOnTermination: *a.DeleteOnTermination}
 	}
 	return done, call.Control.ModifyInterface(call.Context, call.Caller, vpc.InterfaceID(in.InterfaceID), ch)
 }
