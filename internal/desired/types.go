@@ -143,8 +143,10 @@ type Interface struct {
 	VNI    vpc.VNI         `json:"vni"`
 	Subnet vpc.SubnetID    `json:"subnet"`
 	Addr   netip.Addr      `json:"addr"`
-	MAC    string          `json:"mac"`
-	Kind   InterfaceKind   `json:"kind"`
+	// Secondary are further addresses of the same interface.
+	Secondary []netip.Addr  `json:"secondary,omitempty"`
+	MAC       string        `json:"mac"`
+	Kind      InterfaceKind `json:"kind"`
 	// RuleSet names the interface's groups in Host.RuleSets; "" means that no
 	// groups apply (a balancer node without groups) and everything passes.
 	RuleSet     string `json:"ruleSet,omitempty"`
@@ -253,6 +255,7 @@ type Service struct {
 type Workload struct {
 	Interface vpc.InterfaceID `json:"interface"`
 	Addr      netip.Addr      `json:"addr"`
+	Secondary []netip.Addr    `json:"secondary,omitempty"` // of the same subnet
 	MAC       string          `json:"mac"`
 	// Subnet's block and router, for the address and the default route.
 	Subnet   netip.Prefix `json:"subnet"`

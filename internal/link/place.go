@@ -29,6 +29,8 @@ type inside struct {
 	owner string // interface id, or serviceOwner
 	mac   net.HardwareAddr
 	addr  netip.Prefix // with the subnet's length
+	// secondary are further addresses, all with that length.
+	secondary []netip.Addr
 	// router is the default route's next hop; invalid for none.
 	router netip.Addr
 	// resolver is the VPC's, for namespaces with another default route.
@@ -49,6 +51,9 @@ type inside struct {
 func (in inside) digest(namespace string) string {
 	text := fmt.Appendf(nil, "1|%s|%s|%s|%s|%s|%t|%t|%s|%d|%s",
 		in.owner, in.mac, in.addr, in.router, in.resolver, in.own, in.noarp, in.prefix, in.mtu, namespace)
+	if len(in.secondary) > 0 {
+		text = fmt.Appendf(text, "|%s", in.secondary)
+	}
 	if in.several {
 		text = fmt.Appendf(text, "|%d", in.index)
 	}
@@ -68,6 +73,11 @@ func (l *Links) check(id vpc.InterfaceID, w desired.Workload) (inside, error) {
 	}
 	if !w.Router.IsValid() || !w.Subnet.Contains(w.Router) || w.Router == addr {
 		return inside{}, fmt.Errorf("interface %s: router %s is not another address of subnet %s", id, w.Router, w.Subnet)
+	}
+	for _, a := range w.Secondary {
+		if !w.Subnet.Contains(a) || a == addr || a == w.Router {
+			return inside{}, fmt.Errorf("interface %s: address %s is not another address of subnet %s", id, a, w.Subnet)
+		}
 	}
 	if !vpc.ValidID(vpc.PrefixInterface, string(id)) {
 		return inside{}, fmt.Errorf("%q is not an interface id", id)
@@ -96,7 +106,7 @@ func (l *Links) check(id vpc.InterfaceID, w desired.Workload) (inside, error) {
 		return inside{}, fmt.Errorf("interface %s: exactly one of instance, netns, pid and ifname must say where it is, not %d", id, places)
 	}
 	return inside{
-		owner: string(id), mac: mac, addr: netip.PrefixFrom(addr, w.Subnet.Bits()), router: w.Router, resolver: w.Resolver.Unmap(),
+		owner: string(id), mac: mac, addr: netip.PrefixFrom(addr, w.Subnet.Bits()), secondary: w.Secondary, router: w.Router, resolver: w.Resolver.Unmap(),
 		own: w.Instance != "", prefix: "eth", mtu: l.cfg.MTU, index: w.Index,
 	}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -35,30 +36,39 @@ func setWayOut(h *netlink.Handle, dev netlink.Link, in inside) error {
 			return fmt.Errorf("set route to %s in table %d: %w", r.Dst, table, err)
 		}
 	}
-	want := &net.IPNet{IP: in.addr.Addr().AsSlice(), Mask: net.CIDRMask(32, 32)}
+	return setRules(h, table, append([]netip.Addr{in.addr.Addr()}, in.secondary...))
+}
+
+// setRules makes table the one of packets from the given addresses, and of no
+// others.
+func setRules(h *netlink.Handle, table int, from []netip.Addr) error {
+	want := map[string]*net.IPNet{}
+	for _, a := range from {
+		n := &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(32, 32)}
+		want[n.String()] = n
+	}
 	rules, err := dump(func() ([]netlink.Rule, error) { return h.RuleList(netlink.FAMILY_V4) })
 	if err != nil {
 		return fmt.Errorf("list rules: %w", err)
 	}
-	found := false
 	for _, r := range rules {
-		switch {
-		case r.Priority != table:
-		case r.Table == table && r.Src != nil && r.Src.String() == want.String():
-			found = true
-		default:
-			if err := h.RuleDel(&r); err != nil && !errors.Is(err, unix.ENOENT) {
-				return fmt.Errorf("remove rule %d: %w", table, err)
-			}
+		if r.Priority != table {
+			continue
+		}
+		if r.Table == table && r.Src != nil && want[r.Src.String()] != nil {
+			delete(want, r.Src.String())
+			continue
+		}
+		if err := h.RuleDel(&r); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("remove rule %d: %w", table, err)
 		}
 	}
-	if found {
-		return nil
-	}
-	rule := netlink.NewRule()
-	rule.Family, rule.Priority, rule.Table, rule.Src = netlink.FAMILY_V4, table, table, want
-	if err := h.RuleAdd(rule); err != nil {
-		return fmt.Errorf("add rule for packets from %s: %w", in.addr.Addr(), err)
+	for _, n := range want {
+		rule := netlink.NewRule()
+		rule.Family, rule.Priority, rule.Table, rule.Src = netlink.FAMILY_V4, table, table, n
+		if err := h.RuleAdd(rule); err != nil {
+			return fmt.Errorf("add rule for packets from %s: %w", n.IP, err)
+		}
 	}
 	return nil
 }

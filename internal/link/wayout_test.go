@@ -87,3 +87,46 @@ func TestDeviceIndexesAreBounded(t *testing.T) {
 		t.Errorf("got %v", errs)
 	}
 }
+
+func TestSecondaryAddressesComeAndGo(t *testing.T) {
+	l := install(t)
+	w := workload(eniA, instA, 10)
+	with := func(addrs ...string) string {
+		t.Helper()
+		w.Secondary = nil
+		for _, a := range addrs {
+			w.Secondary = append(w.Secondary, netip.MustParseAddr(a))
+		}
+		apply(t, l, wish{eniA: w})
+		out := runIn(t, l.NamespacePath(string(instA)), "ip", "-4", "-o", "addr", "show", "dev", "eth0")
+		var have []string
+		for _, f := range strings.Fields(out) {
+			if p, err := netip.ParsePrefix(f); err == nil {
+				have = append(have, p.String())
+			}
+		}
+		return strings.Join(have, " ")
+	}
+	for _, c := range []struct {
+		secondary []string
+		want      string
+	}{
+		{nil, "10.0.0.10/24"},
+		{[]string{"10.0.0.30", "10.0.0.31"}, "10.0.0.10/24 10.0.0.30/24 10.0.0.31/24"},
+		{[]string{"10.0.0.31"}, "10.0.0.10/24 10.0.0.31/24"},
+		{[]string{"10.0.0.31", "10.0.0.9"}, "10.0.0.10/24 10.0.0.31/24 10.0.0.9/24"},
+		{nil, "10.0.0.10/24"},
+	} {
+		if got := with(c.secondary...); got != c.want {
+			t.Errorf("secondary %v: addresses %s, want %s", c.secondary, got, c.want)
+		}
+	}
+	with("10.0.0.30")
+	if out := runIn(t, l.NamespacePath(string(instA)), "ip", "route", "get", "192.0.2.1"); !strings.Contains(out, "src 10.0.0.10") {
+		t.Errorf("the primary address is not what it sends from: %s", out)
+	}
+	w.Secondary = []netip.Addr{netip.MustParseAddr("10.0.9.9")}
+	if _, errs := l.Apply(wish{eniA: w}); errs[eniA] == nil {
+		t.Error("an address outside the subnet was taken")
+	}
+}
