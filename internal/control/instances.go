@@ -27,7 +27,11 @@ type RunInstancesInput struct {
 	Groups       []vpc.GroupID
 	GroupNames   []string   `json:",omitempty"` // groups of the default VPC
 	Addr         netip.Addr // of the one instance; the zero Addr takes a free one
-	Description  string     // of the interface
+	// Secondary are further addresses of the one instance, SecondaryCount is
+	// how many free ones each gets.
+	Secondary      []netip.Addr `json:",omitempty"`
+	SecondaryCount int          `json:",omitempty"`
+	Description    string       // of the interface
 	// Interface is an existing interface to use in place of a new one.
 	Interface vpc.InterfaceID
 	// KeepInterface is DeleteOnTermination=false.
@@ -85,14 +89,17 @@ func checkRunInstances(in RunInstancesInput) error {
 		return vpc.Errorf(vpc.Malformed, "image", in.ImageID, "Invalid id: \"%.64s\" (expecting \"ami-...\")", in.ImageID)
 	case len(in.InstanceType) > 64 || len(in.KeyName) > 255 || len(in.Description) > 255:
 		return vpc.Errorf(vpc.Invalid, "instanceType", "", "An instance type has at most 64 characters, a key name and a description at most 255.")
-	case in.Addr.IsValid() && in.Max > 1:
+	case (in.Addr.IsValid() || len(in.Secondary) > 0) && in.Max > 1:
 		return vpc.Errorf(vpc.Combination, "privateIpAddress", "", "A private address can be chosen only when one instance is launched.")
 	case in.Interface != "" && in.Max > 1:
 		return vpc.Errorf(vpc.Combination, "networkInterfaceId", "", "A network interface can be given only when one instance is launched.")
-	case in.Interface != "" && (in.Subnet != "" || len(in.Groups) > 0 || in.Addr.IsValid() || in.Description != "" || len(in.InterfaceTags) > 0):
+	case in.Interface != "" && (in.Subnet != "" || len(in.Groups) > 0 || in.Addr.IsValid() || len(in.Secondary) > 0 || in.SecondaryCount != 0 || in.Description != "" || len(in.InterfaceTags) > 0):
 		return vpc.Errorf(vpc.Combination, "networkInterfaceId", "", "A network interface cannot be given together with a subnet, security groups, an address, a description or tags for a new one.")
 	case in.Subnet+vpc.SubnetID(in.Interface) != "" && len(in.GroupNames) > 0:
 		return vpc.Errorf(vpc.Combination, "groupName", in.GroupNames[0], "The parameter groupName cannot be used with the parameter subnet")
+	}
+	if err := checkSecondary(in.Secondary, in.SecondaryCount); err != nil {
+		return err
 	}
 	return checkToken(in.Token)
 }
@@ -137,7 +144,11 @@ func (c *Control) newInstances(tx *store.Tx, caller Caller, reservation string, 
 			return err
 		}
 		in.Groups = groups
-		count = min(in.Max, FreeAddresses(tx, s))
+		each := 1 + len(in.Secondary) + in.SecondaryCount
+		if each > maxAddresses {
+			return tooManyAddresses(each)
+		}
+		count = min(in.Max, FreeAddresses(tx, s)/each)
 	}
 	if count < in.Min {
 		return vpc.Errorf(vpc.NoAddress, string(vpc.KindSubnet), string(s.ID),
@@ -168,6 +179,7 @@ func (c *Control) newInstance(tx *store.Tx, caller Caller, reservation string, s
 		tx.Put(n)
 	} else if n, err = c.newInterface(tx, interfaceSpec{
 		Owner: caller.Account, Subnet: s, Addr: in.Addr, Type: vpc.TypeInterface, Groups: in.Groups,
+		Secondary: in.Secondary, SecondaryCount: in.SecondaryCount,
 		Description: in.Description, Tags: in.InterfaceTags, Attachment: a,
 	}); err != nil {
 		return err

@@ -15,17 +15,23 @@ import (
 
 // CreateInterfaceInput are the parameters of CreateNetworkInterface.
 type CreateInterfaceInput struct {
-	Subnet      vpc.SubnetID
-	Addr        netip.Addr // the zero Addr takes the next free one
-	Groups      []vpc.GroupID
-	Description string
-	Tags        vpc.Tags
-	Token       string `json:"-"`
+	Subnet    vpc.SubnetID
+	Addr      netip.Addr   // the zero Addr takes the next free one
+	Secondary []netip.Addr `json:",omitempty"`
+	// SecondaryCount is how many free addresses to add.
+	SecondaryCount int `json:",omitempty"`
+	Groups         []vpc.GroupID
+	Description    string
+	Tags           vpc.Tags
+	Token          string `json:"-"`
 }
 
 // CreateInterface makes an unattached network interface.
 func (c *Control) CreateInterface(ctx context.Context, caller Caller, in CreateInterfaceInput) (vpc.InterfaceID, error) {
 	if err := checkDescription(in.Description); err != nil {
+		return "", err
+	}
+	if err := checkSecondary(in.Secondary, in.SecondaryCount); err != nil {
 		return "", err
 	}
 	if err := checkToken(in.Token); err != nil {
@@ -52,6 +58,7 @@ func (c *Control) CreateInterface(ctx context.Context, caller Caller, in CreateI
 		}
 		n, err := c.newInterface(tx, interfaceSpec{
 			Owner: caller.Account, Subnet: s, Addr: in.Addr, Type: vpc.TypeInterface,
+			Secondary: in.Secondary, SecondaryCount: in.SecondaryCount,
 			Groups: groups, Description: in.Description, Tags: in.Tags,
 		})
 		if err != nil {

@@ -39,8 +39,9 @@ func init() {
 		vpc.Conflict: {string(vpc.KindVPC): "InvalidVpc.Conflict"},
 		vpc.InUse:    {"cidr-block": "InvalidCidrBlock.InUse", string(vpc.KindElasticIP): "InvalidIPAddress.InUse"},
 		vpc.Limit: {
-			"attachment":  "AttachmentLimitExceeded",
-			"group-count": "SecurityGroupLimitExceeded", string(vpc.KindACL): "NetworkAclLimitExceeded",
+			"private-address": "PrivateIpAddressLimitExceeded",
+			"attachment":      "AttachmentLimitExceeded",
+			"group-count":     "SecurityGroupLimitExceeded", string(vpc.KindACL): "NetworkAclLimitExceeded",
 			string(vpc.KindInternetGateway): "InternetGatewayLimitExceeded", string(vpc.KindNATGateway): "NatGatewayLimitExceeded",
 			string(vpc.KindElasticIP): "AddressLimitExceeded", "prefix-list-entries": "PrefixListMaxEntriesExceeded",
 			"peering-per-vpc": "ActiveVpcPeeringConnectionPerVpcLimitExceeded", "peering-outstanding": "OutstandingVpcPeeringConnectionLimitExceeded",

@@ -3,8 +3,6 @@
 package ec2
 
 import (
-	"net/netip"
-
 	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/vpc"
@@ -66,29 +64,29 @@ type RunInstancesInput struct {
 // RunInterface is the one NetworkInterface.N of RunInstances: a new interface
 // or an existing one.
 type RunInterface struct {
-	DeviceIndex         *int32   `query:"DeviceIndex"`
-	NetworkInterfaceID  string   `query:"NetworkInterfaceId"`
-	SubnetID            string   `query:"SubnetId"`
-	SecurityGroupIDs    []string `query:"SecurityGroupId"`
-	PrivateIPAddress    string   `query:"PrivateIpAddress"`
-	Description         string   `query:"Description"`
-	DeleteOnTermination *bool    `query:"DeleteOnTermination"`
-	_                   refused  `query:"AssociateCarrierIpAddress,refuse,unless=false"`
-	_                   refused  `query:"AssociatePublicIpAddress,refuse,unless=false"`
-	_                   refused  `query:"ConnectionTrackingSpecification,refuse"`
-	_                   refused  `query:"EnaQueueCount,refuse"`
-	_                   refused  `query:"EnaSrdSpecification,refuse"`
-	_                   refused  `query:"InterfaceType,refuse,unless=interface"`
-	_                   refused  `query:"Ipv4Prefix,refuse"`
-	_                   refused  `query:"Ipv4PrefixCount,refuse,unless=0"`
-	_                   refused  `query:"Ipv6AddressCount,refuse,unless=0"`
-	_                   refused  `query:"Ipv6Addresses,refuse"`
-	_                   refused  `query:"Ipv6Prefix,refuse"`
-	_                   refused  `query:"Ipv6PrefixCount,refuse,unless=0"`
-	_                   refused  `query:"NetworkCardIndex,refuse,unless=0"`
-	_                   refused  `query:"PrimaryIpv6,refuse,unless=false"`
-	_                   refused  `query:"PrivateIpAddresses,refuse"`
-	_                   refused  `query:"SecondaryPrivateIpAddressCount,refuse,unless=0"`
+	DeviceIndex         *int32          `query:"DeviceIndex"`
+	NetworkInterfaceID  string          `query:"NetworkInterfaceId"`
+	SubnetID            string          `query:"SubnetId"`
+	SecurityGroupIDs    []string        `query:"SecurityGroupId"`
+	PrivateIPAddress    string          `query:"PrivateIpAddress"`
+	PrivateIPs          []PrivateIPSpec `query:"PrivateIpAddresses"`
+	SecondaryCount      int             `query:"SecondaryPrivateIpAddressCount"`
+	Description         string          `query:"Description"`
+	DeleteOnTermination *bool           `query:"DeleteOnTermination"`
+	_                   refused         `query:"AssociateCarrierIpAddress,refuse,unless=false"`
+	_                   refused         `query:"AssociatePublicIpAddress,refuse,unless=false"`
+	_                   refused         `query:"ConnectionTrackingSpecification,refuse"`
+	_                   refused         `query:"EnaQueueCount,refuse"`
+	_                   refused         `query:"EnaSrdSpecification,refuse"`
+	_                   refused         `query:"InterfaceType,refuse,unless=interface"`
+	_                   refused         `query:"Ipv4Prefix,refuse"`
+	_                   refused         `query:"Ipv4PrefixCount,refuse,unless=0"`
+	_                   refused         `query:"Ipv6AddressCount,refuse,unless=0"`
+	_                   refused         `query:"Ipv6Addresses,refuse"`
+	_                   refused         `query:"Ipv6Prefix,refuse"`
+	_                   refused         `query:"Ipv6PrefixCount,refuse,unless=0"`
+	_                   refused         `query:"NetworkCardIndex,refuse,unless=0"`
+	_                   refused         `query:"PrimaryIpv6,refuse,unless=false"`
 }
 
 // RunPlacement is Placement: the zone must be the subnet's.
@@ -147,6 +145,7 @@ func (in *RunInstancesInput) request() (control.RunInstancesInput, error) {
 		GroupNames: in.SecurityGroups, Zone: in.Placement.AvailabilityZone, Tags: tags["instance"], InterfaceTags: tags["network-interface"], Token: in.ClientToken,
 	}
 	subnet, groups, addr := in.SubnetID, in.SecurityGroupIDs, in.PrivateIPAddress
+	var addrs []PrivateIPSpec
 	if len(in.NetworkInterfaces) > 0 {
 		if subnet != "" || len(groups)+len(in.SecurityGroups) > 0 || addr != "" {
 			return out, vpc.Errorf(vpc.Combination, "NetworkInterface", "",
@@ -172,7 +171,8 @@ func (in *RunInstancesInput) request() (control.RunInstancesInput, error) {
 		out.Interface = vpc.InterfaceID(n.NetworkInterfaceID)
 		out.KeepInterface = n.NetworkInterfaceID != "" || n.DeleteOnTermination != nil && !*n.DeleteOnTermination
 		out.Description = n.Description
-		subnet, groups, addr = n.SubnetID, n.SecurityGroupIDs, n.PrivateIPAddress
+		subnet, groups, addr, addrs = n.SubnetID, n.SecurityGroupIDs, n.PrivateIPAddress, n.PrivateIPs
+		out.SecondaryCount = n.SecondaryCount
 	}
 	if subnet != "" {
 		if err := checkID(vpc.KindSubnet, vpc.PrefixSubnet, subnet); err != nil {
@@ -183,10 +183,8 @@ func (in *RunInstancesInput) request() (control.RunInstancesInput, error) {
 	if out.Groups, err = groupIDs(groups); err != nil {
 		return out, err
 	}
-	if addr != "" {
-		if out.Addr, err = netip.ParseAddr(addr); err != nil {
-			return out, vpc.Errorf(vpc.Invalid, "privateIpAddress", addr, "Value (%.64s) for parameter privateIpAddress is invalid. It is not an IPv4 address.", addr)
-		}
+	if out.Addr, out.Secondary, err = chosenAddresses(addr, addrs); err != nil {
+		return out, err
 	}
 	return out, nil
 }
