@@ -10,9 +10,9 @@ import (
 	"postern.dev/postern/internal/vpc"
 )
 
-// maxInterfaces bounds the interfaces of an instance, and their device
+// MaxInterfaces bounds the interfaces of an instance, and their device
 // indexes: the largest of AWS's instance types have 15.
-const maxInterfaces = 15
+const MaxInterfaces = 15
 
 // AttachInterface puts an instance that is starting or running behind one more
 // interface, and answers the attachment's id.
@@ -53,8 +53,8 @@ func checkAttach(v vpc.View, n *vpc.NetworkInterface, i *vpc.Instance, index int
 			"You may not attach a network interface to an instance if they are not in the same availability zone: %s is in %s, %s in %s", n.ID, n.Zone, i.ID, i.Zone)
 	case n.VPC != i.VPC:
 		return vpc.Errorf(vpc.Unsupported, "NetworkInterfaceId", string(n.ID), "Attaching an interface of another VPC is not supported: %s is in %s, %s in %s", n.ID, n.VPC, i.ID, i.VPC)
-	case index < 0 || index >= maxInterfaces:
-		return vpc.Errorf(vpc.Limit, "attachment", string(i.ID), "Value (%d) for parameter deviceIndex is invalid: an instance has at most %d interfaces.", index, maxInterfaces)
+	case index < 0 || index >= MaxInterfaces:
+		return vpc.Errorf(vpc.Limit, "attachment", string(i.ID), "Value (%d) for parameter deviceIndex is invalid: an instance has at most %d interfaces.", index, MaxInterfaces)
 	}
 	for o := range vpc.By[vpc.NetworkInterface](v, vpc.IndexInstance, i.ID) {
 		if o.Attachment.DeviceIndex == index {

@@ -36,6 +36,7 @@ type RunInstancesInput struct {
 	Interface vpc.InterfaceID
 	// KeepInterface is DeleteOnTermination=false.
 	KeepInterface bool
+	Attributes    InstanceAttributes
 	Tags          vpc.Tags
 	InterfaceTags vpc.Tags
 	Token         string `json:"-"`
@@ -98,6 +99,9 @@ func checkRunInstances(in RunInstancesInput) error {
 	case in.Subnet+vpc.SubnetID(in.Interface) != "" && len(in.GroupNames) > 0:
 		return vpc.Errorf(vpc.Combination, "groupName", in.GroupNames[0], "The parameter groupName cannot be used with the parameter subnet")
 	}
+	if err := in.Attributes.check(); err != nil {
+		return err
+	}
 	if err := checkSecondary(in.Secondary, in.SecondaryCount); err != nil {
 		return err
 	}
@@ -145,7 +149,7 @@ func (c *Control) newInstances(tx *store.Tx, caller Caller, reservation string, 
 		}
 		in.Groups = groups
 		each := 1 + len(in.Secondary) + in.SecondaryCount
-		if each > maxAddresses {
+		if each > MaxAddresses {
 			return tooManyAddresses(each)
 		}
 		count = min(in.Max, FreeAddresses(tx, s)/each)
@@ -188,11 +192,13 @@ func (c *Control) newInstance(tx *store.Tx, caller Caller, reservation string, s
 	if v, ok := vpc.Get[vpc.VPC](tx, s.VPC); ok {
 		tenancy = v.Tenancy
 	}
-	tx.Put(&vpc.Instance{
+	i := &vpc.Instance{
 		ID: vpc.InstanceID(id), Owner: caller.Account, Reservation: reservation, VPC: s.VPC, Subnet: s.ID, Zone: s.Zone,
 		Host: c.LocalHost, ImageID: in.ImageID, InstanceType: in.InstanceType, KeyName: in.KeyName,
 		State: vpc.InstancePending, Launched: c.Now(), Primary: n.ID, Addr: n.Addr, Tenancy: tenancy, Tags: in.Tags,
-	})
+	}
+	in.Attributes.apply(i)
+	tx.Put(i)
 	return nil
 }
 
@@ -222,6 +228,10 @@ func (c *Control) TerminateInstances(ctx context.Context, caller Caller, ids []v
 			}
 			change := StateChange{ID: id, Previous: i.State, Current: i.State}
 			if i.State == vpc.InstancePending || i.State == vpc.InstanceRunning {
+				if i.KeepRunning {
+					return vpc.Errorf(vpc.NotPermitted, string(vpc.KindInstance), string(id),
+						"The instance '%s' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.", id)
+				}
 				i = vpc.Edit(i)
 				i.State = vpc.InstanceShuttingDown
 				tx.Put(i)

@@ -11,12 +11,12 @@ import (
 	"postern.dev/postern/internal/vpc"
 )
 
-// maxAddresses bounds the private addresses of an interface, the primary one
+// MaxAddresses bounds the private addresses of an interface, the primary one
 // included: the largest of AWS's instance types have 50.
-const maxAddresses = 50
+const MaxAddresses = 50
 
 func tooManyAddresses(n int) error {
-	return vpc.Errorf(vpc.Limit, "private-address", "", "Number of private addresses (%d) will exceed limit: an interface has at most %d.", n, maxAddresses)
+	return vpc.Errorf(vpc.Limit, "private-address", "", "Number of private addresses (%d) will exceed limit: an interface has at most %d.", n, MaxAddresses)
 }
 
 // checkSecondary refuses further addresses of a new interface that are given in
@@ -34,7 +34,7 @@ func checkSecondary(addrs []netip.Addr, count int) error {
 // secondaryAddresses checks the addresses that are chosen and picks count free
 // ones besides them and besides taken.
 func secondaryAddresses(tx *store.Tx, s *vpc.Subnet, taken, chosen []netip.Addr, count int) ([]netip.Addr, error) {
-	if n := len(taken) + len(chosen) + max(count, 0); n > maxAddresses {
+	if n := len(taken) + len(chosen) + max(count, 0); n > MaxAddresses {
 		return nil, tooManyAddresses(n)
 	}
 	var out []netip.Addr

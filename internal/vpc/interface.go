@@ -181,7 +181,13 @@ type Instance struct {
 	Primary InterfaceID `json:"primary"`
 	Addr    netip.Addr  `json:"addr"`
 	Tenancy string      `json:"tenancy,omitempty"` // of the VPC at launch; "" is default. Stored only
-	Tags    Tags        `json:"tags,omitempty"`
+	// KeepRunning is disableApiTermination: TerminateInstances refuses it.
+	KeepRunning bool `json:"keepRunning,omitempty"`
+	// Kept and shown only: nothing stops an instance or runs its user data.
+	DisableAPIStop   bool   `json:"disableApiStop,omitempty"`
+	ShutdownBehavior string `json:"shutdownBehavior,omitempty"` // "" is stop
+	UserData         []byte `json:"userData,omitempty"`
+	Tags             Tags   `json:"tags,omitempty"`
 }
 
 func (*Instance) Kind() Kind    { return KindInstance }

@@ -21,6 +21,9 @@ func init() {
 		"public-address":                "InvalidAddress.NotFound",
 		"gateway":                       "InvalidGatewayID.NotFound",
 		"default-vpc":                   "DefaultVpcDoesNotExist",
+		"instance-type":                 "InvalidInstanceType",
+		"volume":                        "InvalidVolume.NotFound",
+		"image":                         "InvalidAMIID.NotFound",
 		string(vpc.KindPeering):         "InvalidVpcPeeringConnectionID.NotFound",
 	})
 	maps.Copy(malformed, map[string]string{
@@ -34,6 +37,8 @@ func init() {
 		"public-address":                "InvalidAddress.Malformed",
 		string(vpc.KindPeering):         "InvalidVpcPeeringConnectionId.Malformed",
 		"attachment":                    "InvalidNetworkInterfaceAttachmentId.Malformed",
+		"volume":                        "InvalidVolumeID.Malformed",
+		"user-data":                     "InvalidUserData.Malformed",
 	})
 	for kind, codes := range map[vpc.ErrorKind]map[string]string{
 		vpc.Conflict: {string(vpc.KindVPC): "InvalidVpc.Conflict"},

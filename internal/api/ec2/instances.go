@@ -18,7 +18,7 @@ func init() {
 	register("DescribeInstances", false, describeInstances)
 	register("TerminateInstances", true, terminateInstances)
 	register("DescribeInstanceStatus", false, describeInstanceStatus)
-	register("DescribeInstanceAttribute", false, describeInstanceAttribute)
+	register("DescribeInstanceAttribute", false, describeInstanceAttribute) // instance_attributes.go
 }
 
 // Reservation is <Reservation>: the instances of one launch.

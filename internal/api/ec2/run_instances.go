@@ -3,6 +3,8 @@
 package ec2
 
 import (
+	"encoding/base64"
+
 	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/vpc"
@@ -12,8 +14,9 @@ import (
 type refused = awsquery.Refused
 
 // RunInstancesInput is the input of RunInstances. An instance is a network
-// namespace with an interface: it has no image, disks, kernel or user data.
-// The image, the type and the key's name are kept and shown.
+// namespace with an interface: it has no image, disks or kernel, and nothing
+// runs its user data. The image, the type, the key's name, the user data and
+// what is said about stopping are kept and shown.
 type RunInstancesInput struct {
 	DryRun
 	ImageID           string                `query:"ImageId,required,stored"`
@@ -23,7 +26,11 @@ type RunInstancesInput struct {
 	MaxCount          int                   `query:"MaxCount,required"`
 	SubnetID          string                `query:"SubnetId"`
 	SecurityGroupIDs  []string              `query:"SecurityGroupId"`
-	SecurityGroups    []string              `query:"SecurityGroup"` // names, in the default VPC
+	SecurityGroups    []string              `query:"SecurityGroup"` // names in the default VPC
+	KeepRunning       *bool                 `query:"DisableApiTermination"`
+	DisableAPIStop    *bool                 `query:"DisableApiStop,stored"`
+	ShutdownBehavior  string                `query:"InstanceInitiatedShutdownBehavior,stored"`
+	UserData          string                `query:"UserData,stored"`
 	PrivateIPAddress  string                `query:"PrivateIpAddress"`
 	ClientToken       string                `query:"ClientToken"`
 	NetworkInterfaces []RunInterface        `query:"NetworkInterface"`
@@ -39,14 +46,11 @@ type RunInstancesInput struct {
 	_                 awsquery.Refused      `query:"CapacityReservationSpecification,refuse"`
 	_                 awsquery.Refused      `query:"CpuOptions,refuse"`
 	_                 awsquery.Refused      `query:"CreditSpecification,refuse"`
-	_                 awsquery.Refused      `query:"DisableApiStop,refuse,unless=false"`
-	_                 awsquery.Refused      `query:"DisableApiTermination,refuse,unless=false"`
 	_                 awsquery.Refused      `query:"EbsOptimized,refuse,unless=false"`
 	_                 awsquery.Refused      `query:"ElasticGpuSpecification,refuse"`
 	_                 awsquery.Refused      `query:"ElasticInferenceAccelerator,refuse"`
 	_                 awsquery.Refused      `query:"EnablePrimaryIpv6,refuse,unless=false"`
 	_                 awsquery.Refused      `query:"IamInstanceProfile,refuse"`
-	_                 awsquery.Refused      `query:"InstanceInitiatedShutdownBehavior,refuse,unless=stop"`
 	_                 awsquery.Refused      `query:"InstanceMarketOptions,refuse"`
 	_                 awsquery.Refused      `query:"Ipv6Address,refuse"`
 	_                 awsquery.Refused      `query:"Ipv6AddressCount,refuse,unless=0"`
@@ -58,7 +62,6 @@ type RunInstancesInput struct {
 	_                 awsquery.Refused      `query:"Operator,refuse"`
 	_                 awsquery.Refused      `query:"RamdiskId,refuse"`
 	_                 awsquery.Refused      `query:"SecondaryInterface,refuse"`
-	_                 awsquery.Refused      `query:"UserData,refuse"`
 }
 
 // RunInterface is the one NetworkInterface.N of RunInstances: a new interface
@@ -140,9 +143,16 @@ func (in *RunInstancesInput) request() (control.RunInstancesInput, error) {
 	if err != nil {
 		return control.RunInstancesInput{}, err
 	}
+	userData, err := base64.StdEncoding.DecodeString(in.UserData)
+	if err != nil {
+		return control.RunInstancesInput{}, vpc.Errorf(vpc.Malformed, "user-data", "", "Invalid BASE64 encoding of user data.")
+	}
 	out := control.RunInstancesInput{
 		Min: in.MinCount, Max: in.MaxCount, ImageID: in.ImageID, InstanceType: in.InstanceType, KeyName: in.KeyName,
 		GroupNames: in.SecurityGroups, Zone: in.Placement.AvailabilityZone, Tags: tags["instance"], InterfaceTags: tags["network-interface"], Token: in.ClientToken,
+		Attributes: control.InstanceAttributes{
+			KeepRunning: in.KeepRunning, DisableAPIStop: in.DisableAPIStop, ShutdownBehavior: in.ShutdownBehavior, UserData: userData,
+		},
 	}
 	subnet, groups, addr := in.SubnetID, in.SecurityGroupIDs, in.PrivateIPAddress
 	var addrs []PrivateIPSpec
@@ -185,69 +195,6 @@ func (in *RunInstancesInput) request() (control.RunInstancesInput, error) {
 	}
 	if out.Addr, out.Secondary, err = chosenAddresses(addr, addrs); err != nil {
 		return out, err
-	}
-	return out, nil
-}
-
-// DescribeInstanceAttributeInput is the input of DescribeInstanceAttribute.
-type DescribeInstanceAttributeInput struct {
-	DryRun
-	InstanceID string `query:"InstanceId,required"`
-	Attribute  string `query:"Attribute,required,enum=disableApiStop|disableApiTermination|ebsOptimized|groupSet|instanceInitiatedShutdownBehavior|instanceType|sourceDestCheck|userData"`
-}
-
-// DescribeInstanceAttributeOutput is the output of DescribeInstanceAttribute:
-// the attribute asked for.
-type DescribeInstanceAttributeOutput struct {
-	InstanceID            string          `xml:"instanceId"`
-	DisableAPIStop        *BoolValue      `xml:"disableApiStop"`
-	DisableAPITermination *BoolValue      `xml:"disableApiTermination"`
-	EbsOptimized          *BoolValue      `xml:"ebsOptimized"`
-	Groups                []InstanceGroup `xml:"groupSet,omitempty"`
-	ShutdownBehavior      *TextValue      `xml:"instanceInitiatedShutdownBehavior"`
-	InstanceType          *TextValue      `xml:"instanceType"`
-	SourceDestCheck       *BoolValue      `xml:"sourceDestCheck"`
-	UserData              *TextValue      `xml:"userData"`
-}
-
-// BoolValue is an attribute that is true or false.
-type BoolValue struct {
-	Value bool `xml:"value"`
-}
-
-// TextValue is an attribute that is a text; absent when it was never set.
-type TextValue struct {
-	Value string `xml:"value,omitempty"`
-}
-
-func describeInstanceAttribute(call *Call, in *DescribeInstanceAttributeInput) (*DescribeInstanceAttributeOutput, error) {
-	if err := checkID(vpc.KindInstance, vpc.PrefixInstance, in.InstanceID); err != nil {
-		return nil, err
-	}
-	v := call.view()
-	i, err := control.Owned[vpc.Instance](v, call.Caller, in.InstanceID)
-	if err != nil {
-		return nil, err
-	}
-	r := renderInstance(v, i)
-	out := &DescribeInstanceAttributeOutput{InstanceID: in.InstanceID}
-	switch in.Attribute {
-	case "disableApiStop":
-		out.DisableAPIStop = &BoolValue{}
-	case "disableApiTermination":
-		out.DisableAPITermination = &BoolValue{}
-	case "ebsOptimized":
-		out.EbsOptimized = &BoolValue{}
-	case "groupSet":
-		out.Groups = r.Groups
-	case "instanceInitiatedShutdownBehavior":
-		out.ShutdownBehavior = &TextValue{"stop"}
-	case "instanceType":
-		out.InstanceType = &TextValue{i.InstanceType}
-	case "sourceDestCheck":
-		out.SourceDestCheck = &BoolValue{r.SourceDestCheck != nil && *r.SourceDestCheck}
-	case "userData":
-		out.UserData = &TextValue{}
 	}
 	return out, nil
 }
