@@ -54,19 +54,23 @@ func TestOnePairOfVPCsHasOneLivePeering(t *testing.T) {
 
 // Peered VPCs never overlap, also when a block comes at the moment of acceptance.
 func TestABlockAndAnAcceptanceDoNotBothWin(t *testing.T) {
-	for i := range 5 {
-		c, _ := controltest.New(t)
-		a, b := peerVPC(t, c, controltest.Consumer, "10.0.0.0/16"), peerVPC(t, c, controltest.Provider, "10.1.0.0/16")
+	c, _ := controltest.New(t)
+	c.Quotas.VPCs, c.Quotas.PeeringsPerVPC = 1000, 1000
+	b := peerVPC(t, c, controltest.Provider, "10.1.0.0/16")
+	for i := range 60 {
+		a := peerVPC(t, c, controltest.Consumer, "10.0.0.0/16")
 		id, err := c.CreatePeering(t.Context(), controltest.Consumer, control.CreatePeeringInput{VPC: a, PeerVPC: b, PeerOwner: controltest.Provider.Account})
 		if err != nil {
 			t.Fatal(err)
 		}
-		done := make(chan error, 2)
+		start, done := make(chan struct{}), make(chan error, 2)
 		go func() {
+			<-start
 			_, err := c.AssociateCIDR(t.Context(), controltest.Consumer, a, netip.MustParsePrefix("10.1.0.0/20"))
 			done <- err
 		}()
-		go func() { done <- c.AcceptPeering(t.Context(), controltest.Provider, id) }()
+		go func() { <-start; done <- c.AcceptPeering(t.Context(), controltest.Provider, id) }()
+		close(start)
 		first, second := <-done, <-done
 		p, _ := vpc.Get[vpc.Peering](c.View(), id)
 		v, _ := vpc.Get[vpc.VPC](c.View(), a)

@@ -354,7 +354,13 @@ func TestRulesNameGroupsOverPeering(t *testing.T) {
 	equal(t, "stale rules while peered", len(stale().all("staleSecurityGroupSet/item")), 0)
 	p.refused("InvalidVpcID.NotFound", "DescribeStaleSecurityGroups", "VpcId", p.theirs)
 
-	// A peer's rule does not keep a group from being deleted; it becomes stale.
+	// A rule is stale without the connection, though the group is there ...
+	p.restoring(func() {
+		p.do("DeleteVpcPeeringConnection", "VpcPeeringConnectionId", p.id)
+		equal(t, "the group that is stale without the connection", stale().one("staleSecurityGroupSet/item/groupId"), mine)
+	})
+
+	// ... and without the group: a peer's rule does not keep it from being deleted.
 	p.as(controltest.Provider, "DeleteSecurityGroup", "GroupId", theirs)
 	s := stale()
 	equal(t, "the stale group", s.one("staleSecurityGroupSet/item/groupId"), mine)
@@ -363,6 +369,14 @@ func TestRulesNameGroupsOverPeering(t *testing.T) {
 	equal(t, "the permission of a deleted connection", view(), theirs+"222222222222"+p.theirs+p.id+"deleted")
 	p.do("RevokeSecurityGroupIngress", rule...)
 	equal(t, "stale rules after revocation", len(stale().all("staleSecurityGroupSet/item")), 0)
+}
+
+// restoring runs f and then makes the connection as active as it was before.
+func (p *peers) restoring(f func()) {
+	p.t.Helper()
+	before, _ := vpc.Get[vpc.Peering](p.c.View(), p.id)
+	f()
+	p.put(before)
 }
 
 func TestPeeringQuotas(t *testing.T) {
