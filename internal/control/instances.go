@@ -36,6 +36,8 @@ type RunInstancesInput struct {
 	Interface vpc.InterfaceID
 	// KeepInterface is DeleteOnTermination=false.
 	KeepInterface bool
+	// More are interfaces besides the primary one, for each instance.
+	More          []MoreInterface `json:",omitempty"`
 	Attributes    InstanceAttributes
 	Tags          vpc.Tags
 	InterfaceTags vpc.Tags
@@ -48,6 +50,9 @@ type RunInstancesInput struct {
 // answers what the first one made.
 func (c *Control) RunInstances(ctx context.Context, caller Caller, in RunInstancesInput) (reservation string, ids []vpc.InstanceID, err error) {
 	if err := checkRunInstances(in); err != nil {
+		return "", nil, err
+	}
+	if err := in.checkMore(); err != nil {
 		return "", nil, err
 	}
 	err = c.update(ctx, caller, func(tx *store.Tx) error {
@@ -199,6 +204,11 @@ func (c *Control) newInstance(tx *store.Tx, caller Caller, reservation string, s
 	}
 	in.Attributes.apply(i)
 	tx.Put(i)
+	for _, m := range in.More {
+		if err := c.addInterface(tx, caller, i, m, in.InterfaceTags); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -225,3 +225,45 @@ func TestAttachmentsThroughTheSDK(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestInstancesAreLaunchedWithSeveralInterfaces(t *testing.T) {
+	a := newNetAPI(t)
+	v := a.vpc("10.0.0.0/16")
+	s, s2 := a.subnet(v, "10.0.1.0/24"), a.subnet(v, "10.0.2.0/24")
+	n := a.eni(s2)
+	run := func(count string, pairs ...string) []string {
+		return append([]string{"ImageId", "ami-1", "MinCount", count, "MaxCount", count, "NetworkInterface.1.DeviceIndex", "1", "NetworkInterface.2.DeviceIndex", "0",
+			"NetworkInterface.2.SubnetId", s}, pairs...)
+	}
+	made := a.do("RunInstances", run("1", "NetworkInterface.1.NetworkInterfaceId", n,
+		"NetworkInterface.3.DeviceIndex", "2", "NetworkInterface.3.SubnetId", s, "NetworkInterface.3.PrivateIpAddress", "10.0.1.99", "NetworkInterface.3.Description", "third")...)
+	const eni = "instancesSet/item/networkInterfaceSet/item/"
+	equal(t, "the instance's address", made.one("instancesSet/item/privateIpAddress"), "10.0.1.4")
+	equal(t, "its interfaces", len(made.all(eni+"networkInterfaceId")), 3)
+	for index, want := range map[string][2]string{"0": {"10.0.1.4", "true"}, "1": {"10.0.2.4", "false"}, "2": {"10.0.1.99", "true"}} {
+		d := a.do("DescribeNetworkInterfaces", "Filter.1.Name", "attachment.device-index", "Filter.1.Value.1", index)
+		equal(t, "the address of interface "+index, d.one("networkInterfaceSet/item/privateIpAddress"), want[0])
+		equal(t, "what becomes of interface "+index, d.one("networkInterfaceSet/item/attachment/deleteOnTermination"), want[1])
+	}
+	two := a.do("RunInstances", run("2", "NetworkInterface.1.SubnetId", s2)...)
+	equal(t, "the interfaces of two instances", len(two.all(eni+"networkInterfaceId")), 4)
+
+	other := a.do("CreateSubnet", "VpcId", v, "CidrBlock", "10.0.3.0/24", "AvailabilityZone", "us-east-1b").one("subnet/subnetId")
+	for _, c := range []struct {
+		code  string
+		pairs []string
+	}{
+		{"InvalidNetworkInterface.InUse", run("1", "NetworkInterface.1.NetworkInterfaceId", n)},
+		{"InvalidParameterCombination", run("2", "NetworkInterface.1.NetworkInterfaceId", n)},
+		{"InvalidParameterCombination", run("1", "NetworkInterface.1.NetworkInterfaceId", n, "NetworkInterface.1.SubnetId", s2)},
+		{"InvalidParameterCombination", run("1", "NetworkInterface.1.SubnetId", other)}, // another zone
+		{"MissingParameter", run("1")},
+		{"InvalidParameterValue", run("1", "NetworkInterface.1.SubnetId", s2, "NetworkInterface.3.DeviceIndex", "1", "NetworkInterface.3.SubnetId", s2)},
+		{"InvalidParameterValue", run("1", "NetworkInterface.1.SubnetId", s2, "NetworkInterface.3.DeviceIndex", "0", "NetworkInterface.3.SubnetId", s2)},
+		{"AttachmentLimitExceeded", run("1", "NetworkInterface.1.SubnetId", s2, "NetworkInterface.3.DeviceIndex", "15", "NetworkInterface.3.SubnetId", s2)},
+		{"InvalidParameterValue", []string{"ImageId", "ami-1", "MinCount", "1", "MaxCount", "1", "NetworkInterface.1.DeviceIndex", "1", "NetworkInterface.1.SubnetId", s}},
+		{"MissingParameter", []string{"ImageId", "ami-1", "MinCount", "1", "MaxCount", "1", "NetworkInterface.1.SubnetId", s}},
+	} {
+		a.refused(c.code, "RunInstances", c.pairs...)
+	}
+}

@@ -64,8 +64,8 @@ type RunInstancesInput struct {
 	_                 awsquery.Refused      `query:"SecondaryInterface,refuse"`
 }
 
-// RunInterface is the one NetworkInterface.N of RunInstances: a new interface
-// or an existing one.
+// RunInterface is one NetworkInterface.N of RunInstances: a new interface or an
+// existing one.
 type RunInterface struct {
 	DeviceIndex         *int32          `query:"DeviceIndex"`
 	NetworkInterfaceID  string          `query:"NetworkInterfaceId"`
@@ -161,25 +161,16 @@ func (in *RunInstancesInput) request() (control.RunInstancesInput, error) {
 			return out, vpc.Errorf(vpc.Combination, "NetworkInterface", "",
 				"Network interfaces and an instance-level subnet ID, security groups or private address may not be specified on the same request")
 		}
-		if len(in.NetworkInterfaces) > 1 {
-			return out, vpc.Errorf(vpc.Unsupported, "NetworkInterface", "", "An instance is launched with exactly one network interface")
+		n, more, err := splitInterfaces(in.NetworkInterfaces)
+		if err != nil {
+			return out, err
 		}
-		n := in.NetworkInterfaces[0]
-		if n.DeviceIndex == nil || *n.DeviceIndex != 0 {
-			return out, vpc.Errorf(vpc.Invalid, "deviceIndex", "", "The network interface of an instance must have the device index 0")
-		}
-		if n.NetworkInterfaceID != "" {
-			if err := checkID(vpc.KindInterface, vpc.PrefixInterface, n.NetworkInterfaceID); err != nil {
-				return out, err
-			}
-			// AWS keeps an interface that existed before unless told otherwise,
-			// which RunInstances cannot do.
-			if n.DeleteOnTermination != nil && *n.DeleteOnTermination {
-				return out, vpc.Errorf(vpc.Invalid, "deleteOnTermination", "", "A network interface that already exists cannot be deleted on termination")
-			}
+		out.More = more
+		if err := n.checkExisting(); err != nil {
+			return out, err
 		}
 		out.Interface = vpc.InterfaceID(n.NetworkInterfaceID)
-		out.KeepInterface = n.NetworkInterfaceID != "" || n.DeleteOnTermination != nil && !*n.DeleteOnTermination
+		out.KeepInterface = n.keep()
 		out.Description = n.Description
 		subnet, groups, addr, addrs = n.SubnetID, n.SecurityGroupIDs, n.PrivateIPAddress, n.PrivateIPs
 		out.SecondaryCount = n.SecondaryCount
@@ -197,4 +188,66 @@ func (in *RunInstancesInput) request() (control.RunInstancesInput, error) {
 		return out, err
 	}
 	return out, nil
+}
+
+// checkExisting refuses an existing interface that is to go with the instance.
+// AWS keeps one unless told otherwise, which RunInstances cannot do.
+func (n *RunInterface) checkExisting() error {
+	if n.NetworkInterfaceID == "" {
+		return nil
+	}
+	if n.DeleteOnTermination != nil && *n.DeleteOnTermination {
+		return vpc.Errorf(vpc.Invalid, "deleteOnTermination", "", "A network interface that already exists cannot be deleted on termination")
+	}
+	return checkID(vpc.KindInterface, vpc.PrefixInterface, n.NetworkInterfaceID)
+}
+
+func (n *RunInterface) keep() bool {
+	return n.NetworkInterfaceID != "" || n.DeleteOnTermination != nil && !*n.DeleteOnTermination
+}
+
+// splitInterfaces finds the primary interface, which has the device index 0,
+// and reads the others.
+func splitInterfaces(list []RunInterface) (*RunInterface, []control.MoreInterface, error) {
+	var primary *RunInterface
+	var more []control.MoreInterface
+	for i := range list {
+		n := &list[i]
+		if n.DeviceIndex == nil {
+			return nil, nil, vpc.Errorf(vpc.Missing, "NetworkInterface.DeviceIndex", "", "Each network interface requires a device index.")
+		}
+		if *n.DeviceIndex == 0 && primary == nil {
+			primary = n
+			continue
+		}
+		m, err := n.more()
+		if err != nil {
+			return nil, nil, err
+		}
+		more = append(more, m)
+	}
+	if primary == nil {
+		return nil, nil, vpc.Errorf(vpc.Invalid, "deviceIndex", "", "One network interface of an instance must have the device index 0")
+	}
+	return primary, more, nil
+}
+
+func (n *RunInterface) more() (m control.MoreInterface, err error) {
+	if err := n.checkExisting(); err != nil {
+		return m, err
+	}
+	if n.SubnetID != "" {
+		if err := checkID(vpc.KindSubnet, vpc.PrefixSubnet, n.SubnetID); err != nil {
+			return m, err
+		}
+	}
+	m = control.MoreInterface{
+		Index: int(*n.DeviceIndex), Interface: vpc.InterfaceID(n.NetworkInterfaceID), Subnet: vpc.SubnetID(n.SubnetID),
+		SecondaryCount: n.SecondaryCount, Description: n.Description, Keep: n.keep(),
+	}
+	if m.Groups, err = groupIDs(n.SecurityGroupIDs); err != nil {
+		return m, err
+	}
+	m.Addr, m.Secondary, err = chosenAddresses(n.PrivateIPAddress, n.PrivateIPs)
+	return m, err
 }
