@@ -198,8 +198,8 @@ func describeImages(_ *Call, in *DescribeImagesInput) (*DescribeImagesOutput, er
 	if err := images.checkFilters(in.Filters); err != nil {
 		return nil, err
 	}
-	for _, id := range in.ImageIDs {
-		return nil, vpc.Errorf(vpc.NotFound, "image", id, "The image id '[%.64s]' does not exist", id)
+	if len(in.ImageIDs) > 0 {
+		return nil, vpc.Errorf(vpc.NotFound, "image", in.ImageIDs[0], "The image id '[%.64s]' does not exist", in.ImageIDs[0])
 	}
 	return &DescribeImagesOutput{}, nil
 }
