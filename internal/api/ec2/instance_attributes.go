@@ -3,6 +3,7 @@
 package ec2
 
 import (
+	"encoding/base64"
 	"strings"
 
 	"postern.dev/postern/internal/control"
@@ -134,7 +135,7 @@ type DescribeInstanceAttributeOutput struct {
 	RootDeviceName        *TextValue      `xml:"rootDeviceName"`
 	SourceDestCheck       *BoolValue      `xml:"sourceDestCheck"`
 	SriovNetSupport       *TextValue      `xml:"sriovNetSupport"`
-	UserData              *BytesValue     `xml:"userData"`
+	UserData              *TextValue      `xml:"userData"` // base64
 }
 
 // BoolValue is an attribute that is true or false.
@@ -145,11 +146,6 @@ type BoolValue struct {
 // TextValue is an attribute that is a text; absent when it was never set.
 type TextValue struct {
 	Value string `xml:"value,omitempty"`
-}
-
-// BytesValue is an attribute that is encoded in base64.
-type BytesValue struct {
-	Value []byte `xml:"value,omitempty"`
 }
 
 // EnclaveOptions says that there are no enclaves.
@@ -199,7 +195,7 @@ func describeInstanceAttribute(call *Call, in *DescribeInstanceAttributeInput) (
 	case "sriovNetSupport":
 		out.SriovNetSupport = &TextValue{}
 	case "userData":
-		out.UserData = &BytesValue{i.UserData}
+		out.UserData = &TextValue{base64.StdEncoding.EncodeToString(i.UserData)}
 	}
 	return out, nil
 }

@@ -166,7 +166,8 @@ func describeVolumes(_ *Call, in *DescribeVolumesInput) (*DescribeVolumesOutput,
 	if err := volumes.checkFilters(in.Filters); err != nil {
 		return nil, err
 	}
-	for _, id := range in.VolumeIDs {
+	if len(in.VolumeIDs) > 0 {
+		id := in.VolumeIDs[0]
 		if err := checkID("volume", "vol", id); err != nil {
 			return nil, err
 		}

@@ -72,7 +72,6 @@ type AssignPrivateIPAddressesInput struct {
 
 // AssignPrivateIPAddressesOutput is the output of AssignPrivateIpAddresses.
 type AssignPrivateIPAddressesOutput struct {
-	Return      bool              `xml:"return"`
 	InterfaceID string            `xml:"networkInterfaceId"`
 	Assigned    []AssignedAddress `xml:"assignedPrivateIpAddressesSet>item"`
 	Prefixes    []struct{}        `xml:"assignedIpv4PrefixSet>item"`
@@ -97,7 +96,7 @@ func assignPrivateIPAddresses(call *Call, in *AssignPrivateIPAddressesInput) (*A
 	if err != nil {
 		return nil, err
 	}
-	out := &AssignPrivateIPAddressesOutput{Return: true, InterfaceID: in.InterfaceID}
+	out := &AssignPrivateIPAddressesOutput{InterfaceID: in.InterfaceID}
 	for _, a := range made {
 		out.Assigned = append(out.Assigned, AssignedAddress{a.String()})
 	}
