@@ -65,6 +65,9 @@ type NetworkInfo struct {
 var instanceTypeName = regexp.MustCompile(`^[a-z0-9-]{1,32}\.[a-z0-9-]{1,31}$`)
 
 func describeInstanceTypes(_ *Call, in *DescribeInstanceTypesInput) (*DescribeInstanceTypesOutput, error) {
+	if err := in.Page.check(); err != nil {
+		return nil, err
+	}
 	if len(in.InstanceTypes) == 0 {
 		return nil, vpc.Errorf(vpc.Unsupported, "InstanceType", "", "DescribeInstanceTypes is supported for types that are named by the parameter InstanceType only")
 	}
@@ -104,6 +107,9 @@ type DescribeInstanceCreditSpecificationsOutput struct {
 }
 
 func describeInstanceCreditSpecifications(call *Call, in *DescribeInstanceCreditSpecificationsInput) (*DescribeInstanceCreditSpecificationsOutput, error) {
+	if err := in.Page.check(); err != nil {
+		return nil, err
+	}
 	if _, err := namedInstances(call, in.InstanceIDs); err != nil {
 		return nil, err
 	}
@@ -117,6 +123,12 @@ func describeInstanceCreditSpecifications(call *Call, in *DescribeInstanceCredit
 
 func badFilter(name string) error {
 	return vpc.Errorf(vpc.BadFilter, "Filter", name, "The filter '%.128s' is invalid", name)
+}
+
+// check refuses a page that cannot be, for answers that are always empty.
+func (p Page) check() error {
+	_, _, err := p.bounds()
+	return err
 }
 
 // nothing is a kind of which there is none: ids are not found and filters,
@@ -163,6 +175,9 @@ type DescribeVolumesOutput struct {
 }
 
 func describeVolumes(_ *Call, in *DescribeVolumesInput) (*DescribeVolumesOutput, error) {
+	if err := in.Page.check(); err != nil {
+		return nil, err
+	}
 	if err := volumes.checkFilters(in.Filters); err != nil {
 		return nil, err
 	}
@@ -196,6 +211,9 @@ type DescribeImagesOutput struct {
 }
 
 func describeImages(_ *Call, in *DescribeImagesInput) (*DescribeImagesOutput, error) {
+	if err := in.Page.check(); err != nil {
+		return nil, err
+	}
 	if err := images.checkFilters(in.Filters); err != nil {
 		return nil, err
 	}
