@@ -5,7 +5,9 @@ package ec2_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -32,6 +34,28 @@ func (a *netAPI) become(id string, s vpc.InstanceState) {
 	i = vpc.Edit(i)
 	i.State = s
 	a.put(i)
+}
+
+// ended runs the instances' life cycle until one is terminated.
+func (a *netAPI) ended(id string) {
+	a.t.Helper()
+	a.do("TerminateInstances", "InstanceId.1", id)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { a.c.RunInstanceLifecycle(ctx) })
+	defer func() { cancel(); wg.Wait() }()
+	deadline := time.After(20 * time.Second)
+	for {
+		snap, changed := a.c.Store.Changed()
+		if i, ok := vpc.Get[vpc.Instance](snap, id); ok && i.State == vpc.InstanceTerminated {
+			return
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			a.t.Fatalf("%s is not terminated", id)
+		}
+	}
 }
 
 func TestInterfacesAreAttachedAndDetached(t *testing.T) {

@@ -12,7 +12,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"postern.dev/postern/internal/control/controltest"
-	"postern.dev/postern/internal/vpc"
 )
 
 func TestInstanceAttributes(t *testing.T) {
@@ -84,7 +83,7 @@ func TestInstancesAreNotStopped(t *testing.T) {
 	a.refused("InvalidInstanceID.NotFound", "StopInstances", "InstanceId.1", "i-00000000000000001")
 	equal(t, "a running one after it is started", a.do("StartInstances", "InstanceId.1", i).one("instancesSet/item/currentState/name"), "running")
 	a.refused("DryRunOperation", "StartInstances", "InstanceId.1", i, "DryRun", "true")
-	a.become(i, vpc.InstanceTerminated)
+	a.ended(i)
 	a.refused("IncorrectInstanceState", "StartInstances", "InstanceId.1", i)
 	a.refusedAs(controltest.Provider, "InvalidInstanceID.NotFound", "StartInstances", "InstanceId.1", i)
 }
@@ -94,7 +93,7 @@ func TestInstanceFilters(t *testing.T) {
 	s := a.subnet(a.vpc("10.0.0.0/16"), "10.0.1.0/24")
 	i := a.instance(s)
 	ended := a.instance(s)
-	a.become(ended, vpc.InstanceTerminated)
+	a.ended(ended)
 	n := a.do("DescribeInstances", "InstanceId.1", i).one("reservationSet/item/instancesSet/item/networkInterfaceSet/item/networkInterfaceId")
 	a.do("ModifyNetworkInterfaceAttribute", "NetworkInterfaceId", n, "Description.Value", "mine")
 	find := func(name, value string) []string {

@@ -134,7 +134,7 @@ func TestRunInstancesNamesWhatItDoesNotDo(t *testing.T) {
 		"user data":      {func(in *awsec2.RunInstancesInput) { in.UserData = aws.String("%") }, "InvalidUserData.Malformed"},
 		"much user data": {func(in *awsec2.RunInstancesInput) { in.UserData = aws.String(strings.Repeat("AAAA", 5462)) }, "InvalidParameterValue"},
 		"a behavior":     {func(in *awsec2.RunInstancesInput) { in.InstanceInitiatedShutdownBehavior = "sleep" }, "InvalidParameterValue"},
-		"a group's name": {func(in *awsec2.RunInstancesInput) { in.SecurityGroups = []string{"web"} }, "VPCIdNotSpecified"},
+		"a group's name": {func(in *awsec2.RunInstancesInput) { in.SecurityGroups = []string{"web"} }, "InvalidParameterCombination"},
 		"a disk": {func(in *awsec2.RunInstancesInput) {
 			in.BlockDeviceMappings = []types.BlockDeviceMapping{{DeviceName: aws.String("sda")}}
 		}, "UnsupportedOperation"},
