@@ -15,6 +15,21 @@
 #define SERVICE_PREFIX 0x64400000u
 #define SERVICE_MASK 0xffc00000u
 
+/* owns says whether an address is the sender's: its first one, or another that
+ * "interfaces" has for it. */
+static __always_inline bool owns(struct port *port, const struct addr *a)
+{
+	struct interface_key ik = {};
+	struct interface *i;
+
+	if (addr_equal(a, &port->addr))
+		return true;
+	ik.vni = port->vni;
+	ik.addr = *a;
+	i = bpf_map_lookup_elem(&interfaces, &ik);
+	return i && i->kind == KIND_WORKLOAD && i->eni == port->self.eni;
+}
+
 static __always_inline int arp(struct __sk_buff *ctx, struct scratch *s, struct port *port, struct interface *self,
 			       bool service)
 {
@@ -37,7 +52,7 @@ static __always_inline int arp(struct __sk_buff *ctx, struct scratch *s, struct 
 	s->packet.src = sender;
 	s->packet.dst = ik.addr;
 	/* 0.0.0.0 asks whether an address is taken, without claiming one */
-	if (sender.w[3] && !addr_equal(&sender, &port->addr) && (port->flags & PORT_SOURCE_CHECK))
+	if (sender.w[3] && (port->flags & PORT_SOURCE_CHECK) && !owns(port, &sender))
 		return drop(ctx, DROP_SOURCE_ADDRESS);
 	if (addr_equal(&ik.addr, &port->addr))
 		return drop(ctx, DROP_ARP);
@@ -47,7 +62,7 @@ static __always_inline int arp(struct __sk_buff *ctx, struct scratch *s, struct 
 		__builtin_memcpy(mac, self->gateway, 6);
 	} else {
 		asked = bpf_map_lookup_elem(&interfaces, &ik);
-		if (!asked)
+		if (!asked || asked->eni == self->eni) /* one of its own further addresses */
 			return drop(ctx, DROP_ARP);
 		if (asked->kind == KIND_RESOLVER)
 			__builtin_memcpy(mac, self->gateway, 6);

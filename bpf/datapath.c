@@ -74,6 +74,7 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 	__u64 node = 0, endpoint = 0;
 	__u32 link = 0;
 	bool known, same, closed = false;
+	__u64 owner;
 	__u8 flags = 0;
 
 	ik.vni = p->vni;
@@ -94,6 +95,7 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 	rk.table[1] = subnet->table >> 32;
 	rk.addr = p->dst;
 	r = bpf_map_lookup_elem(&routes, &rk);
+	owner = to ? to->eni : 0;
 	if (r && r->kind == ROUTE_INTERFACE) {
 		ik.addr = r->addr;
 		to = bpf_map_lookup_elem(&interfaces, &ik);
@@ -128,7 +130,7 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 		return drop(ctx, DROP_ACL_IN);
 	if (!known && !rules_allow(to->sg_in, &p->src, p->proto, p->rule_port))
 		return drop(ctx, DROP_GROUP_INGRESS);
-	if (r->kind == ROUTE_INTERFACE && !addr_equal(&r->addr, &p->dst) && (to->flags & INTERFACE_SOURCE_CHECK))
+	if (r->kind == ROUTE_INTERFACE && owner != to->eni && (to->flags & INTERFACE_SOURCE_CHECK))
 		return drop(ctx, DROP_DESTINATION_CHECK);
 
 	switch (to->kind) {
@@ -226,7 +228,7 @@ static __always_inline int handle(struct __sk_buff *ctx, bool service)
 		return drop(ctx, DROP_SOURCE_MAC);
 	if (p->arp)
 		return arp(ctx, s, port, self, service);
-	if (!addr_equal(&p->src, &port->addr) && (port->flags & PORT_SOURCE_CHECK))
+	if ((port->flags & PORT_SOURCE_CHECK) && !owns(port, &p->src))
 		return drop(ctx, DROP_SOURCE_ADDRESS);
 
 	sender = conn_key_set(&s->key, p->vni, p->proto, &p->src, p->sport, &p->dst, p->dport);

@@ -66,7 +66,7 @@ struct interface {
  * one they come from, so that the sender costs one lookup. */
 struct port {
 	struct interface self;
-	struct addr addr; /* the interface's own address */
+	struct addr addr; /* the interface's first address; others are in interfaces only */
 	__u32 vni;
 	__u32 flags; /* PORT_* */
 };

@@ -113,6 +113,7 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 	begin := func() {
 		start("endpoint life cycle", c.RunEndpointLifecycle)
 		start("instance life cycle", c.RunInstanceLifecycle)
+		start("peering life cycle", c.RunPeeringLifecycle)
 		start("load balancer life cycle", c.RunBalancerLifecycle)
 		start("connection notifications", c.RunNotifications)
 		start("gateway life cycle", c.RunGatewayLifecycle)

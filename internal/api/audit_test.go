@@ -43,7 +43,7 @@ func TestEveryCallIsRecorded(t *testing.T) {
 			r.Action, r.Write, r.Status, r.ErrorCode, r.Parameters = "DeleteVpc", true, 400, "InvalidVpcID.NotFound", map[string]string{"VpcId": "vpc-00000000000000000"}
 		})},
 		"user data": {request{signer: me, body: "Action=RunInstances&UserData=c2VjcmV0"}, with(func(r *audit.Record) {
-			r.Action, r.Write, r.Status, r.ErrorCode, r.Parameters = "RunInstances", true, 400, "UnsupportedOperation", map[string]string{"UserData": "(8 bytes)"}
+			r.Action, r.Write, r.Status, r.ErrorCode, r.Parameters = "RunInstances", true, 400, "MissingParameter", map[string]string{"UserData": "(8 bytes)"}
 		})},
 		"a wrong secret": {request{signer: &signer{me.caller, vpc.AccessKey{ID: me.key.ID, Secret: "wrong"}}, body: "Action=DeleteVpc&VpcId=vpc-00000000000000000"}, audit.Record{
 			ClaimedAccessKey: me.key.ID, Source: "192.0.2.1:1234", UserAgent: "aws-cli/2", InvocationID: "inv-1", Attempt: "attempt=2; max=3",

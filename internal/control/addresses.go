@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 
 	"postern.dev/postern/internal/store"
 	"postern.dev/postern/internal/vpc"
@@ -13,13 +14,16 @@ import (
 
 // interfaceSpec says what interface to make.
 type interfaceSpec struct {
-	Owner       vpc.AccountID
-	Subnet      *vpc.Subnet
-	Addr        netip.Addr // the zero Addr takes the next free one
-	Type        vpc.InterfaceType
-	Groups      []vpc.GroupID
-	Description string
-	Tags        vpc.Tags
+	Owner  vpc.AccountID
+	Subnet *vpc.Subnet
+	Addr   netip.Addr // the zero Addr takes the next free one
+	// Secondary are chosen further addresses, SecondaryCount is how many free ones to add.
+	Secondary      []netip.Addr
+	SecondaryCount int
+	Type           vpc.InterfaceType
+	Groups         []vpc.GroupID
+	Description    string
+	Tags           vpc.Tags
 	// RequesterID marks the interface as managed by Endpoint, Balancer or a NAT gateway.
 	RequesterID string
 	Endpoint    vpc.EndpointID
@@ -39,9 +43,13 @@ func (c *Control) newInterface(tx *store.Tx, spec interfaceSpec) (*vpc.NetworkIn
 		}
 	} else {
 		var err error
-		if addr, err = freeAddress(tx, spec.Subnet); err != nil {
+		if addr, err = freeAddress(tx, spec.Subnet, func(a netip.Addr) bool { return slices.Contains(spec.Secondary, a) }); err != nil {
 			return nil, err
 		}
+	}
+	secondary, err := secondaryAddresses(tx, spec.Subnet, []netip.Addr{addr}, spec.Secondary, spec.SecondaryCount)
+	if err != nil {
+		return nil, err
 	}
 	id, err := c.newID(vpc.PrefixInterface)
 	if err != nil {
@@ -53,7 +61,7 @@ func (c *Control) newInterface(tx *store.Tx, spec interfaceSpec) (*vpc.NetworkIn
 	}
 	n := &vpc.NetworkInterface{
 		ID: vpc.InterfaceID(id), Owner: spec.Owner, VPC: spec.Subnet.VPC, Subnet: spec.Subnet.ID, Zone: spec.Subnet.Zone,
-		Type: spec.Type, Addr: addr, MAC: mac, Groups: spec.Groups, SourceDestCheck: !spec.NoSourceDestCheck,
+		Type: spec.Type, Addr: addr, Secondary: secondary, MAC: mac, Groups: spec.Groups, SourceDestCheck: !spec.NoSourceDestCheck,
 		Description: spec.Description, RequesterManaged: spec.RequesterID != "", RequesterID: spec.RequesterID,
 		Endpoint: spec.Endpoint, Balancer: spec.Balancer, Attachment: spec.Attachment,
 		Created: c.Now(), Tags: spec.Tags,
@@ -90,14 +98,15 @@ func checkAddress(tx *store.Tx, s *vpc.Subnet, a netip.Addr) error {
 	return nil
 }
 
-// freeAddress is the lowest free address of a subnet.
-func freeAddress(tx *store.Tx, s *vpc.Subnet) (netip.Addr, error) {
+// freeAddress is the lowest free address of a subnet that is not about to be
+// taken.
+func freeAddress(tx *store.Tx, s *vpc.Subnet, taken func(netip.Addr) bool) (netip.Addr, error) {
 	a := s.CIDR.Masked().Addr()
 	for range 4 {
 		a = a.Next()
 	}
 	for ; s.CIDR.Contains(a.Next()); a = a.Next() {
-		if !tx.Claimed(vpc.AddrClaim(s.ID, a)) {
+		if !tx.Claimed(vpc.AddrClaim(s.ID, a)) && !taken(a) {
 			return a, nil
 		}
 	}
@@ -109,8 +118,8 @@ func freeAddress(tx *store.Tx, s *vpc.Subnet) (netip.Addr, error) {
 // all but AWS's five and those in use.
 func FreeAddresses(v vpc.View, s *vpc.Subnet) int {
 	n := 1<<(32-s.CIDR.Bits()) - 5
-	for range vpc.By[vpc.NetworkInterface](v, vpc.IndexSubnet, s.ID) {
-		n--
+	for i := range vpc.By[vpc.NetworkInterface](v, vpc.IndexSubnet, s.ID) {
+		n -= 1 + len(i.Secondary)
 	}
 	return n
 }

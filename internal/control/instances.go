@@ -27,11 +27,18 @@ type RunInstancesInput struct {
 	Groups       []vpc.GroupID
 	GroupNames   []string   `json:",omitempty"` // groups of the default VPC
 	Addr         netip.Addr // of the one instance; the zero Addr takes a free one
-	Description  string     // of the interface
+	// Secondary are further addresses of the one instance, SecondaryCount is
+	// how many free ones each gets.
+	Secondary      []netip.Addr `json:",omitempty"`
+	SecondaryCount int          `json:",omitempty"`
+	Description    string       // of the interface
 	// Interface is an existing interface to use in place of a new one.
 	Interface vpc.InterfaceID
 	// KeepInterface is DeleteOnTermination=false.
 	KeepInterface bool
+	// More are interfaces besides the primary one, for each instance.
+	More          []MoreInterface `json:",omitempty"`
+	Attributes    InstanceAttributes
 	Tags          vpc.Tags
 	InterfaceTags vpc.Tags
 	Token         string `json:"-"`
@@ -43,6 +50,9 @@ type RunInstancesInput struct {
 // answers what the first one made.
 func (c *Control) RunInstances(ctx context.Context, caller Caller, in RunInstancesInput) (reservation string, ids []vpc.InstanceID, err error) {
 	if err := checkRunInstances(in); err != nil {
+		return "", nil, err
+	}
+	if err := in.checkMore(); err != nil {
 		return "", nil, err
 	}
 	err = c.update(ctx, caller, func(tx *store.Tx) error {
@@ -85,14 +95,20 @@ func checkRunInstances(in RunInstancesInput) error {
 		return vpc.Errorf(vpc.Malformed, "image", in.ImageID, "Invalid id: \"%.64s\" (expecting \"ami-...\")", in.ImageID)
 	case len(in.InstanceType) > 64 || len(in.KeyName) > 255 || len(in.Description) > 255:
 		return vpc.Errorf(vpc.Invalid, "instanceType", "", "An instance type has at most 64 characters, a key name and a description at most 255.")
-	case in.Addr.IsValid() && in.Max > 1:
+	case (in.Addr.IsValid() || len(in.Secondary) > 0) && in.Max > 1:
 		return vpc.Errorf(vpc.Combination, "privateIpAddress", "", "A private address can be chosen only when one instance is launched.")
 	case in.Interface != "" && in.Max > 1:
 		return vpc.Errorf(vpc.Combination, "networkInterfaceId", "", "A network interface can be given only when one instance is launched.")
-	case in.Interface != "" && (in.Subnet != "" || len(in.Groups) > 0 || in.Addr.IsValid() || in.Description != "" || len(in.InterfaceTags) > 0):
+	case in.Interface != "" && (in.Subnet != "" || len(in.Groups) > 0 || in.Addr.IsValid() || len(in.Secondary) > 0 || in.SecondaryCount != 0 || in.Description != "" || len(in.InterfaceTags) > 0):
 		return vpc.Errorf(vpc.Combination, "networkInterfaceId", "", "A network interface cannot be given together with a subnet, security groups, an address, a description or tags for a new one.")
 	case in.Subnet+vpc.SubnetID(in.Interface) != "" && len(in.GroupNames) > 0:
 		return vpc.Errorf(vpc.Combination, "groupName", in.GroupNames[0], "The parameter groupName cannot be used with the parameter subnet")
+	}
+	if err := in.Attributes.check(); err != nil {
+		return err
+	}
+	if err := checkSecondary(in.Secondary, in.SecondaryCount); err != nil {
+		return err
 	}
 	return checkToken(in.Token)
 }
@@ -137,7 +153,11 @@ func (c *Control) newInstances(tx *store.Tx, caller Caller, reservation string, 
 			return err
 		}
 		in.Groups = groups
-		count = min(in.Max, FreeAddresses(tx, s))
+		each := 1 + len(in.Secondary) + in.SecondaryCount
+		if each > MaxAddresses {
+			return tooManyAddresses(each)
+		}
+		count = min(in.Max, FreeAddresses(tx, s)/each)
 	}
 	if count < in.Min {
 		return vpc.Errorf(vpc.NoAddress, string(vpc.KindSubnet), string(s.ID),
@@ -168,6 +188,7 @@ func (c *Control) newInstance(tx *store.Tx, caller Caller, reservation string, s
 		tx.Put(n)
 	} else if n, err = c.newInterface(tx, interfaceSpec{
 		Owner: caller.Account, Subnet: s, Addr: in.Addr, Type: vpc.TypeInterface, Groups: in.Groups,
+		Secondary: in.Secondary, SecondaryCount: in.SecondaryCount,
 		Description: in.Description, Tags: in.InterfaceTags, Attachment: a,
 	}); err != nil {
 		return err
@@ -176,11 +197,18 @@ func (c *Control) newInstance(tx *store.Tx, caller Caller, reservation string, s
 	if v, ok := vpc.Get[vpc.VPC](tx, s.VPC); ok {
 		tenancy = v.Tenancy
 	}
-	tx.Put(&vpc.Instance{
+	i := &vpc.Instance{
 		ID: vpc.InstanceID(id), Owner: caller.Account, Reservation: reservation, VPC: s.VPC, Subnet: s.ID, Zone: s.Zone,
 		Host: c.LocalHost, ImageID: in.ImageID, InstanceType: in.InstanceType, KeyName: in.KeyName,
 		State: vpc.InstancePending, Launched: c.Now(), Primary: n.ID, Addr: n.Addr, Tenancy: tenancy, Tags: in.Tags,
-	})
+	}
+	in.Attributes.apply(i)
+	tx.Put(i)
+	for _, m := range in.More {
+		if err := c.addInterface(tx, caller, i, m, in.InterfaceTags); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -210,6 +238,10 @@ func (c *Control) TerminateInstances(ctx context.Context, caller Caller, ids []v
 			}
 			change := StateChange{ID: id, Previous: i.State, Current: i.State}
 			if i.State == vpc.InstancePending || i.State == vpc.InstanceRunning {
+				if i.KeepRunning {
+					return vpc.Errorf(vpc.NotPermitted, string(vpc.KindInstance), string(id),
+						"The instance '%s' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.", id)
+				}
 				i = vpc.Edit(i)
 				i.State = vpc.InstanceShuttingDown
 				tx.Put(i)

@@ -96,6 +96,9 @@ func checkEntry(e vpc.ACLEntry) error {
 		if e.From < -1 || e.From > 255 || e.To < -1 || e.To > 255 {
 			return bad("ICMP type (%d) and code (%d) must be from -1 to 255", e.From, e.To)
 		}
+		if e.From == -1 && e.To != -1 {
+			return bad("ICMP code (%d) must be -1 (all codes) when the type is -1 (all types)", e.To)
+		}
 	}
 	return nil
 }

@@ -15,17 +15,23 @@ import (
 
 // CreateInterfaceInput are the parameters of CreateNetworkInterface.
 type CreateInterfaceInput struct {
-	Subnet      vpc.SubnetID
-	Addr        netip.Addr // the zero Addr takes the next free one
-	Groups      []vpc.GroupID
-	Description string
-	Tags        vpc.Tags
-	Token       string `json:"-"`
+	Subnet    vpc.SubnetID
+	Addr      netip.Addr   // the zero Addr takes the next free one
+	Secondary []netip.Addr `json:",omitempty"`
+	// SecondaryCount is how many free addresses to add.
+	SecondaryCount int `json:",omitempty"`
+	Groups         []vpc.GroupID
+	Description    string
+	Tags           vpc.Tags
+	Token          string `json:"-"`
 }
 
 // CreateInterface makes an unattached network interface.
 func (c *Control) CreateInterface(ctx context.Context, caller Caller, in CreateInterfaceInput) (vpc.InterfaceID, error) {
 	if err := checkDescription(in.Description); err != nil {
+		return "", err
+	}
+	if err := checkSecondary(in.Secondary, in.SecondaryCount); err != nil {
 		return "", err
 	}
 	if err := checkToken(in.Token); err != nil {
@@ -52,6 +58,7 @@ func (c *Control) CreateInterface(ctx context.Context, caller Caller, in CreateI
 		}
 		n, err := c.newInterface(tx, interfaceSpec{
 			Owner: caller.Account, Subnet: s, Addr: in.Addr, Type: vpc.TypeInterface,
+			Secondary: in.Secondary, SecondaryCount: in.SecondaryCount,
 			Groups: groups, Description: in.Description, Tags: in.Tags,
 		})
 		if err != nil {
@@ -109,6 +116,7 @@ type InterfaceChange struct {
 	Description     *string
 	SourceDestCheck *bool
 	Groups          []vpc.GroupID
+	Attachment      *AttachmentChange
 }
 
 // ModifyInterface changes an attribute of an interface.
@@ -129,6 +137,11 @@ func (c *Control) ModifyInterface(ctx context.Context, caller Caller, id vpc.Int
 		}
 		if ch.SourceDestCheck != nil {
 			n.SourceDestCheck = *ch.SourceDestCheck
+		}
+		if ch.Attachment != nil {
+			if err := ch.Attachment.apply(tx, caller, n); err != nil {
+				return err
+			}
 		}
 		if len(ch.Groups) > 0 {
 			if n.Groups, err = c.groupsFor(tx, caller, n.VPC, ch.Groups); err != nil {

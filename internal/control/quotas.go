@@ -32,6 +32,8 @@ type Quotas struct {
 	InternetGateways         int `json:"internetGateways,omitempty"`           // per account
 	NATGatewaysPerZone       int `json:"natGatewaysPerZone,omitempty"`         // of an account
 	ElasticIPs               int `json:"elasticIps,omitempty"`                 // per account
+	PeeringsPerVPC           int `json:"activePeeringsPerVpc,omitempty"`       //
+	PeeringRequests          int `json:"peeringRequestsPerVpc,omitempty"`      // unanswered
 }
 
 // DefaultQuotas are AWS's defaults (Amazon VPC, AWS PrivateLink and Elastic
@@ -42,7 +44,7 @@ var DefaultQuotas = Quotas{
 	GroupsPerVPC: 2500, RulesPerGroup: 60, GroupsPerInterface: 5, PrefixLists: 100,
 	InterfaceEndpointsPerVPC: 50, GatewayEndpoints: 20, PrincipalsPerService: 1000,
 	Notifications: 100, LoadBalancers: 50, ListenersPerLoadBalancer: 50, TargetGroups: 3000, TargetsPerLoadBalancer: 500,
-	InternetGateways: 5, NATGatewaysPerZone: 5, ElasticIPs: 5,
+	InternetGateways: 5, NATGatewaysPerZone: 5, ElasticIPs: 5, PeeringsPerVPC: 50, PeeringRequests: 25,
 }
 
 // withDefaults fills the fields that are zero.

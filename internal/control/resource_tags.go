@@ -65,7 +65,7 @@ func (c *Control) retag(ctx context.Context, caller Caller, ids []string, change
 	}
 	return c.update(ctx, caller, func(tx *store.Tx) error {
 		for _, id := range ids {
-			o, tags, err := taggable(tx, caller, id)
+			o, tags, err := c.taggable(tx, caller, id)
 			if err != nil {
 				return err
 			}
@@ -83,7 +83,7 @@ func (c *Control) retag(ctx context.Context, caller Caller, ids []string, change
 
 // taggable finds what an id names and answers a copy to change and the place
 // of its tags in it.
-func taggable(tx *store.Tx, caller Caller, id string) (vpc.Object, *vpc.Tags, error) {
+func (c *Control) taggable(tx *store.Tx, caller Caller, id string) (vpc.Object, *vpc.Tags, error) {
 	prefix := id[:max(strings.LastIndexByte(id, '-'), 0)]
 	if !vpc.ValidID(prefix, id) {
 		prefix = ""
@@ -103,6 +103,14 @@ func taggable(tx *store.Tx, caller Caller, id string) (vpc.Object, *vpc.Tags, er
 		return edited(tx, caller, vpc.InstanceID(id), func(o *vpc.Instance) *vpc.Tags { return &o.Tags })
 	case vpc.PrefixService:
 		return edited(tx, caller, vpc.ServiceID(id), func(o *vpc.EndpointService) *vpc.Tags { return &o.Tags })
+	case vpc.PrefixPeering:
+		p, err := c.Peering(tx, caller, vpc.PeeringID(id))
+		if err != nil {
+			return nil, nil, err
+		}
+		p = vpc.Edit(p)
+		side, _ := p.Side(caller.Account)
+		return p, &side.Tags, nil
 	case vpc.PrefixEndpoint:
 		e, err := OwnedEndpoint(tx, caller, vpc.EndpointID(id))
 		if err != nil {
@@ -241,6 +249,11 @@ func AllTags(v vpc.View, owner vpc.AccountID) []Tagged {
 	}
 	for o := range vpc.By[vpc.PrefixList](v, vpc.IndexOwner, owner) {
 		add(string(o.ID), "prefix-list", o.Tags)
+	}
+	for o := range vpc.By[vpc.Peering](v, vpc.IndexOwner, owner) {
+		if side, ok := o.Side(owner); ok && o.State.Live() {
+			add(string(o.ID), "vpc-peering-connection", side.Tags)
+		}
 	}
 	for o := range vpc.By[vpc.SecurityGroup](v, vpc.IndexOwner, owner) {
 		add(string(o.ID), "security-group", o.Tags)

@@ -25,7 +25,8 @@ type RouteInput struct {
 	Internet  vpc.InternetGatewayID
 	NAT       vpc.NATGatewayID
 	// Local is the target of the routes that every table has for its VPC's blocks.
-	Local bool
+	Local   bool
+	Peering vpc.PeeringID
 }
 
 func (in RouteInput) destination() string {
@@ -44,9 +45,9 @@ func (in RouteInput) find(t *vpc.RouteTable) int {
 	})
 }
 
-// prepare finds the table and checks destination and target; it answers the
+// prepareRoute finds the table and checks destination and target; it answers the
 // route and the place of the one there is for the destination, -1 if none.
-func (in RouteInput) prepare(tx *store.Tx, caller Caller) (*vpc.RouteTable, vpc.Route, int, error) {
+func (c *Control) prepareRoute(tx *store.Tx, caller Caller, in RouteInput) (*vpc.RouteTable, vpc.Route, int, error) {
 	t, err := Owned[vpc.RouteTable](tx, caller, in.Table)
 	if err != nil {
 		return nil, vpc.Route{}, 0, err
@@ -62,7 +63,12 @@ func (in RouteInput) prepare(tx *store.Tx, caller Caller) (*vpc.RouteTable, vpc.
 		return nil, vpc.Route{}, 0, endpointRoute(t, in.destination())
 	}
 	r := vpc.Route{PrefixList: in.PrefixList, Origin: "CreateRoute"}
-	if r.TargetKind, r.Target, err = in.target(tx, caller, t); err != nil {
+	if in.Peering != "" {
+		r.TargetKind, r.Target, err = c.peeringRoute(tx, caller, t, in.Peering)
+	} else {
+		r.TargetKind, r.Target, err = in.target(tx, caller, t)
+	}
+	if err != nil {
 		return nil, vpc.Route{}, 0, err
 	}
 	if in.PrefixList == "" {
@@ -176,7 +182,7 @@ func checkInside(tx *store.Tx, t *vpc.RouteTable, r vpc.Route) error {
 // CreateRoute adds a route.
 func (c *Control) CreateRoute(ctx context.Context, caller Caller, in RouteInput) error {
 	return c.update(ctx, caller, func(tx *store.Tx) error {
-		t, r, i, err := in.prepare(tx, caller)
+		t, r, i, err := c.prepareRoute(tx, caller, in)
 		if err != nil {
 			return err
 		}
@@ -220,7 +226,7 @@ func (c *Control) checkRouteCount(v vpc.View, t *vpc.RouteTable) error {
 // ReplaceRoute gives the route of a destination another target.
 func (c *Control) ReplaceRoute(ctx context.Context, caller Caller, in RouteInput) error {
 	return c.update(ctx, caller, func(tx *store.Tx) error {
-		t, r, i, err := in.prepare(tx, caller)
+		t, r, i, err := c.prepareRoute(tx, caller, in)
 		if err != nil {
 			return err
 		}
@@ -289,6 +295,9 @@ func RouteActive(v vpc.View, t *vpc.RouteTable, r vpc.Route) bool {
 	case vpc.TargetNAT:
 		g, ok := vpc.Get[vpc.NATGateway](v, r.Target)
 		return ok && g.State == vpc.NATAvailable
+	case vpc.TargetPeering:
+		p, ok := vpc.Get[vpc.Peering](v, r.Target)
+		return ok && p.State == vpc.PeeringActive
 	}
 	return false
 }

@@ -24,6 +24,7 @@ type RuleSpec struct {
 	GroupName  string // a group of the same VPC
 	GroupOwner vpc.AccountID
 	GroupVPC   vpc.VPCID
+	Peering    vpc.PeeringID // over which a group of another VPC is reached
 	PrefixList vpc.PrefixListID
 
 	Description string
@@ -101,44 +102,14 @@ func resolveRule(tx *store.Tx, caller Caller, g *vpc.SecurityGroup, egress bool,
 	}
 	if s.Group != "" || s.GroupName != "" {
 		peers++
-		peer, err := peerGroup(tx, caller, g, s, exists)
-		if err != nil {
+		if err := peerGroup(tx, caller, g, s, exists, &r); err != nil {
 			return r, err
 		}
-		r.Group, r.GroupOwner = peer, caller.Account
 	}
 	if peers != 1 {
 		return r, vpc.Errorf(vpc.Combination, "IpPermissions", "", "A security group rule needs exactly one of a CIDR block, a security group and a prefix list")
 	}
 	return r, nil
-}
-
-// peerGroup finds the group a rule refers to. There is no peering, so it is
-// one of the same VPC.
-func peerGroup(tx *store.Tx, caller Caller, g *vpc.SecurityGroup, s RuleSpec, exists bool) (vpc.GroupID, error) {
-	name := s.GroupName
-	if s.Group != "" {
-		name = string(s.Group)
-	}
-	if s.GroupOwner != "" && s.GroupOwner != caller.Account || s.GroupVPC != "" && s.GroupVPC != g.VPC {
-		return "", noGroup(name)
-	}
-	if s.Group != "" {
-		if s.Group == g.ID || !exists {
-			return s.Group, nil
-		}
-		peer, err := ownedGroup(tx, caller, s.Group)
-		if err != nil || peer.VPC != g.VPC || s.GroupName != "" && peer.Name != s.GroupName {
-			return "", noGroup(name)
-		}
-		return peer.ID, nil
-	}
-	for peer := range vpc.By[vpc.SecurityGroup](tx, vpc.IndexVPC, g.VPC) {
-		if peer.Name == s.GroupName {
-			return peer.ID, nil
-		}
-	}
-	return "", noGroup(name)
 }
 
 // resolveRules resolves every spec and refuses one that is there twice.
@@ -320,6 +291,9 @@ func (c *Control) ModifyRules(ctx context.Context, caller Caller, id vpc.GroupID
 				return vpc.Errorf(vpc.Invalid, "SecurityGroupRule", string(ch.ID), "The security group rule '%s' must not appear multiple times", ch.ID)
 			}
 			changed[i] = true
+			if ch.Spec.Group == g.Rules[i].Group {
+				ch.Spec.GroupOwner = g.Rules[i].GroupOwner // the request has no place for it
+			}
 			r, err := resolveRule(tx, caller, g, g.Rules[i].Egress, ch.Spec, true)
 			if err != nil {
 				return err

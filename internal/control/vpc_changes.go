@@ -105,6 +105,9 @@ func (c *Control) AssociateCIDR(ctx context.Context, caller Caller, id vpc.VPCID
 		if len(v.CIDRs) >= c.Quotas.CIDRsPerVPC {
 			return vpc.Errorf(vpc.Limit, "cidr-block", string(id), "This network '%s' has met its maximum number of allowed CIDRs: %d", id, c.Quotas.CIDRsPerVPC)
 		}
+		if err := checkPeeredBlock(tx, v, vpc.CIDRAssociation{CIDR: cidr}); err != nil {
+			return err
+		}
 		aid, err := c.newID(vpc.PrefixCIDRAssoc)
 		if err != nil {
 			return err

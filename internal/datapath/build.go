@@ -225,6 +225,9 @@ func (e *entries) addInterface(host desired.Host, id vpc.InterfaceID, i desired.
 		v.Flags |= uint16(bpf.DatapathInterfaceFlagINTERFACE_TAP)
 	}
 	e.interfaces[bpf.DatapathInterfaceKey{Vni: uint32(i.VNI), Addr: toAddr(i.Addr)}] = v
+	for _, a := range i.Secondary {
+		e.interfaces[bpf.DatapathInterfaceKey{Vni: uint32(i.VNI), Addr: toAddr(a)}] = v
+	}
 	if i.Kind == desired.KindWorkload && dev.Ifindex != 0 {
 		p := bpf.DatapathPort{Self: v, Vni: uint32(i.VNI), Addr: toAddr(i.Addr)}
 		if i.SourceCheck {

@@ -199,6 +199,17 @@ func TestARPIsAnsweredForTheSubnetOnly(t *testing.T) {
 	w.drops(ask(eniA1, addrA1, netip.MustParseAddr("10.0.0.77")), bpf.DropARP) // nobody
 	w.drops(ask(eniA1, addrA1, addrA1), bpf.DropARP)                           // announcement
 	w.drops(ask(eniA1, addrA2, addrEP), bpf.DropSourceAddress)
+	mine, theirs := netip.MustParseAddr("10.0.0.77"), netip.MustParseAddr("10.0.0.78")
+	edit(w.host.Interfaces, eniA1, func(i *desired.Interface) { i.Secondary = []netip.Addr{mine} })
+	edit(w.host.Interfaces, eniA2, func(i *desired.Interface) { i.Secondary = []netip.Addr{theirs} })
+	w.apply()
+	for _, sender := range []netip.Addr{addrA1, mine} {
+		if r := w.send(ask(eniA1, sender, theirs)); r.Action != ActionAnswer {
+			t.Errorf("%s's question for a secondary address got %v, want an answer", sender, r)
+		}
+		w.drops(ask(eniA1, sender, mine), bpf.DropARP) // announcement
+	}
+	w.drops(ask(eniA1, theirs, addrEP), bpf.DropSourceAddress)
 	if r := w.send(ask("", desired.EdgeAddr, netip.MustParseAddr("100.65.3.4"))); r.Action != ActionAnswer {
 		t.Errorf("service namespace got %v, want an answer", r)
 	}

@@ -98,8 +98,8 @@ func (b *builder) workload(n *vpc.NetworkInterface) (Workload, bool) {
 		return Workload{}, false
 	}
 	return Workload{
-		Interface: n.ID, Addr: n.Addr, MAC: n.MAC, Subnet: s.CIDR, Router: s.RouterAddr(),
-		Resolver: v.ResolverAddr(), Instance: a.Instance, External: a.External,
+		Interface: n.ID, Addr: n.Addr, Secondary: n.Secondary, MAC: n.MAC, Subnet: s.CIDR, Router: s.RouterAddr(),
+		Resolver: v.ResolverAddr(), Instance: a.Instance, Index: a.DeviceIndex, External: a.External,
 	}, true
 }
 
@@ -221,6 +221,10 @@ func (b *builder) route(t *vpc.RouteTable, p netip.Prefix, r vpc.Route) Route {
 		if g, ok := vpc.Get[vpc.InternetGateway](b.v, r.Target); ok && g.VPC == t.VPC {
 			return Route{Prefix: p, Kind: RouteUplink}
 		}
+	case vpc.TargetPeering:
+		if x, ok := vpc.Get[vpc.Peering](b.v, r.Target); ok && x.State == vpc.PeeringActive {
+			return Route{Prefix: p, Kind: RouteUplink}
+		}
 	case vpc.TargetNAT:
 		if g, ok := vpc.Get[vpc.NATGateway](b.v, r.Target); ok && g.State == vpc.NATAvailable {
 			return Route{Prefix: p, Kind: RouteUplink}
@@ -249,7 +253,7 @@ func PrefixList(v vpc.View, id vpc.PrefixListID) []netip.Prefix {
 
 func (b *builder) netInterface(v *vpc.VPC, n *vpc.NetworkInterface) {
 	out := Interface{
-		ID: n.ID, VNI: v.VNI, Subnet: n.Subnet, Addr: n.Addr, MAC: n.MAC,
+		ID: n.ID, VNI: v.VNI, Subnet: n.Subnet, Addr: n.Addr, Secondary: n.Secondary, MAC: n.MAC,
 		SourceCheck: n.SourceDestCheck, RuleSet: b.ruleSet(v, n.Groups),
 	}
 	switch n.Type {
@@ -357,8 +361,11 @@ func (b *builder) peers(v *vpc.VPC, r vpc.GroupRule) []netip.Prefix {
 	case r.Group != "":
 		var out []netip.Prefix
 		for n := range vpc.By[vpc.NetworkInterface](b.v, vpc.IndexGroup, r.Group) {
-			if n.VPC == v.ID {
-				out = append(out, netip.PrefixFrom(n.Addr, n.Addr.BitLen()))
+			if n.VPC != v.ID {
+				continue
+			}
+			for _, a := range n.Addrs() {
+				out = append(out, netip.PrefixFrom(a, a.BitLen()))
 			}
 		}
 		slices.SortFunc(out, comparePrefix)

@@ -42,9 +42,11 @@ func (b *builder) names(v *vpc.VPC) VPC {
 		internal = region.Name + ".compute.internal"
 	}
 	for n := range vpc.By[vpc.NetworkInterface](b.v, vpc.IndexVPC, v.ID) {
-		name := "ip-" + strings.ReplaceAll(n.Addr.String(), ".", "-") + "." + internal
-		add(Record{Name: name, Addrs: []netip.Addr{n.Addr}})
-		add(Record{Name: reverseName(n.Addr), PTR: name})
+		for _, a := range n.Addrs() {
+			name := "ip-" + strings.ReplaceAll(a.String(), ".", "-") + "." + internal
+			add(Record{Name: name, Addrs: []netip.Addr{a}})
+			add(Record{Name: reverseName(a), PTR: name})
+		}
 	}
 	for lb := range vpc.By[vpc.LoadBalancer](b.v, vpc.IndexVPC, v.ID) {
 		name := lb.Name + "-" + lb.Suffix + ".elb." + region.Name + ".amazonaws.com"

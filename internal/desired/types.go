@@ -109,7 +109,7 @@ const (
 	RouteLocal     RouteKind = "local"     // deliver inside the VPC
 	RouteEndpoint  RouteKind = "endpoint"  // to the gateway endpoint Route.Endpoint
 	RouteInterface RouteKind = "interface" // to the interface Route.Interface
-	RouteUplink    RouteKind = "uplink"    // out of the VPC through a gateway: there is no way out yet
+	RouteUplink    RouteKind = "uplink"    // out of the VPC through a gateway or to a peer: there is no way out yet
 	RouteBlackhole RouteKind = "blackhole" // drop
 )
 
@@ -143,8 +143,10 @@ type Interface struct {
 	VNI    vpc.VNI         `json:"vni"`
 	Subnet vpc.SubnetID    `json:"subnet"`
 	Addr   netip.Addr      `json:"addr"`
-	MAC    string          `json:"mac"`
-	Kind   InterfaceKind   `json:"kind"`
+	// Secondary are further addresses of the same interface.
+	Secondary []netip.Addr  `json:"secondary,omitempty"`
+	MAC       string        `json:"mac"`
+	Kind      InterfaceKind `json:"kind"`
 	// RuleSet names the interface's groups in Host.RuleSets; "" means that no
 	// groups apply (a balancer node without groups) and everything passes.
 	RuleSet     string `json:"ruleSet,omitempty"`
@@ -253,13 +255,16 @@ type Service struct {
 type Workload struct {
 	Interface vpc.InterfaceID `json:"interface"`
 	Addr      netip.Addr      `json:"addr"`
+	Secondary []netip.Addr    `json:"secondary,omitempty"` // of the same subnet
 	MAC       string          `json:"mac"`
 	// Subnet's block and router, for the address and the default route.
 	Subnet   netip.Prefix `json:"subnet"`
 	Router   netip.Addr   `json:"router"`
 	Resolver netip.Addr   `json:"resolver"`
-	// Instance is set for instances: the agent makes their namespace.
+	// Instance is set for instances: the agent makes their namespace. Index is
+	// the interface's device index there; 0 is the one that leads out.
 	Instance vpc.InstanceID `json:"instance,omitempty"`
+	Index    int            `json:"index,omitempty"`
 	// External is set for what `postern attach` named.
 	External *vpc.ExternalWorkload `json:"external,omitempty"`
 }

@@ -25,7 +25,9 @@ const NoInterface vpc.InterfaceID = ""
 // removed. Repeating it changes nothing.
 //
 // An instance gets a namespace "postern-<tag>-<instance id>" under /run/netns
-// and in it eth0 (eth1, ... for more interfaces, in the order of their ids).
+// and in it eth<n> for the interface with device index n. eth0 has the default
+// route; what leaves from the address of another interface leaves through that
+// one, by a rule and a routing table of its own.
 // When an instance's last interface goes, processes still inside are ended
 // (SIGTERM, SIGKILL after 3 s) and the namespace goes too.
 //
@@ -118,10 +120,20 @@ func (l *Links) Apply(workloads map[vpc.InterfaceID]desired.Workload) (map[vpc.I
 	for id := range workloads {
 		ids = append(ids, id)
 	}
-	sort.Slice(ids, func(i, j int) bool { return ids[i] < ids[j] })
+	sort.Slice(ids, func(i, j int) bool {
+		if a, b := workloads[ids[i]].Index, workloads[ids[j]].Index; a != b {
+			return a < b
+		}
+		return ids[i] < ids[j]
+	})
+	count := map[vpc.InstanceID]int{} // of interfaces
+	for _, w := range workloads {
+		count[w.Instance]++
+	}
 	taken := map[string]vpc.InterfaceID{} // foreign devices by name
 	for _, id := range ids {
-		dev, err := l.applyOne(h, id, workloads[id], owned[id], byName, named, taken)
+		w := workloads[id]
+		dev, err := l.applyOne(h, id, w, owned[id], byName, named, taken, w.Instance != "" && count[w.Instance] > 1)
 		if err != nil {
 			errs[id] = errors.Join(errs[id], err)
 		}
@@ -132,13 +144,15 @@ func (l *Links) Apply(workloads map[vpc.InterfaceID]desired.Workload) (map[vpc.I
 	return devices, errs
 }
 
-// applyOne brings one workload's device about. The device is nil when there is none.
+// applyOne brings one workload's device about. The device is nil when there is
+// none. several says that its instance has more than this interface.
 func (l *Links) applyOne(h *netlink.Handle, id vpc.InterfaceID, w desired.Workload, have netlink.Link,
-	byName map[string]netlink.Link, named map[string]string, taken map[string]vpc.InterfaceID) (*Device, error) {
+	byName map[string]netlink.Link, named map[string]string, taken map[string]vpc.InterfaceID, several bool) (*Device, error) {
 	in, err := l.check(id, w)
 	if err != nil {
 		return existing(have, nil), err
 	}
+	in.several = several
 	if w.External != nil && w.External.Ifname != "" {
 		name := w.External.Ifname
 		if other, ok := taken[name]; ok {
@@ -241,7 +255,7 @@ func (l *Links) create(h *netlink.Handle, in inside, name string, ns *os.File) (
 	for try := 0; ; try++ {
 		peer := in.prefix + "0"
 		err := inNamespace(ns, func() (err error) {
-			peer, err = freeName(in.prefix)
+			peer, err = freeName(in.prefix, in.index)
 			return err
 		})
 		if err != nil {

@@ -121,42 +121,65 @@ func configureInside(in inside, tag string, hostIndex int) error {
 	if err := h.LinkSetUp(dev); err != nil {
 		return fmt.Errorf("bring %s up: %w", at.Name, err)
 	}
-	if err := setAddress(h, dev, in.addr); err != nil {
+	if err := setAddresses(h, dev, in.addr, in.secondary); err != nil {
 		return err
+	}
+	if in.own && in.several {
+		if err := setWayOut(h, dev, in); err != nil {
+			return err
+		}
+	}
+	if in.own && in.index > 0 {
+		return nil // eth0 leads out
 	}
 	return setRoutes(h, dev, in.router, in.resolver)
 }
 
-// setAddress makes want the device's only IPv4 address: it is added before
-// others go, so there is no moment without one.
-func setAddress(h *netlink.Handle, dev netlink.Link, want netip.Prefix) error {
-	ipnet := &net.IPNet{IP: want.Addr().AsSlice(), Mask: net.CIDRMask(want.Bits(), 32)}
+// setAddresses makes first and others, which share its prefix length, the
+// device's only IPv4 addresses. They are added before others go, so there is no
+// moment without one. The first is the one that the kernel sends from.
+func setAddresses(h *netlink.Handle, dev netlink.Link, first netip.Prefix, others []netip.Addr) error {
+	name := dev.Attrs().Name
 	have, err := dump(func() ([]netlink.Addr, error) { return h.AddrList(dev, netlink.FAMILY_V4) })
 	if err != nil {
-		return fmt.Errorf("list addresses of %s: %w", dev.Attrs().Name, err)
+		return fmt.Errorf("list addresses of %s: %w", name, err)
 	}
-	found := false
+	found := map[string]bool{}
 	for _, a := range have {
-		found = found || a.IPNet.String() == ipnet.String()
+		found[a.IPNet.String()] = true
 	}
-	if !found {
-		if err := h.AddrAdd(dev, &netlink.Addr{IPNet: ipnet}); err != nil {
-			return fmt.Errorf("add address %s to %s: %w", want, dev.Attrs().Name, err)
-		}
+	want := []*net.IPNet{{IP: first.Addr().AsSlice(), Mask: net.CIDRMask(first.Bits(), 32)}}
+	for _, a := range others {
+		want = append(want, &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(first.Bits(), 32)})
 	}
-	for _, a := range have {
-		if a.IPNet.String() == ipnet.String() {
+	wanted := map[string]bool{}
+	for _, a := range want {
+		wanted[a.String()] = true
+		if found[a.String()] {
 			continue
 		}
-		if err := h.AddrDel(dev, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-			return fmt.Errorf("remove address %s from %s: %w", a.IPNet, dev.Attrs().Name, err)
+		if err := h.AddrAdd(dev, &netlink.Addr{IPNet: a}); err != nil {
+			return fmt.Errorf("add address %s to %s: %w", a, name, err)
 		}
 	}
-	if len(have) > 0 && !found {
-		// Where promote_secondaries is off, removing the first address of a
-		// subnet takes the others of that subnet with it.
-		if err := h.AddrReplace(dev, &netlink.Addr{IPNet: ipnet}); err != nil {
-			return fmt.Errorf("add address %s to %s: %w", want, dev.Attrs().Name, err)
+	removed := false
+	for _, a := range have {
+		if wanted[a.IPNet.String()] {
+			continue
+		}
+		removed = true
+		if err := h.AddrDel(dev, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return fmt.Errorf("remove address %s from %s: %w", a.IPNet, name, err)
+		}
+	}
+	if !removed {
+		return nil
+	}
+	// Where promote_secondaries is off, removing the first address of a
+	// subnet takes the others of that subnet with it.
+	for _, a := range want {
+		if err := h.AddrReplace(dev, &netlink.Addr{IPNet: a}); err != nil {
+			return fmt.Errorf("add address %s to %s: %w", a, name, err)
 		}
 	}
 	return nil
@@ -199,9 +222,9 @@ func isZeroMask(m net.IPMask) bool {
 	return ones == 0
 }
 
-// freeName finds the first of prefix0, prefix1, ... that no device in the
-// current namespace has.
-func freeName(prefix string) (string, error) {
+// freeName finds the first of prefix<first>, prefix<first+1>, ... that no
+// device in the current namespace has.
+func freeName(prefix string, first int) (string, error) {
 	h, links, err := hostLinks()
 	if err != nil {
 		return "", err
@@ -215,7 +238,7 @@ func freeName(prefix string) (string, error) {
 		}
 	}
 	for i := range len(links) + 1 {
-		if n := prefix + strconv.Itoa(i); !used[n] {
+		if n := prefix + strconv.Itoa(first+i); !used[n] {
 			return n, nil
 		}
 	}

@@ -19,6 +19,9 @@ import (
 	"postern.dev/postern/internal/vpc"
 )
 
+// maxIndex bounds device indexes, and with them the routing tables we use.
+const maxIndex = 255
+
 func isInterrupted(err error) bool { return errors.Is(err, netlink.ErrDumpInterrupted) }
 
 // inside is what the far end of a pair must look like.
@@ -26,6 +29,8 @@ type inside struct {
 	owner string // interface id, or serviceOwner
 	mac   net.HardwareAddr
 	addr  netip.Prefix // with the subnet's length
+	// secondary are further addresses, all with that length.
+	secondary []netip.Addr
 	// router is the default route's next hop; invalid for none.
 	router netip.Addr
 	// resolver is the VPC's, for namespaces with another default route.
@@ -35,13 +40,24 @@ type inside struct {
 	noarp  bool
 	prefix string // device name without its number; "eth"
 	mtu    int
+	// index is the device index in an instance; several that the instance has
+	// more interfaces, so that each needs a way out of its own.
+	index   int
+	several bool
 }
 
 // digest names the configuration together with the namespace it is in, so
 // that a namespace made anew under the old name is noticed.
 func (in inside) digest(namespace string) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "1|%s|%s|%s|%s|%s|%t|%t|%s|%d|%s",
-		in.owner, in.mac, in.addr, in.router, in.resolver, in.own, in.noarp, in.prefix, in.mtu, namespace))
+	text := fmt.Appendf(nil, "1|%s|%s|%s|%s|%s|%t|%t|%s|%d|%s",
+		in.owner, in.mac, in.addr, in.router, in.resolver, in.own, in.noarp, in.prefix, in.mtu, namespace)
+	if len(in.secondary) > 0 {
+		text = fmt.Appendf(text, "|%s", in.secondary)
+	}
+	if in.several {
+		text = fmt.Appendf(text, "|%d", in.index)
+	}
+	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:6])
 }
 
@@ -58,8 +74,16 @@ func (l *Links) check(id vpc.InterfaceID, w desired.Workload) (inside, error) {
 	if !w.Router.IsValid() || !w.Subnet.Contains(w.Router) || w.Router == addr {
 		return inside{}, fmt.Errorf("interface %s: router %s is not another address of subnet %s", id, w.Router, w.Subnet)
 	}
+	for _, a := range w.Secondary {
+		if !w.Subnet.Contains(a) || a == addr || a == w.Router {
+			return inside{}, fmt.Errorf("interface %s: address %s is not another address of subnet %s", id, a, w.Subnet)
+		}
+	}
 	if !vpc.ValidID(vpc.PrefixInterface, string(id)) {
 		return inside{}, fmt.Errorf("%q is not an interface id", id)
+	}
+	if w.Index < 0 || w.Index > maxIndex {
+		return inside{}, fmt.Errorf("interface %s: device index %d is not between 0 and %d", id, w.Index, maxIndex)
 	}
 	places := 0
 	if w.Instance != "" {
@@ -82,8 +106,8 @@ func (l *Links) check(id vpc.InterfaceID, w desired.Workload) (inside, error) {
 		return inside{}, fmt.Errorf("interface %s: exactly one of instance, netns, pid and ifname must say where it is, not %d", id, places)
 	}
 	return inside{
-		owner: string(id), mac: mac, addr: netip.PrefixFrom(addr, w.Subnet.Bits()), router: w.Router, resolver: w.Resolver.Unmap(),
-		own: w.Instance != "", prefix: "eth", mtu: l.cfg.MTU,
+		owner: string(id), mac: mac, addr: netip.PrefixFrom(addr, w.Subnet.Bits()), secondary: w.Secondary, router: w.Router, resolver: w.Resolver.Unmap(),
+		own: w.Instance != "", prefix: "eth", mtu: l.cfg.MTU, index: w.Index,
 	}, nil
 }
 

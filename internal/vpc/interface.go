@@ -33,7 +33,8 @@ type NetworkInterface struct {
 	Zone            string        `json:"zone"`
 	Type            InterfaceType `json:"type"`
 	Addr            netip.Addr    `json:"addr"`
-	MAC             string        `json:"mac"` // 02:xx:xx:xx:xx:xx
+	Secondary       []netip.Addr  `json:"secondary,omitempty"` // further addresses of the subnet
+	MAC             string        `json:"mac"`                 // 02:xx:xx:xx:xx:xx
 	Groups          []GroupID     `json:"groups,omitempty"`
 	SourceDestCheck bool          `json:"sourceDestCheck"`
 	Description     string        `json:"description,omitempty"`
@@ -78,7 +79,7 @@ const (
 	IndexHost     = "host"     // HostID
 	IndexEndpoint = "endpoint" // EndpointID
 	IndexBalancer = "balancer" // ARN of a load balancer
-	IndexAddr     = "addr"     // "subnet-.../10.0.0.5"
+	IndexAddr     = "addr"     // "vpc-.../10.0.0.5"
 )
 
 func (*NetworkInterface) Kind() Kind    { return KindInterface }
@@ -87,7 +88,9 @@ func (n *NetworkInterface) Index(add func(index, value string)) {
 	add(IndexOwner, string(n.Owner))
 	add(IndexVPC, string(n.VPC))
 	add(IndexSubnet, string(n.Subnet))
-	add(IndexAddr, string(n.VPC)+"/"+n.Addr.String())
+	for _, a := range n.Addrs() {
+		add(IndexAddr, string(n.VPC)+"/"+a.String())
+	}
 	for _, g := range n.Groups {
 		add(IndexGroup, string(g))
 	}
@@ -108,6 +111,11 @@ func (n *NetworkInterface) Index(add func(index, value string)) {
 	}
 }
 
+// Addrs are its addresses, the primary one first.
+func (n *NetworkInterface) Addrs() []netip.Addr {
+	return append([]netip.Addr{n.Addr}, n.Secondary...)
+}
+
 // OwnerID is the account it belongs to.
 func (n *NetworkInterface) OwnerID() AccountID { return n.Owner }
 
@@ -120,7 +128,9 @@ func (n *NetworkInterface) Refs(add func(Kind, string)) {
 }
 
 func (n *NetworkInterface) Claims(add func(string)) {
-	add(AddrClaim(n.Subnet, n.Addr))
+	for _, a := range n.Addrs() {
+		add(AddrClaim(n.Subnet, a))
+	}
 	add("mac/" + n.MAC)
 }
 
@@ -171,7 +181,13 @@ type Instance struct {
 	Primary InterfaceID `json:"primary"`
 	Addr    netip.Addr  `json:"addr"`
 	Tenancy string      `json:"tenancy,omitempty"` // of the VPC at launch; "" is default. Stored only
-	Tags    Tags        `json:"tags,omitempty"`
+	// KeepRunning is disableApiTermination: TerminateInstances refuses it.
+	KeepRunning bool `json:"keepRunning,omitempty"`
+	// Kept and shown only: nothing stops an instance or runs its user data.
+	DisableAPIStop   bool   `json:"disableApiStop,omitempty"`
+	ShutdownBehavior string `json:"shutdownBehavior,omitempty"` // "" is stop
+	UserData         []byte `json:"userData,omitempty"`
+	Tags             Tags   `json:"tags,omitempty"`
 }
 
 func (*Instance) Kind() Kind    { return KindInstance }

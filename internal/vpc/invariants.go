@@ -53,6 +53,7 @@ func Invariants(v View) []error {
 	each(v, c.prefixList)
 	each(v, c.notification)
 	each(v, c.notice)
+	each(v, c.peering)
 	return c.errs
 }
 

@@ -190,7 +190,29 @@ func (c *checker) group(g *SecurityGroup) {
 			c.list(g, r.PrefixList, r.PrefixListOwner != "")
 		}
 		if p, ok := Get[SecurityGroup](c.v, r.Group); ok {
+			c.must(r.Peering == "" && p.VPC == g.VPC || r.Peering != "" && p.VPC == r.GroupVPC && p.VPC != g.VPC, g,
+				"rule %s names %s of %s, reached by %q", r.ID, r.Group, p.VPC, r.Peering)
 			c.must(p.Owner == r.GroupOwner, g, "rule %s says that %s is of account %q", r.ID, r.Group, r.GroupOwner)
+		}
+	}
+}
+
+func (c *checker) peering(p *Peering) {
+	c.must(ValidID(PrefixPeering, string(p.ID)), p, "%q is no id of the form %s-...", p.ID, PrefixPeering)
+	c.must(p.Requester.VPC != p.Accepter.VPC, p, "it joins %s with itself", p.Requester.VPC)
+	c.must(p.State.Live() == p.Ended.IsZero(), p, "it is %s and ended at %s", p.State, p.Ended)
+	if p.State != PeeringActive {
+		return
+	}
+	a, ok := Get[VPC](c.v, p.Requester.VPC)
+	b, ok2 := Get[VPC](c.v, p.Accepter.VPC)
+	if !ok || !ok2 {
+		return // named as a reference
+	}
+	c.must(a.Owner == p.Requester.Owner && b.Owner == p.Accepter.Owner, p, "a VPC is not its side's")
+	for _, x := range a.Prefixes() {
+		for _, y := range b.Prefixes() {
+			c.must(!x.Overlaps(y), p, "its VPCs overlap in %s and %s", x, y)
 		}
 	}
 }
@@ -226,8 +248,11 @@ func (c *checker) networkInterface(n *NetworkInterface) {
 	if s, ok := Get[Subnet](c.v, n.Subnet); ok {
 		c.must(s.VPC == n.VPC, n, "it is in %s, its subnet in %s", n.VPC, s.VPC)
 		c.must(s.Zone == n.Zone, n, "it is in zone %s, its subnet in %s", n.Zone, s.Zone)
-		c.must(freeable(s, n.Addr), n, "its address %s cannot be given out in %s", n.Addr, s.CIDR)
+		for _, a := range n.Addrs() {
+			c.must(freeable(s, a), n, "its address %s cannot be given out in %s", a, s.CIDR)
+		}
 	}
+	unique(c, n, "address", n.Addrs())
 	c.must(ourMAC(n.MAC), n, "%q is no MAC address for it", n.MAC)
 	c.groups(n, n.VPC, n.Groups)
 	c.must((n.Endpoint == "") || n.Type == TypeEndpoint, n, "it is of type %s and belongs to endpoint %s", n.Type, n.Endpoint)
@@ -270,6 +295,9 @@ func (c *checker) attachment(n *NetworkInterface, a *Attachment) {
 		return
 	}
 	c.must(i.State != InstanceTerminated, n, "it is attached to %s, which is terminated", i.ID)
+	for o := range By[NetworkInterface](c.v, IndexInstance, i.ID) {
+		c.must(o.ID == n.ID || o.Attachment.DeviceIndex != a.DeviceIndex, n, "it and %s have the device index %d of %s", o.ID, a.DeviceIndex, i.ID)
+	}
 	c.must(i.Owner == n.Owner && i.VPC == n.VPC && i.Host == a.Host, n, "it is attached to %s of another account, VPC or host", i.ID)
 }
 

@@ -127,6 +127,7 @@ const (
 	TargetENI      TargetKind = "eni"      // a network interface; Route.Target is its InterfaceID
 	TargetInternet TargetKind = "internet" // an internet gateway; Route.Target is its InternetGatewayID
 	TargetNAT      TargetKind = "nat"      // a NAT gateway; Route.Target is its NATGatewayID
+	TargetPeering  TargetKind = "peering"  // a peering connection; Route.Target is its PeeringID
 )
 
 // Route is one row of a route table. Exactly one destination is set.

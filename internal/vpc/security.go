@@ -32,6 +32,10 @@ type GroupRule struct {
 	CIDR       netip.Prefix `json:"cidr,omitzero"` // IPv4 or IPv6
 	Group      GroupID      `json:"group,omitempty"`
 	GroupOwner AccountID    `json:"groupOwner,omitempty"`
+	// GroupVPC and Peering are set when the peer group is of another VPC, over
+	// a peering connection. Such a group may be gone: the rule is stale then.
+	GroupVPC   VPCID        `json:"groupVpc,omitempty"`
+	Peering    PeeringID    `json:"peering,omitempty"`
 	PrefixList PrefixListID `json:"prefixList,omitempty"`
 	// PrefixListOwner is set for a customer's list and "" for a catalogue service's.
 	PrefixListOwner AccountID `json:"prefixListOwner,omitempty"`
@@ -83,7 +87,7 @@ func (g *SecurityGroup) OwnerID() AccountID { return g.Owner }
 func (g *SecurityGroup) Refs(add func(Kind, string)) {
 	add(KindVPC, string(g.VPC))
 	for _, r := range g.Rules {
-		if r.Group != "" && r.Group != g.ID {
+		if r.Group != "" && r.Group != g.ID && r.Peering == "" {
 			add(KindGroup, string(r.Group))
 		}
 		if r.PrefixListOwner != "" {

@@ -21,6 +21,10 @@ func init() {
 		"public-address":                "InvalidAddress.NotFound",
 		"gateway":                       "InvalidGatewayID.NotFound",
 		"default-vpc":                   "DefaultVpcDoesNotExist",
+		"instance-type":                 "InvalidInstanceType",
+		"volume":                        "InvalidVolume.NotFound",
+		"image":                         "InvalidAMIID.NotFound",
+		string(vpc.KindPeering):         "InvalidVpcPeeringConnectionID.NotFound",
 	})
 	maps.Copy(malformed, map[string]string{
 		"association":  "InvalidAssociationID.Malformed",
@@ -31,22 +35,35 @@ func init() {
 		string(vpc.KindNATGateway):      "NatGatewayMalformed",
 		string(vpc.KindElasticIP):       "InvalidAllocationID.NotFound", // AWS has no code of its own for it
 		"public-address":                "InvalidAddress.Malformed",
+		string(vpc.KindPeering):         "InvalidVpcPeeringConnectionId.Malformed",
+		"attachment":                    "InvalidNetworkInterfaceAttachmentId.Malformed",
+		"volume":                        "InvalidVolumeID.Malformed",
+		"user-data":                     "InvalidUserData.Malformed",
 	})
 	for kind, codes := range map[vpc.ErrorKind]map[string]string{
 		vpc.Conflict: {string(vpc.KindVPC): "InvalidVpc.Conflict"},
 		vpc.InUse:    {"cidr-block": "InvalidCidrBlock.InUse", string(vpc.KindElasticIP): "InvalidIPAddress.InUse"},
 		vpc.Limit: {
-			"group-count": "SecurityGroupLimitExceeded", string(vpc.KindACL): "NetworkAclLimitExceeded",
+			"private-address": "PrivateIpAddressLimitExceeded",
+			"attachment":      "AttachmentLimitExceeded",
+			"group-count":     "SecurityGroupLimitExceeded", string(vpc.KindACL): "NetworkAclLimitExceeded",
 			string(vpc.KindInternetGateway): "InternetGatewayLimitExceeded", string(vpc.KindNATGateway): "NatGatewayLimitExceeded",
 			string(vpc.KindElasticIP): "AddressLimitExceeded", "prefix-list-entries": "PrefixListMaxEntriesExceeded",
+			"peering-per-vpc": "ActiveVpcPeeringConnectionPerVpcLimitExceeded", "peering-outstanding": "OutstandingVpcPeeringConnectionLimitExceeded",
 		},
-		vpc.Missing:      {"default-vpc": "VPCIdNotSpecified", "default-subnet": "MissingInput"},
-		vpc.Duplicate:    {"default-vpc": "DefaultVpcAlreadyExists", "default-subnet": "DefaultSubnetAlreadyExistsInAvailabilityZone"},
+		vpc.Missing: {"default-vpc": "VPCIdNotSpecified", "default-subnet": "MissingInput"},
+		vpc.Duplicate: {
+			"default-vpc": "DefaultVpcAlreadyExists", "default-subnet": "DefaultSubnetAlreadyExistsInAvailabilityZone",
+			string(vpc.KindPeering): "VpcPeeringConnectionAlreadyExists",
+		},
 		vpc.NoAddress:    {string(vpc.KindElasticIP): "InsufficientAddressCapacity"},
 		vpc.NotPermitted: {string(vpc.KindElasticIP): "AuthFailure"},
-		vpc.WrongState:   {"gateway-attachment": "Gateway.NotAttached", "tenancy": "InvalidTenancy", "prefix-list-version": "PrefixListVersionMismatch"},
-		vpc.Invalid:      {"prefix-list-modification": "InvalidPrefixListModification"},
-		vpc.Unsupported:  {"route": "RouteNotSupported"},
+		vpc.WrongState: {
+			"gateway-attachment": "Gateway.NotAttached", "tenancy": "InvalidTenancy", "prefix-list-version": "PrefixListVersionMismatch",
+			string(vpc.KindPeering): "InvalidStateTransition",
+		},
+		vpc.Invalid:     {"prefix-list-modification": "InvalidPrefixListModification"},
+		vpc.Unsupported: {"route": "RouteNotSupported"},
 	} {
 		if byKindAndResource[kind] == nil {
 			byKindAndResource[kind] = map[string]string{}

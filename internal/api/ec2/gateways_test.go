@@ -354,7 +354,7 @@ func TestGatewayRoutes(t *testing.T) {
 		"NatGatewayMalformed":                {"NatGatewayId", "nat-x"},
 		"InvalidParameterCombination":        {"GatewayId", g, "NatGatewayId", n},
 		"InvalidParameterValue":              {"GatewayId", "local"},
-		"UnsupportedOperation":               {"VpcPeeringConnectionId", "pcx-00000000000000001"},
+		"UnsupportedOperation":               {"TransitGatewayId", "tgw-00000000000000001"},
 	} {
 		a.refused(code, "CreateRoute", to("198.51.100.0/24", pairs...)...)
 	}

@@ -18,7 +18,7 @@ func init() {
 	register("DescribeInstances", false, describeInstances)
 	register("TerminateInstances", true, terminateInstances)
 	register("DescribeInstanceStatus", false, describeInstanceStatus)
-	register("DescribeInstanceAttribute", false, describeInstanceAttribute)
+	register("DescribeInstanceAttribute", false, describeInstanceAttribute) // instance_attributes.go
 }
 
 // Reservation is <Reservation>: the instances of one launch.
@@ -199,7 +199,7 @@ func renderInstance(v vpc.View, i *vpc.Instance) Instance {
 				AttachmentID: n.Attachment.ID, DeviceIndex: n.Attachment.DeviceIndex, Status: "attached",
 				AttachTime: n.Attachment.Time, DeleteOnTermination: n.Attachment.DeleteOnTermination,
 			},
-			Addresses: []InstanceAddress{{n.Addr.String(), name, true, public}}, Association: public,
+			Addresses: instanceAddresses(r, n, public), Association: public,
 		})
 	}
 	return out
@@ -211,6 +211,19 @@ func instancePublic(v vpc.View, n *vpc.NetworkInterface) *InstancePublic {
 		return nil
 	}
 	return &InstancePublic{a.IPOwnerID, a.PublicDNSName, a.PublicIP}
+}
+
+// instanceAddresses are an interface's addresses; a public one is the primary's.
+func instanceAddresses(r *vpc.Region, n *vpc.NetworkInterface, public *InstancePublic) []InstanceAddress {
+	var out []InstanceAddress
+	for i, a := range n.Addrs() {
+		x := InstanceAddress{PrivateIPAddress: a.String(), PrivateDNSName: instanceDNSName(r, a), Primary: i == 0}
+		if i == 0 {
+			x.Association = public
+		}
+		out = append(out, x)
+	}
+	return out
 }
 
 // renderReservations groups instances that are in order, by their reservations.
@@ -341,7 +354,7 @@ var instanceResource = resource[*vpc.Instance]{
 		"network-interface.group-id":                        eniValues(interfaceGroups),
 		"network-interface.group-name":                      eniValues(interfaceGroupNames),
 		"network-interface.mac-address":                     eniValues(func(_ vpc.View, n *vpc.NetworkInterface) []string { return instanceValue(n.MAC) }),
-		"network-interface.addresses.private-ip-address":    eniValues(func(_ vpc.View, n *vpc.NetworkInterface) []string { return instanceValue(n.Addr.String()) }),
+		"network-interface.addresses.private-ip-address":    eniValues(interfaceAddresses),
 		"network-interface.attachment.attachment-id":        eniValues(func(_ vpc.View, n *vpc.NetworkInterface) []string { return instanceValue(n.Attachment.ID) }),
 	},
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -130,7 +131,10 @@ func TestRunInstancesNamesWhatItDoesNotDo(t *testing.T) {
 		"bad subnet":     {func(in *awsec2.RunInstancesInput) { in.SubnetId = aws.String("net-1") }, "InvalidSubnetID.Malformed"},
 		"unknown subnet": {func(in *awsec2.RunInstancesInput) { in.SubnetId = aws.String("subnet-12345678") }, "InvalidSubnetID.NotFound"},
 		"bad image":      {func(in *awsec2.RunInstancesInput) { in.ImageId = aws.String("alpine") }, "InvalidAMIID.Malformed"},
-		"user data":      {func(in *awsec2.RunInstancesInput) { in.UserData = aws.String("IyEvYmluL3No") }, "UnsupportedOperation"},
+		"user data":      {func(in *awsec2.RunInstancesInput) { in.UserData = aws.String("%") }, "InvalidUserData.Malformed"},
+		"much user data": {func(in *awsec2.RunInstancesInput) { in.UserData = aws.String(strings.Repeat("AAAA", 5462)) }, "InvalidParameterValue"},
+		"a behavior":     {func(in *awsec2.RunInstancesInput) { in.InstanceInitiatedShutdownBehavior = "sleep" }, "InvalidParameterValue"},
+		"a group's name": {func(in *awsec2.RunInstancesInput) { in.SecurityGroups = []string{"web"} }, "InvalidParameterCombination"},
 		"a disk": {func(in *awsec2.RunInstancesInput) {
 			in.BlockDeviceMappings = []types.BlockDeviceMapping{{DeviceName: aws.String("sda")}}
 		}, "UnsupportedOperation"},

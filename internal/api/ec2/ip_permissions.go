@@ -26,13 +26,15 @@ type IPPermission struct {
 
 // GroupPair is <UserIdGroupPair>.
 type GroupPair struct {
-	UserID      string           `query:"UserId" xml:"userId,omitempty"`
-	GroupID     string           `query:"GroupId" xml:"groupId,omitempty"`
-	GroupName   string           `query:"GroupName" xml:"groupName,omitempty"`
-	VpcID       string           `query:"VpcId" xml:"vpcId,omitempty"`
-	Description string           `query:"Description" xml:"description,omitempty"`
-	_           awsquery.Refused `query:"VpcPeeringConnectionId,refuse"`
-	_           awsquery.Refused `query:"PeeringStatus,refuse"`
+	UserID      string `query:"UserId" xml:"userId,omitempty"`
+	GroupID     string `query:"GroupId" xml:"groupId,omitempty"`
+	GroupName   string `query:"GroupName" xml:"groupName,omitempty"`
+	VpcID       string `query:"VpcId" xml:"vpcId,omitempty"`
+	PeeringID   string `query:"VpcPeeringConnectionId" xml:"vpcPeeringConnectionId,omitempty"`
+	Description string `query:"Description" xml:"description,omitempty"`
+	// PeeringStatus is an answer; clients that send back what they were told may.
+	PeeringStatus string           `query:"-" xml:"peeringStatus,omitempty"`
+	_             awsquery.Refused `query:"PeeringStatus,refuse,unless=active,unless=deleted"`
 }
 
 // IPRange is one IPv4 peer.
@@ -149,9 +151,14 @@ func ruleSpecs(list []IPPermission) ([]control.RuleSpec, error) {
 			} else if g.GroupName == "" {
 				return nil, vpc.Errorf(vpc.Missing, "GroupId", "", "The request must contain the parameter groupId")
 			}
+			if g.PeeringID != "" {
+				if err := checkID(vpc.KindPeering, vpc.PrefixPeering, g.PeeringID); err != nil {
+					return nil, err
+				}
+			}
 			add(g.Description, func(s *control.RuleSpec) {
 				s.Group, s.GroupName = vpc.GroupID(g.GroupID), g.GroupName
-				s.GroupOwner, s.GroupVPC = vpc.AccountID(g.UserID), vpc.VPCID(g.VpcID)
+				s.GroupOwner, s.GroupVPC, s.Peering = vpc.AccountID(g.UserID), vpc.VPCID(g.VpcID), vpc.PeeringID(g.PeeringID)
 			})
 		}
 		for _, l := range p.PrefixLists {
@@ -167,9 +174,17 @@ func ruleSpecs(list []IPPermission) ([]control.RuleSpec, error) {
 	return out, nil
 }
 
+// groupPair is a rule's peer group; of another VPC also how it is reached.
+func groupPair(v vpc.View, r vpc.GroupRule) GroupPair {
+	return GroupPair{
+		UserID: string(r.GroupOwner), GroupID: string(r.Group), Description: r.Description,
+		VpcID: string(r.GroupVPC), PeeringID: string(r.Peering), PeeringStatus: string(control.PeeringStatus(v, r)),
+	}
+}
+
 // permissions groups a group's rules of one direction by protocol and range,
 // in the order in which they were added.
-func permissions(g *vpc.SecurityGroup, egress bool) []IPPermission {
+func permissions(v vpc.View, g *vpc.SecurityGroup, egress bool) []IPPermission {
 	type key struct{ protocol, from, to int }
 	var out []IPPermission
 	at := map[key]int{}
@@ -196,7 +211,7 @@ func permissions(g *vpc.SecurityGroup, egress bool) []IPPermission {
 		case v6 != "":
 			p.IPv6Ranges = append(p.IPv6Ranges, IPv6Range{v6, r.Description})
 		case r.Group != "":
-			p.Groups = append(p.Groups, GroupPair{UserID: string(r.GroupOwner), GroupID: string(r.Group), Description: r.Description})
+			p.Groups = append(p.Groups, groupPair(v, r))
 		default:
 			p.PrefixLists = append(p.PrefixLists, PrefixEntry{string(r.PrefixList), r.Description})
 		}

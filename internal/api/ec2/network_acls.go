@@ -110,10 +110,12 @@ func renderACL(a *vpc.NetworkACL) NetworkACL {
 }
 
 // renderEntries lists an ACL's entries by direction and number, each
-// direction ending in the implied deny of everything.
+// direction ending in the implied deny of everything; that of IPv6 is there
+// when the ACL has IPv6 entries.
 func renderEntries(a *vpc.NetworkACL) []ACLEntry {
 	entries := slices.Clone(a.Entries)
 	sort.SliceStable(entries, func(i, j int) bool { return entries[i].Number < entries[j].Number })
+	ipv6 := slices.ContainsFunc(entries, func(e vpc.ACLEntry) bool { return e.CIDR.Addr().Is6() })
 	var out []ACLEntry
 	for _, egress := range []bool{true, false} {
 		for _, e := range entries {
@@ -122,6 +124,9 @@ func renderEntries(a *vpc.NetworkACL) []ACLEntry {
 			}
 		}
 		out = append(out, ACLEntry{RuleNumber: 32767, Protocol: "-1", RuleAction: "deny", Egress: egress, CIDR: "0.0.0.0/0"})
+		if ipv6 {
+			out = append(out, ACLEntry{RuleNumber: 32768, Protocol: "-1", RuleAction: "deny", Egress: egress, IPv6CIDR: "::/0"})
+		}
 	}
 	return out
 }
@@ -170,6 +175,16 @@ func entryFilter(f func(ACLEntry) string) func(vpc.View, *vpc.NetworkACL) []stri
 		}
 		return out
 	}
+}
+
+// entryProtocols are the numbers of an ACL's protocols and the names of those
+// that have one: the filter takes either.
+func entryProtocols(_ vpc.View, a *vpc.NetworkACL) []string {
+	out := []string{"-1"} // of the implied deny
+	for _, e := range a.Entries {
+		out = append(out, strconv.Itoa(e.Protocol), protocolName(e.Protocol))
+	}
+	return out
 }
 
 func aclAssociationFilter(f func(vpc.ACLAssociation) string) func(vpc.View, *vpc.NetworkACL) []string {
@@ -223,7 +238,7 @@ var aclResource = resource[*vpc.NetworkACL]{
 		"entry.ipv6-cidr":       entryFilter(func(e ACLEntry) string { return e.IPv6CIDR }),
 		"entry.port-range.from": entryFilter(func(e ACLEntry) string { return number(e.ports().From) }),
 		"entry.port-range.to":   entryFilter(func(e ACLEntry) string { return number(e.ports().To) }),
-		"entry.protocol":        entryFilter(func(e ACLEntry) string { return e.Protocol }),
+		"entry.protocol":        entryProtocols,
 		"entry.rule-action":     entryFilter(func(e ACLEntry) string { return e.RuleAction }),
 		"entry.egress":          entryFilter(func(e ACLEntry) string { return strconv.FormatBool(e.Egress) }),
 		"entry.rule-number":     entryFilter(func(e ACLEntry) string { return strconv.Itoa(e.RuleNumber) }),

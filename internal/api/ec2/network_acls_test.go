@@ -32,8 +32,8 @@ func TestNetworkACLLifeCycle(t *testing.T) {
 	a.do("CreateNetworkAclEntry", entry(acl, "10", "icmp", "false", "CidrBlock", "0.0.0.0/0", "Icmp.Type", "8", "Icmp.Code", "-1")...)
 	a.do("CreateNetworkAclEntry", entry(acl, "20", "-1", "true", "Ipv6CidrBlock", "::/0")...)
 	d := a.do("DescribeNetworkAcls", "NetworkAclId.1", acl)
-	equalLists(t, "the numbers, egress first", d.all("networkAclSet/item/entrySet/item/ruleNumber"), []string{"20", "32767", "10", "20", "32767"})
-	equalLists(t, "the protocols", d.all("networkAclSet/item/entrySet/item/protocol"), []string{"-1", "-1", "1", "6", "-1"})
+	equalLists(t, "the numbers, egress first", d.all("networkAclSet/item/entrySet/item/ruleNumber"), []string{"20", "32767", "32768", "10", "20", "32767", "32768"})
+	equalLists(t, "the protocols", d.all("networkAclSet/item/entrySet/item/protocol"), []string{"-1", "-1", "-1", "1", "6", "-1", "-1"})
 	equal(t, "the ports", d.one("networkAclSet/item/entrySet/item/portRange/from")+"-"+d.one("networkAclSet/item/entrySet/item/portRange/to"), "80-81")
 	equal(t, "the type", d.one("networkAclSet/item/entrySet/item/icmpTypeCode/type"), "8")
 	equal(t, "the ACL by entry", a.do("DescribeNetworkAcls", "Filter.1.Name", "entry.port-range.to", "Filter.1.Value.1", "81").one("networkAclSet/item/networkAclId"), acl)
@@ -68,6 +68,7 @@ func TestNetworkACLErrors(t *testing.T) {
 	create("InvalidParameterValue", entry(acl, "32767", "-1", "false", "CidrBlock", "0.0.0.0/0"))
 	create("InvalidParameterValue", entry(acl, "1", "6", "false", "CidrBlock", "0.0.0.0/0", "PortRange.From", "9", "PortRange.To", "1"))
 	create("InvalidParameterValue", entry(acl, "1", "1", "false", "CidrBlock", "0.0.0.0/0", "Icmp.Type", "999", "Icmp.Code", "0"))
+	create("InvalidParameterValue", entry(acl, "1", "1", "false", "CidrBlock", "0.0.0.0/0", "Icmp.Type", "-1", "Icmp.Code", "0"))
 	create("InvalidParameterValue", entry(acl, "1", "-1", "false", "CidrBlock", "here"))
 	create("InvalidParameterValue", entry(acl, "1", "-1", "false", "Ipv6CidrBlock", "0.0.0.0/0"))
 	create("MissingParameter", entry(acl, "1", "6", "false", "CidrBlock", "0.0.0.0/0"))
@@ -82,4 +83,33 @@ func TestNetworkACLErrors(t *testing.T) {
 	a.refusedAs(controltest.Provider, "InvalidAssociationID.NotFound", "ReplaceNetworkAclAssociation", "AssociationId", assoc, "NetworkAclId", acl)
 	far := a.do("CreateNetworkAcl", "VpcId", a.vpc("10.1.0.0/16")).one("networkAcl/networkAclId")
 	a.refused("InvalidParameterValue", "ReplaceNetworkAclAssociation", "AssociationId", assoc, "NetworkAclId", far)
+}
+
+// Every filter finds the ACL that has such an entry, and not the other one.
+func TestNetworkACLFilters(t *testing.T) {
+	a := newNetAPI(t)
+	v := a.vpc("10.0.0.0/16")
+	s := a.subnet(v, "10.0.1.0/24")
+	acl := a.do("CreateNetworkAcl", "VpcId", v).one("networkAcl/networkAclId")
+	a.do("CreateNetworkAcl", "VpcId", v) // finds nothing
+	def := a.do("DescribeNetworkAcls", "Filter.1.Name", "default", "Filter.1.Value.1", "true")
+	a.do("ReplaceNetworkAclAssociation", "AssociationId", def.one("networkAclSet/item/associationSet/item/networkAclAssociationId"), "NetworkAclId", acl)
+	assoc := a.do("DescribeNetworkAcls", "NetworkAclId.1", acl).one("networkAclSet/item/associationSet/item/networkAclAssociationId")
+	a.do("CreateNetworkAclEntry", entry(acl, "20", "6", "false", "CidrBlock", "10.0.0.0/8", "PortRange.From", "80", "PortRange.To", "81")...)
+	a.do("CreateNetworkAclEntry", entry(acl, "30", "1", "true", "CidrBlock", "10.0.0.0/8", "Icmp.Type", "8", "Icmp.Code", "3")...)
+	a.do("CreateNetworkAclEntry", entry(acl, "40", "50", "true", "Ipv6CidrBlock", "2001:db8::/32")...)
+	for name, value := range map[string]string{
+		"association.association-id": assoc, "association.network-acl-id": acl, "association.subnet-id": s, "network-acl-id": acl,
+		"entry.cidr": "10.0.0.0/8", "entry.icmp.code": "3", "entry.icmp.type": "8", "entry.ipv6-cidr": "2001:db8::/32", "entry.port-range.from": "80",
+		"entry.port-range.to": "81", "entry.protocol": "6", "entry.rule-number": "32768",
+	} {
+		equalLists(t, name, a.do("DescribeNetworkAcls", "Filter.1.Name", name, "Filter.1.Value.1", value).all("networkAclSet/item/networkAclId"), []string{acl})
+	}
+	for _, protocol := range []string{"tcp", "icmp", "50"} {
+		equalLists(t, protocol, a.do("DescribeNetworkAcls", "Filter.1.Name", "entry.protocol", "Filter.1.Value.1", protocol).all("networkAclSet/item/networkAclId"), []string{acl})
+	}
+	for name, want := range map[string]int{"entry.egress": 3, "entry.rule-action": 2, "owner-id": 3, "vpc-id": 3} {
+		value := map[string]string{"entry.egress": "true", "entry.rule-action": "allow", "owner-id": "111111111111", "vpc-id": v}[name]
+		equal(t, name, len(a.do("DescribeNetworkAcls", "Filter.1.Name", name, "Filter.1.Value.1", value).all("networkAclSet/item")), want)
+	}
 }

@@ -26,13 +26,14 @@ const netList = "pl-0000000000000000a"
 // netAPI is the API as three accounts see it; calls go in as forms and come
 // back as trees of elements.
 type netAPI struct {
-	t testing.TB
-	c *control.Control
+	t     testing.TB
+	c     *control.Control
+	clock *controltest.Clock
 }
 
 func newNetAPI(t testing.TB) *netAPI {
 	t.Helper()
-	c, _ := controltest.New(t)
+	c, clock := controltest.New(t)
 	_, err := c.Store.Update(context.Background(), func(tx *store.Tx) error {
 		tx.Put(&vpc.CatalogueService{
 			Name: "s3", ServiceName: "com.amazonaws.us-east-1.s3", ID: "vpce-svc-0000000000000005a",
@@ -44,7 +45,7 @@ func newNetAPI(t testing.TB) *netAPI {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &netAPI{t, c}
+	return &netAPI{t, c, clock}
 }
 
 // xmlTree is any XML element.

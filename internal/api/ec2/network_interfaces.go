@@ -28,11 +28,11 @@ type CreateNetworkInterfaceInput struct {
 	Description       string             `query:"Description"`
 	PrivateIP         string             `query:"PrivateIpAddress"`
 	PrivateIPs        []PrivateIPSpec    `query:"PrivateIpAddresses"`
+	SecondaryCount    int                `query:"SecondaryPrivateIpAddressCount"`
 	GroupIDs          []string           `query:"SecurityGroupId"`
 	ClientToken       string             `query:"ClientToken"`
 	TagSpecifications []TagSpecification `query:"TagSpecification"`
 	_                 awsquery.Refused   `query:"InterfaceType,refuse,unless=interface"`
-	_                 awsquery.Refused   `query:"SecondaryPrivateIpAddressCount,refuse,unless=0"`
 	_                 awsquery.Refused   `query:"Ipv4Prefix,refuse"`
 	_                 awsquery.Refused   `query:"Ipv4PrefixCount,refuse,unless=0"`
 	_                 awsquery.Refused   `query:"Ipv6AddressCount,refuse,unless=0"`
@@ -44,8 +44,7 @@ type CreateNetworkInterfaceInput struct {
 	_                 awsquery.Refused   `query:"Operator,refuse"`
 }
 
-// PrivateIPSpec is one address asked for. An interface has one address, the
-// primary one; more are refused.
+// PrivateIPSpec is one address asked for; at most one is the primary one.
 type PrivateIPSpec struct {
 	Primary   bool   `query:"Primary"`
 	PrivateIP string `query:"PrivateIpAddress,required"`
@@ -151,27 +150,16 @@ func createNetworkInterface(call *Call, in *CreateNetworkInterfaceInput) (*Creat
 	if err != nil {
 		return nil, err
 	}
-	text := in.PrivateIP
-	switch {
-	case len(in.PrivateIPs) > 1 || len(in.PrivateIPs) == 1 && !in.PrivateIPs[0].Primary:
-		return nil, vpc.Errorf(vpc.Unsupported, "PrivateIpAddresses", "", "The parameter PrivateIpAddresses is supported for the primary address only: an interface has one address")
-	case len(in.PrivateIPs) == 1 && text != "":
-		return nil, vpc.Errorf(vpc.Combination, "PrivateIpAddresses", "", "The parameters privateIpAddress and privateIpAddresses may not both name the primary address")
-	case len(in.PrivateIPs) == 1:
-		text = in.PrivateIPs[0].PrivateIP
-	}
-	var addr netip.Addr
-	if text != "" {
-		if addr, err = netip.ParseAddr(text); err != nil {
-			return nil, vpc.Errorf(vpc.Invalid, "privateIpAddress", text, "Value (%.64s) for parameter privateIpAddress is invalid. Invalid IPv4 address.", text)
-		}
+	addr, secondary, err := chosenAddresses(in.PrivateIP, in.PrivateIPs)
+	if err != nil {
+		return nil, err
 	}
 	tags, err := tagsFor(in.TagSpecifications, "network-interface")
 	if err != nil {
 		return nil, err
 	}
 	id, err := call.Control.CreateInterface(call.Context, call.Caller, control.CreateInterfaceInput{
-		Subnet: vpc.SubnetID(in.SubnetID), Addr: addr, Groups: groups, Description: in.Description,
+		Subnet: vpc.SubnetID(in.SubnetID), Addr: addr, Secondary: secondary, SecondaryCount: in.SecondaryCount, Groups: groups, Description: in.Description,
 		Tags: tags["network-interface"], Token: in.ClientToken,
 	})
 	if err != nil {
@@ -197,17 +185,13 @@ func groupIDs(list []string) ([]vpc.GroupID, error) {
 	return out, nil
 }
 
-// internalName is AWS's private DNS name of an address.
-func internalName(v vpc.View, n *vpc.NetworkInterface) string {
+// internalName is AWS's private DNS name of an interface's address.
+func internalName(v vpc.View, n *vpc.NetworkInterface, a netip.Addr) string {
 	o, ok := vpc.Get[vpc.VPC](v, n.VPC)
 	if !ok || !o.EnableDNSHostnames || !o.EnableDNSSupport {
 		return ""
 	}
-	suffix := control.RegionOf(v).Name + ".compute.internal"
-	if suffix == "us-east-1.compute.internal" {
-		suffix = "ec2.internal"
-	}
-	return "ip-" + strings.ReplaceAll(n.Addr.String(), ".", "-") + "." + suffix
+	return instanceDNSName(control.RegionOf(v), a)
 }
 
 // renderAttachment is an interface's attachment, nil if it has none. Interfaces
@@ -238,7 +222,7 @@ func renderInterface(v vpc.View, n *vpc.NetworkInterface) NetworkInterface {
 		ID: string(n.ID), SubnetID: string(n.Subnet), VpcID: string(n.VPC),
 		AvailabilityZone: n.Zone, AvailabilityZoneID: control.RegionOf(v).ZoneID(n.Zone),
 		Description: n.Description, OwnerID: string(n.Owner), RequesterID: requesterID(n), RequesterManaged: n.RequesterManaged,
-		Status: "available", InterfaceType: string(n.Type), MAC: n.MAC, PrivateIP: n.Addr.String(), PrivateDNSName: internalName(v, n),
+		Status: "available", InterfaceType: string(n.Type), MAC: n.MAC, PrivateIP: n.Addr.String(), PrivateDNSName: internalName(v, n, n.Addr),
 		SourceDestCheck: n.SourceDestCheck, Groups: groupRefs(v, n.Groups), Attachment: renderAttachment(n), Tags: tagList(n.Tags),
 	}
 	if out.Attachment != nil {
@@ -247,7 +231,13 @@ func renderInterface(v vpc.View, n *vpc.NetworkInterface) NetworkInterface {
 	if out.Association = publicAssociation(v, n); out.Association != nil {
 		out.PublicDNSName = out.Association.PublicDNSName
 	}
-	out.PrivateIPs = []InterfaceAddress{{out.PrivateIP, out.PrivateDNSName, true, out.Association}}
+	for i, a := range n.Addrs() {
+		x := InterfaceAddress{PrivateIP: a.String(), PrivateDNSName: internalName(v, n, a), Primary: i == 0}
+		if i == 0 {
+			x.Association = out.Association // a public address is the primary one's
+		}
+		out.PrivateIPs = append(out.PrivateIPs, x)
+	}
 	return out
 }
 
@@ -309,8 +299,13 @@ var interfaceResource = resource[*vpc.NetworkInterface]{
 		"association.public-dns-name":     associationFilter(func(a *PublicAssociation) string { return a.PublicDNSName }),
 		"addresses.association.owner-id":  associationFilter(func(a *PublicAssociation) string { return a.IPOwnerID }),
 		"addresses.association.public-ip": associationFilter(func(a *PublicAssociation) string { return a.PublicIP }),
-		"addresses.primary":               always[*vpc.NetworkInterface]("true"),
-		"addresses.private-ip-address":    one(func(n *vpc.NetworkInterface) string { return n.Addr.String() }),
+		"addresses.primary": func(_ vpc.View, n *vpc.NetworkInterface) []string {
+			if len(n.Secondary) > 0 {
+				return []string{"true", "false"}
+			}
+			return []string{"true"}
+		},
+		"addresses.private-ip-address": interfaceAddresses,
 		"attachment.attach-time": attachmentFilter(func(a *InterfaceAttachment) string {
 			return a.AttachTime.UTC().Format("2006-01-02T15:04:05.000Z")
 		}),
@@ -341,6 +336,15 @@ var interfaceResource = resource[*vpc.NetworkInterface]{
 		"subnet-id":                        one(func(n *vpc.NetworkInterface) vpc.SubnetID { return n.Subnet }),
 		"vpc-id":                           one(func(n *vpc.NetworkInterface) vpc.VPCID { return n.VPC }),
 	},
+}
+
+// interfaceAddresses are all private addresses of an interface.
+func interfaceAddresses(_ vpc.View, n *vpc.NetworkInterface) []string {
+	var out []string
+	for _, a := range n.Addrs() {
+		out = append(out, a.String())
+	}
+	return out
 }
 
 func groupsFilter(f func(vpc.View, vpc.GroupID) string) func(vpc.View, *vpc.NetworkInterface) []string {
@@ -391,12 +395,20 @@ type ModifyNetworkInterfaceAttributeInput struct {
 	Description     *Text            `query:"Description"`
 	SourceDestCheck *Boolean         `query:"SourceDestCheck"`
 	GroupIDs        []string         `query:"SecurityGroupId"`
-	_               awsquery.Refused `query:"Attachment,refuse"`
+	Attachment      *AttachmentEdit  `query:"Attachment"`
 	_               awsquery.Refused `query:"AssociatePublicIpAddress,refuse,unless=false"`
 	_               awsquery.Refused `query:"AssociatedSubnetId,refuse"`
 	_               awsquery.Refused `query:"ConnectionTrackingSpecification,refuse"`
 	_               awsquery.Refused `query:"EnablePrimaryIpv6,refuse,unless=false"`
 	_               awsquery.Refused `query:"EnaSrdSpecification,refuse"`
+}
+
+// AttachmentEdit is a change of an interface's attachment.
+type AttachmentEdit struct {
+	AttachmentID        string           `query:"AttachmentId,required"`
+	DeleteOnTermination *bool            `query:"DeleteOnTermination"`
+	_                   awsquery.Refused `query:"DefaultEnaQueueCount,refuse,unless=false"`
+	_                   awsquery.Refused `query:"EnaQueueCount,refuse"`
 }
 
 // oneAttribute refuses a modify call that sets none or several attributes.
@@ -421,8 +433,8 @@ func modifyNetworkInterfaceAttribute(call *Call, in *ModifyNetworkInterfaceAttri
 		return nil, err
 	}
 	err := oneAttribute(map[string]bool{
-		"description": in.Description != nil, "sourceDestCheck": in.SourceDestCheck != nil, "groupSet": len(in.GroupIDs) > 0,
-	}, "description", "groupSet", "sourceDestCheck")
+		"description": in.Description != nil, "sourceDestCheck": in.SourceDestCheck != nil, "groupSet": len(in.GroupIDs) > 0, "attachment": in.Attachment != nil,
+	}, "attachment", "description", "groupSet", "sourceDestCheck")
 	if err != nil {
 		return nil, err
 	}
@@ -435,6 +447,15 @@ func modifyNetworkInterfaceAttribute(call *Call, in *ModifyNetworkInterfaceAttri
 	}
 	if ch.Groups, err = groupIDs(in.GroupIDs); err != nil {
 		return nil, err
+	}
+	if a := in.Attachment; a != nil {
+		if a.DeleteOnTermination == nil {
+			return nil, vpc.Errorf(vpc.Missing, "Attachment.DeleteOnTermination", "", "The request must contain the parameter attachment.deleteOnTermination")
+		}
+		if err := checkAttachmentID(a.AttachmentID); err != nil {
+			return nil, err
+		}
+		ch.Attachment = &control.AttachmentChange{ID: a.AttachmentID, DeleteOnTermination: *a.DeleteOnTermination}
 	}
 	return done, call.Control.ModifyInterface(call.Context, call.Caller, vpc.InterfaceID(in.InterfaceID), ch)
 }

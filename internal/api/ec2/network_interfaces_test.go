@@ -4,6 +4,7 @@ package ec2_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"postern.dev/postern/internal/control"
@@ -79,9 +80,9 @@ func TestNetworkInterfaceErrors(t *testing.T) {
 	create("InvalidParameterValue", "PrivateIpAddress", "2001:db8::1")
 	create("InvalidGroup.NotFound", "SecurityGroupId.1", far)
 	create("InvalidGroupId.Malformed", "SecurityGroupId.1", "sg-x")
-	create("UnsupportedOperation", "SecondaryPrivateIpAddressCount", "1")
+	create("UnsupportedOperation", "Ipv4PrefixCount", "1")
+	create("UnsupportedOperation", "Ipv4Prefix.1.Ipv4Prefix", "10.0.1.16/28")
 	create("UnsupportedOperation", "InterfaceType", "efa")
-	create("UnsupportedOperation", "PrivateIpAddresses.1.PrivateIpAddress", "10.0.1.10", "PrivateIpAddresses.2.PrivateIpAddress", "10.0.1.11")
 	create("InvalidParameterCombination", "PrivateIpAddresses.1.PrivateIpAddress", "10.0.1.10", "PrivateIpAddresses.1.Primary", "true", "PrivateIpAddress", "10.0.1.10")
 	a.refused("InvalidSubnetID.NotFound", "CreateNetworkInterface", "SubnetId", "subnet-00000000000000001")
 	a.refusedAs(controltest.Provider, "InvalidSubnetID.NotFound", "CreateNetworkInterface", "SubnetId", s)
@@ -91,7 +92,6 @@ func TestNetworkInterfaceErrors(t *testing.T) {
 	equal(t, "the text", a.refused("InvalidParameterCombination", "ModifyNetworkInterfaceAttribute", "NetworkInterfaceId", n, "Description.Value", "x", "SourceDestCheck.Value", "true"),
 		"Fields for multiple attribute types specified: description, sourceDestCheck")
 	a.refused("InvalidParameterCombination", "ModifyNetworkInterfaceAttribute", "NetworkInterfaceId", n)
-	a.refused("UnsupportedOperation", "ModifyNetworkInterfaceAttribute", "NetworkInterfaceId", n, "Attachment.AttachmentId", "eni-attach-1")
 }
 
 func TestManagedInterfacesCanOnlyBeTagged(t *testing.T) {
@@ -115,6 +115,22 @@ func TestManagedInterfacesCanOnlyBeTagged(t *testing.T) {
 		}
 		a.refused("OperationNotPermitted", "DeleteNetworkInterface", "NetworkInterfaceId", id)
 		a.refused("OperationNotPermitted", "ModifyNetworkInterfaceAttribute", "NetworkInterfaceId", id, "Description.Value", "x")
+		const instance, attachment = "i-00000000000000001", "eni-attach-00000000000000001"
+		for action, pairs := range map[string][]string{
+			"AttachNetworkInterface":          {"NetworkInterfaceId", id, "InstanceId", instance, "DeviceIndex", "1"},
+			"DetachNetworkInterface":          {"AttachmentId", "ela-attach-" + id[4:], "Force", "true"},
+			"AssignPrivateIpAddresses":        {"NetworkInterfaceId", id, "SecondaryPrivateIpAddressCount", "1"},
+			"UnassignPrivateIpAddresses":      {"NetworkInterfaceId", id, "PrivateIpAddress.1", "10.0.1.4"},
+			"ModifyNetworkInterfaceAttribute": {"NetworkInterfaceId", id, "Attachment.AttachmentId", attachment, "Attachment.DeleteOnTermination", "true"},
+		} {
+			if m := a.refused("OperationNotPermitted", action, pairs...); !strings.HasPrefix(m, "You are not allowed to manage 'ela-attach' attachments.") {
+				t.Errorf("%s: %s", action, m)
+			}
+		}
+		for _, attribute := range [][]string{{"SourceDestCheck.Value", "false"}, {"SecurityGroupId.1", string(o.Groups[0])}} {
+			a.refused("OperationNotPermitted", "ModifyNetworkInterfaceAttribute", append([]string{"NetworkInterfaceId", id}, attribute...)...)
+		}
+		a.refusedAs(controltest.Provider, "InvalidAttachmentID.NotFound", "DetachNetworkInterface", "AttachmentId", "ela-attach-"+id[4:])
 		a.do("CreateTags", "ResourceId.1", id, "Tag.1.Key", "k")
 	}
 }

@@ -53,6 +53,7 @@ type Route struct {
 	InstanceID       string `xml:"instanceId,omitempty"`
 	InstanceOwnerID  string `xml:"instanceOwnerId,omitempty"`
 	NetworkInterface string `xml:"networkInterfaceId,omitempty"`
+	Peering          string `xml:"vpcPeeringConnectionId,omitempty"`
 	State            string `xml:"state"`
 	Origin           string `xml:"origin"`
 }
@@ -124,6 +125,8 @@ func renderRoute(v vpc.View, t *vpc.RouteTable, r vpc.Route) Route {
 		out.GatewayID = r.Target
 	case vpc.TargetNAT:
 		out.NatGatewayID = r.Target
+	case vpc.TargetPeering:
+		out.Peering = r.Target
 	case vpc.TargetENI:
 		out.NetworkInterface = r.Target
 		if n, ok := vpc.Get[vpc.NetworkInterface](v, r.Target); ok && n.Attachment != nil && n.Attachment.Instance != "" {
@@ -194,7 +197,7 @@ var routeTableResource = resource[*vpc.RouteTable]{
 		"route.transit-gateway-id":               never[*vpc.RouteTable],
 		"route.origin":                           routeFilter(func(r Route) string { return r.Origin }),
 		"route.state":                            routeFilter(func(r Route) string { return r.State }),
-		"route.vpc-peering-connection-id":        never[*vpc.RouteTable],
+		"route.vpc-peering-connection-id":        routeFilter(func(r Route) string { return r.Peering }),
 		"vpc-id":                                 one(func(t *vpc.RouteTable) vpc.VPCID { return t.VPC }),
 	},
 }

@@ -32,13 +32,13 @@ type routeTarget struct {
 	GatewayID          string           `query:"GatewayId"`
 	NatGatewayID       string           `query:"NatGatewayId"`
 	VpcEndpointID      string           `query:"VpcEndpointId"`
+	PeeringID          string           `query:"VpcPeeringConnectionId"`
 	_                  awsquery.Refused `query:"CarrierGatewayId,refuse"`
 	_                  awsquery.Refused `query:"CoreNetworkArn,refuse"`
 	_                  awsquery.Refused `query:"EgressOnlyInternetGatewayId,refuse"`
 	_                  awsquery.Refused `query:"LocalGatewayId,refuse"`
 	_                  awsquery.Refused `query:"OdbNetworkArn,refuse"`
 	_                  awsquery.Refused `query:"TransitGatewayId,refuse"`
-	_                  awsquery.Refused `query:"VpcPeeringConnectionId,refuse"`
 }
 
 // CreateRouteInput is the input of CreateRoute.
@@ -106,8 +106,8 @@ func (t routeTarget) read(in *control.RouteInput, local bool) error {
 	if local {
 		also = localGateway
 	}
-	err := exactlyOne("target: gatewayId, natGatewayId, networkInterfaceId or instanceId",
-		t.NetworkInterfaceID, t.InstanceID, t.GatewayID, t.NatGatewayID, t.VpcEndpointID, also)
+	err := exactlyOne("target: gatewayId, natGatewayId, networkInterfaceId, instanceId or vpcPeeringConnectionId",
+		t.NetworkInterfaceID, t.InstanceID, t.GatewayID, t.NatGatewayID, t.VpcEndpointID, t.PeeringID, also)
 	if err != nil {
 		return err
 	}
@@ -121,6 +121,9 @@ func (t routeTarget) read(in *control.RouteInput, local bool) error {
 	case t.NatGatewayID != "":
 		in.NAT = vpc.NATGatewayID(t.NatGatewayID)
 		return checkID(vpc.KindNATGateway, vpc.PrefixNATGateway, t.NatGatewayID)
+	case t.PeeringID != "":
+		in.Peering = vpc.PeeringID(t.PeeringID)
+		return checkID(vpc.KindPeering, vpc.PrefixPeering, t.PeeringID)
 	case t.VpcEndpointID != "" || strings.HasPrefix(t.GatewayID, vpc.PrefixEndpoint+"-"):
 		in.Endpoint = vpc.EndpointID(t.VpcEndpointID + t.GatewayID)
 		return checkID(vpc.KindEndpoint, vpc.PrefixEndpoint, string(in.Endpoint))

@@ -3,7 +3,7 @@
 package ec2
 
 import (
-	"net/netip"
+	"encoding/base64"
 
 	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/control"
@@ -14,8 +14,9 @@ import (
 type refused = awsquery.Refused
 
 // RunInstancesInput is the input of RunInstances. An instance is a network
-// namespace with an interface: it has no image, disks, kernel or user data.
-// The image, the type and the key's name are kept and shown.
+// namespace with an interface: it has no image, disks or kernel, and nothing
+// runs its user data. The image, the type, the key's name, the user data and
+// what is said about stopping are kept and shown.
 type RunInstancesInput struct {
 	DryRun
 	ImageID           string                `query:"ImageId,required,stored"`
@@ -25,7 +26,11 @@ type RunInstancesInput struct {
 	MaxCount          int                   `query:"MaxCount,required"`
 	SubnetID          string                `query:"SubnetId"`
 	SecurityGroupIDs  []string              `query:"SecurityGroupId"`
-	SecurityGroups    []string              `query:"SecurityGroup"` // names, in the default VPC
+	SecurityGroups    []string              `query:"SecurityGroup"` // names in the default VPC
+	KeepRunning       *bool                 `query:"DisableApiTermination"`
+	DisableAPIStop    *bool                 `query:"DisableApiStop,stored"`
+	ShutdownBehavior  string                `query:"InstanceInitiatedShutdownBehavior,stored"`
+	UserData          string                `query:"UserData,stored"`
 	PrivateIPAddress  string                `query:"PrivateIpAddress"`
 	ClientToken       string                `query:"ClientToken"`
 	NetworkInterfaces []RunInterface        `query:"NetworkInterface"`
@@ -41,14 +46,11 @@ type RunInstancesInput struct {
 	_                 awsquery.Refused      `query:"CapacityReservationSpecification,refuse"`
 	_                 awsquery.Refused      `query:"CpuOptions,refuse"`
 	_                 awsquery.Refused      `query:"CreditSpecification,refuse"`
-	_                 awsquery.Refused      `query:"DisableApiStop,refuse,unless=false"`
-	_                 awsquery.Refused      `query:"DisableApiTermination,refuse,unless=false"`
 	_                 awsquery.Refused      `query:"EbsOptimized,refuse,unless=false"`
 	_                 awsquery.Refused      `query:"ElasticGpuSpecification,refuse"`
 	_                 awsquery.Refused      `query:"ElasticInferenceAccelerator,refuse"`
 	_                 awsquery.Refused      `query:"EnablePrimaryIpv6,refuse,unless=false"`
 	_                 awsquery.Refused      `query:"IamInstanceProfile,refuse"`
-	_                 awsquery.Refused      `query:"InstanceInitiatedShutdownBehavior,refuse,unless=stop"`
 	_                 awsquery.Refused      `query:"InstanceMarketOptions,refuse"`
 	_                 awsquery.Refused      `query:"Ipv6Address,refuse"`
 	_                 awsquery.Refused      `query:"Ipv6AddressCount,refuse,unless=0"`
@@ -60,35 +62,34 @@ type RunInstancesInput struct {
 	_                 awsquery.Refused      `query:"Operator,refuse"`
 	_                 awsquery.Refused      `query:"RamdiskId,refuse"`
 	_                 awsquery.Refused      `query:"SecondaryInterface,refuse"`
-	_                 awsquery.Refused      `query:"UserData,refuse"`
 }
 
-// RunInterface is the one NetworkInterface.N of RunInstances: a new interface
-// or an existing one.
+// RunInterface is one NetworkInterface.N of RunInstances: a new interface or an
+// existing one.
 type RunInterface struct {
-	DeviceIndex         *int32   `query:"DeviceIndex"`
-	NetworkInterfaceID  string   `query:"NetworkInterfaceId"`
-	SubnetID            string   `query:"SubnetId"`
-	SecurityGroupIDs    []string `query:"SecurityGroupId"`
-	PrivateIPAddress    string   `query:"PrivateIpAddress"`
-	Description         string   `query:"Description"`
-	DeleteOnTermination *bool    `query:"DeleteOnTermination"`
-	_                   refused  `query:"AssociateCarrierIpAddress,refuse,unless=false"`
-	_                   refused  `query:"AssociatePublicIpAddress,refuse,unless=false"`
-	_                   refused  `query:"ConnectionTrackingSpecification,refuse"`
-	_                   refused  `query:"EnaQueueCount,refuse"`
-	_                   refused  `query:"EnaSrdSpecification,refuse"`
-	_                   refused  `query:"InterfaceType,refuse,unless=interface"`
-	_                   refused  `query:"Ipv4Prefix,refuse"`
-	_                   refused  `query:"Ipv4PrefixCount,refuse,unless=0"`
-	_                   refused  `query:"Ipv6AddressCount,refuse,unless=0"`
-	_                   refused  `query:"Ipv6Addresses,refuse"`
-	_                   refused  `query:"Ipv6Prefix,refuse"`
-	_                   refused  `query:"Ipv6PrefixCount,refuse,unless=0"`
-	_                   refused  `query:"NetworkCardIndex,refuse,unless=0"`
-	_                   refused  `query:"PrimaryIpv6,refuse,unless=false"`
-	_                   refused  `query:"PrivateIpAddresses,refuse"`
-	_                   refused  `query:"SecondaryPrivateIpAddressCount,refuse,unless=0"`
+	DeviceIndex         *int32          `query:"DeviceIndex"`
+	NetworkInterfaceID  string          `query:"NetworkInterfaceId"`
+	SubnetID            string          `query:"SubnetId"`
+	SecurityGroupIDs    []string        `query:"SecurityGroupId"`
+	PrivateIPAddress    string          `query:"PrivateIpAddress"`
+	PrivateIPs          []PrivateIPSpec `query:"PrivateIpAddresses"`
+	SecondaryCount      int             `query:"SecondaryPrivateIpAddressCount"`
+	Description         string          `query:"Description"`
+	DeleteOnTermination *bool           `query:"DeleteOnTermination"`
+	_                   refused         `query:"AssociateCarrierIpAddress,refuse,unless=false"`
+	_                   refused         `query:"AssociatePublicIpAddress,refuse,unless=false"`
+	_                   refused         `query:"ConnectionTrackingSpecification,refuse"`
+	_                   refused         `query:"EnaQueueCount,refuse"`
+	_                   refused         `query:"EnaSrdSpecification,refuse"`
+	_                   refused         `query:"InterfaceType,refuse,unless=interface"`
+	_                   refused         `query:"Ipv4Prefix,refuse"`
+	_                   refused         `query:"Ipv4PrefixCount,refuse,unless=0"`
+	_                   refused         `query:"Ipv6AddressCount,refuse,unless=0"`
+	_                   refused         `query:"Ipv6Addresses,refuse"`
+	_                   refused         `query:"Ipv6Prefix,refuse"`
+	_                   refused         `query:"Ipv6PrefixCount,refuse,unless=0"`
+	_                   refused         `query:"NetworkCardIndex,refuse,unless=0"`
+	_                   refused         `query:"PrimaryIpv6,refuse,unless=false"`
 }
 
 // RunPlacement is Placement: the zone must be the subnet's.
@@ -142,37 +143,37 @@ func (in *RunInstancesInput) request() (control.RunInstancesInput, error) {
 	if err != nil {
 		return control.RunInstancesInput{}, err
 	}
+	userData, err := base64.StdEncoding.DecodeString(in.UserData)
+	if err != nil {
+		return control.RunInstancesInput{}, vpc.Errorf(vpc.Malformed, "user-data", "", "Invalid BASE64 encoding of user data.")
+	}
 	out := control.RunInstancesInput{
 		Min: in.MinCount, Max: in.MaxCount, ImageID: in.ImageID, InstanceType: in.InstanceType, KeyName: in.KeyName,
 		GroupNames: in.SecurityGroups, Zone: in.Placement.AvailabilityZone, Tags: tags["instance"], InterfaceTags: tags["network-interface"], Token: in.ClientToken,
+		Attributes: control.InstanceAttributes{
+			KeepRunning: in.KeepRunning, DisableAPIStop: in.DisableAPIStop, ShutdownBehavior: in.ShutdownBehavior, UserData: userData,
+		},
 	}
 	subnet, groups, addr := in.SubnetID, in.SecurityGroupIDs, in.PrivateIPAddress
+	var addrs []PrivateIPSpec
 	if len(in.NetworkInterfaces) > 0 {
 		if subnet != "" || len(groups)+len(in.SecurityGroups) > 0 || addr != "" {
 			return out, vpc.Errorf(vpc.Combination, "NetworkInterface", "",
 				"Network interfaces and an instance-level subnet ID, security groups or private address may not be specified on the same request")
 		}
-		if len(in.NetworkInterfaces) > 1 {
-			return out, vpc.Errorf(vpc.Unsupported, "NetworkInterface", "", "An instance is launched with exactly one network interface")
+		n, more, err := splitInterfaces(in.NetworkInterfaces)
+		if err != nil {
+			return out, err
 		}
-		n := in.NetworkInterfaces[0]
-		if n.DeviceIndex == nil || *n.DeviceIndex != 0 {
-			return out, vpc.Errorf(vpc.Invalid, "deviceIndex", "", "The network interface of an instance must have the device index 0")
-		}
-		if n.NetworkInterfaceID != "" {
-			if err := checkID(vpc.KindInterface, vpc.PrefixInterface, n.NetworkInterfaceID); err != nil {
-				return out, err
-			}
-			// AWS keeps an interface that existed before unless told otherwise,
-			// which RunInstances cannot do.
-			if n.DeleteOnTermination != nil && *n.DeleteOnTermination {
-				return out, vpc.Errorf(vpc.Invalid, "deleteOnTermination", "", "A network interface that already exists cannot be deleted on termination")
-			}
+		out.More = more
+		if err := n.checkExisting(); err != nil {
+			return out, err
 		}
 		out.Interface = vpc.InterfaceID(n.NetworkInterfaceID)
-		out.KeepInterface = n.NetworkInterfaceID != "" || n.DeleteOnTermination != nil && !*n.DeleteOnTermination
+		out.KeepInterface = n.keep()
 		out.Description = n.Description
-		subnet, groups, addr = n.SubnetID, n.SecurityGroupIDs, n.PrivateIPAddress
+		subnet, groups, addr, addrs = n.SubnetID, n.SecurityGroupIDs, n.PrivateIPAddress, n.PrivateIPs
+		out.SecondaryCount = n.SecondaryCount
 	}
 	if subnet != "" {
 		if err := checkID(vpc.KindSubnet, vpc.PrefixSubnet, subnet); err != nil {
@@ -183,73 +184,70 @@ func (in *RunInstancesInput) request() (control.RunInstancesInput, error) {
 	if out.Groups, err = groupIDs(groups); err != nil {
 		return out, err
 	}
-	if addr != "" {
-		if out.Addr, err = netip.ParseAddr(addr); err != nil {
-			return out, vpc.Errorf(vpc.Invalid, "privateIpAddress", addr, "Value (%.64s) for parameter privateIpAddress is invalid. It is not an IPv4 address.", addr)
+	if out.Addr, out.Secondary, err = chosenAddresses(addr, addrs); err != nil {
+		return out, err
+	}
+	return out, nil
+}
+
+// checkExisting refuses an existing interface that is to go with the instance.
+// AWS keeps one unless told otherwise, which RunInstances cannot do.
+func (n *RunInterface) checkExisting() error {
+	if n.NetworkInterfaceID == "" {
+		return nil
+	}
+	if n.DeleteOnTermination != nil && *n.DeleteOnTermination {
+		return vpc.Errorf(vpc.Invalid, "deleteOnTermination", "", "A network interface that already exists cannot be deleted on termination")
+	}
+	return checkID(vpc.KindInterface, vpc.PrefixInterface, n.NetworkInterfaceID)
+}
+
+func (n *RunInterface) keep() bool {
+	return n.NetworkInterfaceID != "" || n.DeleteOnTermination != nil && !*n.DeleteOnTermination
+}
+
+// splitInterfaces finds the primary interface, which has the device index 0,
+// and reads the others.
+func splitInterfaces(list []RunInterface) (*RunInterface, []control.MoreInterface, error) {
+	var primary *RunInterface
+	var more []control.MoreInterface
+	for i := range list {
+		n := &list[i]
+		if n.DeviceIndex == nil {
+			return nil, nil, vpc.Errorf(vpc.Missing, "NetworkInterface.DeviceIndex", "", "Each network interface requires a device index.")
+		}
+		if *n.DeviceIndex == 0 && primary == nil {
+			primary = n
+			continue
+		}
+		m, err := n.more()
+		if err != nil {
+			return nil, nil, err
+		}
+		more = append(more, m)
+	}
+	if primary == nil {
+		return nil, nil, vpc.Errorf(vpc.Invalid, "deviceIndex", "", "One network interface of an instance must have the device index 0")
+	}
+	return primary, more, nil
+}
+
+func (n *RunInterface) more() (m control.MoreInterface, err error) {
+	if err := n.checkExisting(); err != nil {
+		return m, err
+	}
+	if n.SubnetID != "" {
+		if err := checkID(vpc.KindSubnet, vpc.PrefixSubnet, n.SubnetID); err != nil {
+			return m, err
 		}
 	}
-	return out, nil
-}
-
-// DescribeInstanceAttributeInput is the input of DescribeInstanceAttribute.
-type DescribeInstanceAttributeInput struct {
-	DryRun
-	InstanceID string `query:"InstanceId,required"`
-	Attribute  string `query:"Attribute,required,enum=disableApiStop|disableApiTermination|ebsOptimized|groupSet|instanceInitiatedShutdownBehavior|instanceType|sourceDestCheck|userData"`
-}
-
-// DescribeInstanceAttributeOutput is the output of DescribeInstanceAttribute:
-// the attribute asked for.
-type DescribeInstanceAttributeOutput struct {
-	InstanceID            string          `xml:"instanceId"`
-	DisableAPIStop        *BoolValue      `xml:"disableApiStop"`
-	DisableAPITermination *BoolValue      `xml:"disableApiTermination"`
-	EbsOptimized          *BoolValue      `xml:"ebsOptimized"`
-	Groups                []InstanceGroup `xml:"groupSet,omitempty"`
-	ShutdownBehavior      *TextValue      `xml:"instanceInitiatedShutdownBehavior"`
-	InstanceType          *TextValue      `xml:"instanceType"`
-	SourceDestCheck       *BoolValue      `xml:"sourceDestCheck"`
-	UserData              *TextValue      `xml:"userData"`
-}
-
-// BoolValue is an attribute that is true or false.
-type BoolValue struct {
-	Value bool `xml:"value"`
-}
-
-// TextValue is an attribute that is a text; absent when it was never set.
-type TextValue struct {
-	Value string `xml:"value,omitempty"`
-}
-
-func describeInstanceAttribute(call *Call, in *DescribeInstanceAttributeInput) (*DescribeInstanceAttributeOutput, error) {
-	if err := checkID(vpc.KindInstance, vpc.PrefixInstance, in.InstanceID); err != nil {
-		return nil, err
+	m = control.MoreInterface{
+		Index: int(*n.DeviceIndex), Interface: vpc.InterfaceID(n.NetworkInterfaceID), Subnet: vpc.SubnetID(n.SubnetID),
+		SecondaryCount: n.SecondaryCount, Description: n.Description, Keep: n.keep(),
 	}
-	v := call.view()
-	i, err := control.Owned[vpc.Instance](v, call.Caller, in.InstanceID)
-	if err != nil {
-		return nil, err
+	if m.Groups, err = groupIDs(n.SecurityGroupIDs); err != nil {
+		return m, err
 	}
-	r := renderInstance(v, i)
-	out := &DescribeInstanceAttributeOutput{InstanceID: in.InstanceID}
-	switch in.Attribute {
-	case "disableApiStop":
-		out.DisableAPIStop = &BoolValue{}
-	case "disableApiTermination":
-		out.DisableAPITermination = &BoolValue{}
-	case "ebsOptimized":
-		out.EbsOptimized = &BoolValue{}
-	case "groupSet":
-		out.Groups = r.Groups
-	case "instanceInitiatedShutdownBehavior":
-		out.ShutdownBehavior = &TextValue{"stop"}
-	case "instanceType":
-		out.InstanceType = &TextValue{i.InstanceType}
-	case "sourceDestCheck":
-		out.SourceDestCheck = &BoolValue{r.SourceDestCheck != nil && *r.SourceDestCheck}
-	case "userData":
-		out.UserData = &TextValue{}
-	}
-	return out, nil
+	m.Addr, m.Secondary, err = chosenAddresses(n.PrivateIPAddress, n.PrivateIPs)
+	return m, err
 }

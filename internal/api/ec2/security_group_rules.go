@@ -21,19 +21,24 @@ func init() {
 	register("UpdateSecurityGroupRuleDescriptionsEgress", true, updateDescriptionsEgress)
 }
 
-// flatRule is one ingress rule with a CIDR peer, the parameters of old clients.
+// flatRule is one ingress rule with a CIDR peer, or one with a group as its peer
+// for every protocol: the parameters of old clients.
 type flatRule struct {
 	CIDR     string `query:"CidrIp"`
 	Protocol string `query:"IpProtocol"`
 	FromPort *int   `query:"FromPort"`
 	ToPort   *int   `query:"ToPort"`
-	// The old form of a group as the peer, for all of TCP, UDP and ICMP.
-	_ awsquery.Refused `query:"SourceSecurityGroupName,refuse"`
-	_ awsquery.Refused `query:"SourceSecurityGroupOwnerId,refuse"`
+	// The old form of a group as the peer, for all of TCP, UDP and ICMP: a name
+	// in the default VPC.
+	SourceGroup string `query:"SourceSecurityGroupName"`
+	SourceOwner string `query:"SourceSecurityGroupOwnerId"`
 }
 
 // merge answers the permissions of the call, in whichever form they are.
-func (f flatRule) merge(list []IPPermission) ([]IPPermission, error) {
+func (f flatRule) merge(call *Call, list []IPPermission) ([]IPPermission, error) {
+	if f.SourceGroup != "" || f.SourceOwner != "" {
+		return f.fromGroup(call, list)
+	}
 	if f.CIDR == "" && f.Protocol == "" && f.FromPort == nil && f.ToPort == nil {
 		return list, nil
 	}
@@ -46,6 +51,21 @@ func (f flatRule) merge(list []IPPermission) ([]IPPermission, error) {
 		return nil, vpc.Errorf(vpc.Missing, "IpProtocol", "", "The request must contain the parameter ipProtocol")
 	}
 	return []IPPermission{{Protocol: f.Protocol, FromPort: f.FromPort, ToPort: f.ToPort, IPRanges: []IPRange{{CIDR: f.CIDR}}}}, nil
+}
+
+// fromGroup is the rule that lets everything from a group of the default VPC in.
+func (f flatRule) fromGroup(call *Call, list []IPPermission) ([]IPPermission, error) {
+	switch {
+	case f.SourceGroup == "":
+		return nil, vpc.Errorf(vpc.Missing, "SourceSecurityGroupName", "", "The request must contain the parameter sourceSecurityGroupName")
+	case len(list) > 0 || f.CIDR != "" || f.Protocol != "" || f.FromPort != nil || f.ToPort != nil:
+		return nil, vpc.Errorf(vpc.Combination, "SourceSecurityGroupName", "", "The parameter sourceSecurityGroupName may not be used together with ipPermissions, cidrIp, ipProtocol, fromPort or toPort")
+	}
+	id, err := groupOrName(call, "", f.SourceGroup)
+	if err != nil {
+		return nil, err
+	}
+	return []IPPermission{{Protocol: "-1", Groups: []GroupPair{{GroupID: id, UserID: f.SourceOwner}}}}, nil
 }
 
 // refusedFlatRule refuses what AWS does not take for egress either.
@@ -106,9 +126,11 @@ type SecurityGroupRule struct {
 
 // ReferencedGroup is <ReferencedSecurityGroup>.
 type ReferencedGroup struct {
-	GroupID string `xml:"groupId"`
-	UserID  string `xml:"userId"`
-	VpcID   string `xml:"vpcId,omitempty"`
+	GroupID       string `xml:"groupId"`
+	UserID        string `xml:"userId"`
+	VpcID         string `xml:"vpcId,omitempty"`
+	PeeringID     string `xml:"vpcPeeringConnectionId,omitempty"`
+	PeeringStatus string `xml:"peeringStatus,omitempty"`
 }
 
 func renderRule(v vpc.View, owner vpc.AccountID, group vpc.GroupID, r vpc.GroupRule) SecurityGroupRule {
@@ -120,7 +142,8 @@ func renderRule(v vpc.View, owner vpc.AccountID, group vpc.GroupID, r vpc.GroupR
 	}
 	out.CidrIPv4, out.CidrIPv6 = cidrs(r)
 	if r.Group != "" {
-		out.Referenced = &ReferencedGroup{GroupID: string(r.Group), UserID: string(r.GroupOwner)}
+		p := groupPair(v, r)
+		out.Referenced = &ReferencedGroup{p.GroupID, p.UserID, p.VpcID, p.PeeringID, p.PeeringStatus}
 		if g, ok := vpc.Get[vpc.SecurityGroup](v, r.Group); ok {
 			out.Referenced.VpcID = string(g.VPC)
 		}
@@ -129,7 +152,7 @@ func renderRule(v vpc.View, owner vpc.AccountID, group vpc.GroupID, r vpc.GroupR
 }
 
 func authorizeIngress(call *Call, in *AuthorizeIngressInput) (*AuthorizeOutput, error) {
-	perms, err := in.merge(in.Permissions)
+	perms, err := in.merge(call, in.Permissions)
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +233,7 @@ type RevokedRule struct {
 }
 
 func revokeIngress(call *Call, in *RevokeIngressInput) (*RevokeOutput, error) {
-	perms, err := in.merge(in.Permissions)
+	perms, err := in.merge(call, in.Permissions)
 	if err != nil {
 		return nil, err
 	}

@@ -103,6 +103,20 @@ func ruleFilter(egress bool, f func(v vpc.View, r vpc.GroupRule) string) func(vp
 	}
 }
 
+// ruleProtocols are the names of a group's protocols and their numbers: the
+// filter takes either.
+func ruleProtocols(egress bool) func(vpc.View, *vpc.SecurityGroup) []string {
+	return func(_ vpc.View, g *vpc.SecurityGroup) []string {
+		var out []string
+		for _, r := range g.Rules {
+			if r.Egress == egress {
+				out = append(out, protocolName(r.Protocol), strconv.Itoa(r.Protocol))
+			}
+		}
+		return out
+	}
+}
+
 func rulePort(port func(vpc.GroupRule) int) func(vpc.View, vpc.GroupRule) string {
 	return func(_ vpc.View, r vpc.GroupRule) string {
 		if !hasRange(r.Protocol) {
@@ -134,11 +148,11 @@ func init() {
 			"group-id":       func(_ vpc.View, r vpc.GroupRule) string { return string(r.Group) },
 			"group-name":     func(v vpc.View, r vpc.GroupRule) string { return groupName(v, r.Group) },
 			"prefix-list-id": func(_ vpc.View, r vpc.GroupRule) string { return string(r.PrefixList) },
-			"protocol":       func(_ vpc.View, r vpc.GroupRule) string { return protocolName(r.Protocol) },
 			"user-id":        func(_ vpc.View, r vpc.GroupRule) string { return string(r.GroupOwner) },
 		} {
 			groupResource.filters[prefix+name] = ruleFilter(egress, f)
 		}
+		groupResource.filters[prefix+"protocol"] = ruleProtocols(egress)
 	}
 }
 
@@ -188,7 +202,7 @@ func describeSecurityGroups(call *Call, in *DescribeSecurityGroupsInput) (*Descr
 	for _, g := range list {
 		out.Groups = append(out.Groups, SecurityGroup{
 			OwnerID: string(g.Owner), GroupID: string(g.ID), GroupName: g.Name, Description: g.Description, VpcID: string(g.VPC),
-			GroupARN: groupARN(v, g.Owner, g.ID), Ingress: permissions(g, false), Egress: permissions(g, true), Tags: tagList(g.Tags),
+			GroupARN: groupARN(v, g.Owner, g.ID), Ingress: permissions(v, g, false), Egress: permissions(v, g, true), Tags: tagList(g.Tags),
 		})
 	}
 	return out, nil

@@ -144,7 +144,8 @@ func TestSecurityGroupErrors(t *testing.T) {
 	in("InvalidGroup.NotFound", perm(g, "tcp", "1", "1", "Groups.1.GroupId", g, "Groups.1.UserId", "222222222222"))
 	in("InvalidGroup.NotFound", perm(g, "tcp", "1", "1", "Groups.1.GroupId", "sg-00000000000000001"))
 	in("InvalidGroupId.Malformed", perm("sg-x", "tcp", "1", "1", "IpRanges.1.CidrIp", "10.0.0.0/8"))
-	in("UnsupportedOperation", perm(g, "tcp", "1", "1", "Groups.1.GroupId", g, "Groups.1.VpcPeeringConnectionId", "pcx-1"))
+	in("InvalidVpcPeeringConnectionId.Malformed", perm(g, "tcp", "1", "1", "Groups.1.GroupId", g, "Groups.1.VpcPeeringConnectionId", "pcx-1"))
+	in("UnsupportedOperation", perm(g, "tcp", "1", "1", "Groups.1.GroupId", g, "Groups.1.PeeringStatus", "provisioning"))
 	in("InvalidParameterCombination", []string{"GroupId", g, "GroupName", "web"})
 	in("VPCIdNotSpecified", []string{"GroupName", "web"})
 	in("InvalidParameterCombination", append(perm(g, "tcp", "1", "1", "IpRanges.1.CidrIp", "10.0.0.0/8"), "CidrIp", "10.0.0.0/8"))
@@ -172,6 +173,61 @@ func TestOldFlatIngressRule(t *testing.T) {
 	a.do("RevokeSecurityGroupIngress", flat...)
 	a.refused("InvalidPermission.NotFound", "RevokeSecurityGroupIngress", flat...)
 	a.refused("MissingParameter", "AuthorizeSecurityGroupIngress", "GroupId", g, "IpProtocol", "tcp", "FromPort", "22", "ToPort", "22")
+}
+
+// Names are those of the default VPC, which this account does not have.
+func TestSecurityGroupsByNameNeedADefaultVPC(t *testing.T) {
+	a := newNetAPI(t)
+	g := a.group(a.vpc("10.0.0.0/16"), "web")
+	for action, pairs := range map[string][]string{
+		"DescribeSecurityGroups":                     {"GroupName.1", "web"},
+		"DeleteSecurityGroup":                        {"GroupName", "web"},
+		"AuthorizeSecurityGroupIngress":              {"GroupName", "web", "IpProtocol", "tcp", "FromPort", "22", "ToPort", "22", "CidrIp", "192.0.2.7/32"},
+		"RevokeSecurityGroupIngress":                 {"GroupId", g, "SourceSecurityGroupName", "web"},
+		"UpdateSecurityGroupRuleDescriptionsIngress": {"GroupName", "web"},
+		"CreateSecurityGroup":                        {"GroupName", "other", "GroupDescription", "x"},
+	} {
+		if m := a.refused("VPCIdNotSpecified", action, pairs...); !strings.HasPrefix(m, "No default VPC for this user") {
+			t.Errorf("%s: %s", action, m)
+		}
+	}
+	a.refused("MissingParameter", "DeleteSecurityGroup")
+	a.refused("MissingParameter", "AuthorizeSecurityGroupIngress", "IpProtocol", "-1", "CidrIp", "192.0.2.7/32")
+	a.refused("InvalidParameterCombination", "DeleteSecurityGroup", "GroupId", g, "GroupName", "web")
+	a.refused("MissingParameter", "AuthorizeSecurityGroupIngress", "GroupId", g, "SourceSecurityGroupOwnerId", "111111111111")
+	a.refused("InvalidParameterCombination", "AuthorizeSecurityGroupIngress", "GroupId", g, "SourceSecurityGroupName", "web", "IpProtocol", "-1")
+}
+
+// Every filter finds the group it should, and only it, in its own direction.
+func TestSecurityGroupFilters(t *testing.T) {
+	a := newNetAPI(t)
+	v := a.vpc("10.0.0.0/16")
+	g, peer := a.group(v, "web"), a.group(v, "clients")
+	for _, egress := range []bool{false, true} {
+		action, prefix := "AuthorizeSecurityGroupIngress", "ip-permission."
+		if egress {
+			action, prefix = "AuthorizeSecurityGroupEgress", "egress.ip-permission."
+		}
+		p := perm(g, "tcp", "443", "444", "IpRanges.1.CidrIp", "10.0.0.0/8", "Ipv6Ranges.1.CidrIpv6", "2001:db8::/32",
+			"Groups.1.GroupId", peer, "PrefixListIds.1.PrefixListId", netList)
+		for name, value := range map[string]string{
+			"cidr": "10.0.0.0/8", "ipv6-cidr": "2001:db8::/32", "from-port": "443", "to-port": "444", "group-id": peer, "group-name": "clients",
+			"prefix-list-id": netList, "protocol": "tcp", "user-id": "111111111111",
+		} {
+			find := func() []string {
+				return a.do("DescribeSecurityGroups", "Filter.1.Name", prefix+name, "Filter.1.Value.1", value, "Filter.2.Name", "group-name", "Filter.2.Value.1", "web").
+					all("securityGroupInfo/item/groupId")
+			}
+			equalLists(t, prefix+name+" before", find(), nil)
+			a.do(action, p...)
+			equalLists(t, prefix+name, find(), []string{g})
+			a.do(strings.Replace(action, "Authorize", "Revoke", 1), p...)
+		}
+	}
+	a.do("AuthorizeSecurityGroupIngress", perm(g, "17", "53", "53", "IpRanges.1.CidrIp", "10.0.0.0/8")...)
+	for _, name := range []string{"udp", "17"} {
+		equalLists(t, "the protocol "+name, a.do("DescribeSecurityGroups", "Filter.1.Name", "ip-permission.protocol", "Filter.1.Value.1", name).all("securityGroupInfo/item/groupId"), []string{g})
+	}
 }
 
 func TestSecurityGroupRuleQuota(t *testing.T) {

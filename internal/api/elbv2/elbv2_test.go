@@ -144,6 +144,15 @@ func TestSDKClientBuildsAndTearsDownABalancer(t *testing.T) {
 		health.TargetHealthDescriptions[0].TargetHealth.State != types.TargetHealthStateEnumUnhealthy {
 		t.Errorf("health: %+v %v", health, err)
 	}
+	for what, target := range map[string]types.TargetDescription{
+		"never registered": {Id: aws.String("10.0.1.200")}, "registered on another port": {Id: aws.String("10.0.1.9"), Port: aws.Int32(81)},
+	} {
+		h, err := s.DescribeTargetHealth(ctx, &awselb.DescribeTargetHealthInput{TargetGroupArn: g, Targets: []types.TargetDescription{target}})
+		if err != nil || len(h.TargetHealthDescriptions) != 1 || h.TargetHealthDescriptions[0].TargetHealth.State != types.TargetHealthStateEnumUnused ||
+			h.TargetHealthDescriptions[0].TargetHealth.Reason != types.TargetHealthReasonEnumNotRegistered {
+			t.Errorf("a target that is %s: %+v %v", what, h, err)
+		}
+	}
 	attributes, err := s.ModifyTargetGroupAttributes(ctx, &awselb.ModifyTargetGroupAttributesInput{TargetGroupArn: g,
 		Attributes: []types.TargetGroupAttribute{{Key: aws.String("deregistration_delay.timeout_seconds"), Value: aws.String("0")}}})
 	if err != nil || len(attributes.Attributes) != 13 || *attributes.Attributes[0].Value != "0" {
@@ -163,6 +172,10 @@ func TestSDKClientBuildsAndTearsDownABalancer(t *testing.T) {
 	}
 	if _, err := s.DescribeLoadBalancers(ctx, &awselb.DescribeLoadBalancersInput{LoadBalancerArns: []string{*arn}}); code(err) != "LoadBalancerNotFound" {
 		t.Errorf("a deleted balancer: %v", err)
+	}
+	// Clients that delete the subnets next look for what is in them.
+	for n := range vpc.All[vpc.NetworkInterface](s.control.View()) {
+		t.Errorf("network interface %s of a deleted balancer is still there", n.ID)
 	}
 	if _, err := s.DescribeListeners(ctx, &awselb.DescribeListenersInput{ListenerArns: []string{*l.ListenerArn}}); code(err) != "ListenerNotFound" {
 		t.Errorf("its listener: %v", err)
@@ -215,11 +228,31 @@ func TestRefusalsHaveAWSsCodes(t *testing.T) {
 	check("another type's attribute", code(err), "ValidationError")
 	_, err = s.SetSecurityGroups(ctx, &awselb.SetSecurityGroupsInput{LoadBalancerArn: arn, SecurityGroups: []string{s.group}})
 	check("groups too late", code(err), "InvalidConfigurationRequest")
-	_, err = s.DescribeCapacityReservation(ctx, &awselb.DescribeCapacityReservationInput{LoadBalancerArn: arn})
+	none, err := s.DescribeCapacityReservation(ctx, &awselb.DescribeCapacityReservationInput{LoadBalancerArn: arn})
+	if err != nil || none.MinimumLoadBalancerCapacity != nil || len(none.CapacityReservationState) != 0 {
+		t.Errorf("capacity reserved: %+v %v", none, err)
+	}
+	_, err = s.DescribeCapacityReservation(ctx, &awselb.DescribeCapacityReservationInput{LoadBalancerArn: aws.String(other)})
+	check("another account's capacity", code(err), "LoadBalancerNotFound")
+	_, err = s.ModifyCapacityReservation(ctx, &awselb.ModifyCapacityReservationInput{LoadBalancerArn: arn})
 	check("what is not there", code(err), "InvalidAction")
+	check("scheme", create(func(in *awselb.CreateLoadBalancerInput) { in.Scheme = "sideways" }), "InvalidScheme")
+	check("two subnets of one zone", create(func(in *awselb.CreateLoadBalancerInput) {
+		in.Name, in.Subnets = aws.String("y"), []string{subnetA, subnetA}
+	}), "InvalidConfigurationRequest")
+	check("no subnet", create(func(in *awselb.CreateLoadBalancerInput) { in.Name, in.Subnets = aws.String("y"), nil }), "ValidationError")
+	// The same again is the same.
+	check("same settings", create(func(*awselb.CreateLoadBalancerInput) {}), "")
 	_, err = s.CreateListener(ctx, &awselb.CreateListenerInput{LoadBalancerArn: arn, Protocol: types.ProtocolEnumTls, Port: aws.Int32(443),
 		DefaultActions: []types.Action{{Type: types.ActionTypeEnumForward, TargetGroupArn: aws.String("x")}}})
-	check("TLS", code(err), "ValidationError")
+	check("TLS", code(err), "UnsupportedProtocol")
+	_, err = s.CreateListener(ctx, &awselb.CreateListenerInput{LoadBalancerArn: arn, Protocol: "SCTP", Port: aws.Int32(443),
+		DefaultActions: []types.Action{{Type: types.ActionTypeEnumForward, TargetGroupArn: aws.String("x")}}})
+	check("no protocol", code(err), "ValidationError")
+	if _, err = s.ModifyLoadBalancerAttributes(ctx, &awselb.ModifyLoadBalancerAttributesInput{LoadBalancerArn: arn,
+		Attributes: []types.LoadBalancerAttribute{{Key: aws.String("no.such"), Value: aws.String("60")}}}); err == nil || !strings.Contains(err.Error(), "attribute key 'no.such' is not recognized") {
+		t.Errorf("an unknown attribute: %v", err)
+	}
 	_, err = s.DescribeListeners(ctx, &awselb.DescribeListenersInput{})
 	check("no listener named", code(err), "ValidationError")
 	_, err = s.AddTags(ctx, &awselb.AddTagsInput{ResourceArns: []string{*arn}, Tags: []types.Tag{{Key: aws.String("a")}, {Key: aws.String("a")}}})

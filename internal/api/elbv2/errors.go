@@ -26,9 +26,9 @@ var byKindAndResource = map[vpc.ErrorKind]map[string]string{
 		string(vpc.KindListener): "TooManyListeners", "target": "TooManyTargets", "tag": "TooManyTags",
 		"actions": "TooManyActions", "target-group-association": "TargetGroupAssociationLimit",
 	},
-	vpc.Invalid:     {"target": "InvalidTarget"},
+	vpc.Invalid:     {"target": "InvalidTarget", "scheme": "InvalidScheme"},
 	vpc.Combination: {"protocols": "IncompatibleProtocols"},
-	vpc.Unsupported: {"action": "InvalidLoadBalancerAction"},
+	vpc.Unsupported: {"action": "InvalidLoadBalancerAction", "protocol": "UnsupportedProtocol"},
 }
 
 var byKind = map[vpc.ErrorKind]string{

@@ -107,6 +107,18 @@ func forwardTo(actions []Action) (vpc.ARN, error) {
 	return checkARN(vpc.KindTargetGroup, arn)
 }
 
+// checkProtocol takes a listener's protocol, and tells AWS's others from what
+// is none.
+func checkProtocol(p string) error {
+	switch p {
+	case "TCP", "UDP", "TCP_UDP":
+		return nil
+	case "HTTP", "HTTPS", "TLS", "GENEVE", "QUIC", "TCP_QUIC":
+		return vpc.Errorf(vpc.Unsupported, "protocol", p, "The listener protocol '%s' is not supported; it must be one of TCP, UDP, TCP_UDP", p)
+	}
+	return vpc.Errorf(vpc.Invalid, "Protocol", p, "Listener protocol '%.32s' must be one of TCP, UDP, TCP_UDP", p)
+}
+
 // Secure are the parameters of listeners that terminate TLS, which there are none of.
 type Secure struct {
 	_ refused `query:"SslPolicy,refuse"`
@@ -119,7 +131,7 @@ type Secure struct {
 type CreateListenerInput struct {
 	BalancerInput
 	Secure
-	Protocol       string   `query:"Protocol,required,enum=TCP|UDP|TCP_UDP"`
+	Protocol       string   `query:"Protocol,required"`
 	Port           *int     `query:"Port,required"`
 	DefaultActions []Action `query:"DefaultActions,required"`
 	Tags           []Tag    `query:"Tags"`
@@ -139,6 +151,9 @@ type DescribeListenersOutput struct {
 func createListener(call *Call, in *CreateListenerInput) (*ListenersOutput, error) {
 	lb, err := find[vpc.LoadBalancer](call, call.view(), in.Arn)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkProtocol(in.Protocol); err != nil {
 		return nil, err
 	}
 	group, err := forwardTo(in.DefaultActions)
@@ -217,7 +232,7 @@ type ListenerInput struct {
 type ModifyListenerInput struct {
 	ListenerInput
 	Secure
-	Protocol       string   `query:"Protocol,enum=TCP|UDP|TCP_UDP"`
+	Protocol       string   `query:"Protocol"`
 	Port           *int     `query:"Port"`
 	DefaultActions []Action `query:"DefaultActions"`
 }
@@ -226,6 +241,11 @@ func modifyListener(call *Call, in *ModifyListenerInput) (*ListenersOutput, erro
 	l, err := find[vpc.Listener](call, call.view(), in.Arn)
 	if err != nil {
 		return nil, err
+	}
+	if in.Protocol != "" {
+		if err := checkProtocol(in.Protocol); err != nil {
+			return nil, err
+		}
 	}
 	change := control.ModifyListenerInput{Protocol: in.Protocol}
 	if in.Port != nil {

@@ -22,6 +22,7 @@ func init() {
 	register("SetSecurityGroups", setSecurityGroups)
 	register("SetSubnets", setSubnets)
 	register("SetIpAddressType", setIPAddressType)
+	register("DescribeCapacityReservation", describeCapacityReservation)
 }
 
 // LoadBalancer is <LoadBalancer>.
@@ -94,7 +95,7 @@ func renderZones(lb *vpc.LoadBalancer) []AvailabilityZone {
 type CreateLoadBalancerInput struct {
 	Name           string          `query:"Name,required"`
 	Type           string          `query:"Type,enum=network"`
-	Scheme         string          `query:"Scheme,stored,enum=internet-facing|internal"`
+	Scheme         string          `query:"Scheme,stored"`
 	Subnets        []string        `query:"Subnets"`
 	SubnetMappings []SubnetMapping `query:"SubnetMappings"`
 	SecurityGroups []string        `query:"SecurityGroups"`
@@ -119,6 +120,9 @@ type DescribeLoadBalancersOutput struct {
 func createLoadBalancer(call *Call, in *CreateLoadBalancerInput) (*LoadBalancersOutput, error) {
 	if in.Type == "" {
 		return nil, vpc.Errorf(vpc.Unsupported, "Type", "", "Load balancers of type 'application', the default, are not supported; specify the type 'network'")
+	}
+	if in.Scheme != "" && in.Scheme != "internet-facing" && in.Scheme != "internal" {
+		return nil, vpc.Errorf(vpc.Invalid, "scheme", in.Scheme, "Scheme '%.64s' must be one of 'internal', 'internet-facing'", in.Scheme)
 	}
 	subnets, err := subnetsOf(in.Subnets, in.SubnetMappings)
 	if err != nil {
@@ -296,4 +300,17 @@ func setIPAddressType(call *Call, in *SetIPAddressTypeInput) (*SetIPAddressTypeO
 		return nil, err
 	}
 	return &SetIPAddressTypeOutput{IPAddressType: in.IPAddressType}, nil
+}
+
+// DescribeCapacityReservationOutput is the output of
+// DescribeCapacityReservation: none can be made, so nothing is reserved.
+type DescribeCapacityReservationOutput struct {
+	States []struct{} `xml:"CapacityReservationState"`
+}
+
+func describeCapacityReservation(call *Call, in *BalancerInput) (*DescribeCapacityReservationOutput, error) {
+	if _, err := find[vpc.LoadBalancer](call, call.view(), in.Arn); err != nil {
+		return nil, err
+	}
+	return &DescribeCapacityReservationOutput{}, nil
 }
