@@ -129,20 +129,6 @@ func TestTheAnsibleExamplesTellTheirStories(t *testing.T) {
 	}).play(t)
 }
 
-// Terraform's provider cannot be had where CI runs. What says so has to stay
-// as long as that is so.
-func TestTheTerraformExampleSaysThatItIsNotRun(t *testing.T) {
-	for _, f := range []string{"main.tf", "README.md"} {
-		b, err := os.ReadFile(filepath.Join("../../../examples/terraform", f))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !strings.Contains(strings.ToUpper(string(b)), "NOT RUN IN CI") {
-			t.Errorf("examples/terraform/%s does not say that it is not run in CI", f)
-		}
-	}
-}
-
 // Each story is told in each language.
 func TestEveryLanguageHasTheThreeStories(t *testing.T) {
 	for dir, ext := range map[string]string{"shell": "sh", "python": "py", "go": "go", "ansible": "yml", "terraform": "tf"} {

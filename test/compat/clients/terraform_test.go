@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package clients
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+
+	"postern.dev/postern/test/compat"
+)
+
+// terraformMirror is a directory with the AWS provider as Terraform's
+// filesystem mirrors have it, "" if there is none. It is looked for before the
+// environment is cleared. scripts/test.sh looks in the same places and leaves
+// the test out where there is none: no package manager has the provider.
+var terraformMirror = func() string {
+	for _, pattern := range []string{
+		os.Getenv("POSTERN_TERRAFORM_MIRROR"), os.Getenv("HOME") + "/.terraform.d/plugins",
+		"/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins", "/opt/*",
+	} {
+		found, _ := filepath.Glob(pattern + "/registry.terraform.io/hashicorp/aws")
+		if len(found) > 0 {
+			return filepath.Dir(filepath.Dir(filepath.Dir(found[0])))
+		}
+	}
+	return ""
+}()
+
+// The module in examples/terraform with the provider itself: what it makes, it
+// finds again without a difference, also after a change and after an import,
+// and it takes all of it away.
+func TestTheTerraformExampleIsAppliedPlannedChangedAndDestroyed(t *testing.T) {
+	t.Parallel()
+	terraform, err := exec.LookPath("terraform")
+	for _, p := range []string{"/usr/local/bin/terraform", "/usr/bin/terraform"} {
+		if _, e := os.Stat(p); err != nil && e == nil {
+			terraform, err = p, nil
+		}
+	}
+	if err != nil || terraformMirror == "" {
+		t.Skip("no terraform with its AWS provider: set POSTERN_TERRAFORM_MIRROR to a filesystem mirror that has it")
+	}
+	a := newAPI(t)
+	dir := t.TempDir()
+	files, err := filepath.Glob("../../../examples/terraform/*.tf")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("the example is not there: %v", err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(f)), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rc := filepath.Join(dir, "terraformrc")
+	if err := os.WriteFile(rc, []byte("provider_installation {\n  filesystem_mirror {\n    path = \""+terraformMirror+"\"\n  }\n}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// Not AWS_ENDPOINT_URL: the module's own endpoints are what is tried.
+	env := clean("HOME="+a.home, "TF_CLI_CONFIG_FILE="+rc, "TF_IN_AUTOMATION=1", "CHECKPOINT_DISABLE=1", "AWS_EC2_METADATA_DISABLED=true")
+	with := func(what, bucket string, more ...string) []string {
+		return append([]string{terraform, what, "-no-color", "-input=false", "-var", "endpoint=" + a.endpoint, "-var", "bucket=" + bucket}, more...)
+	}
+	run := func(argv []string) string { return a.run(dir, env, argv...) }
+
+	run([]string{terraform, "init", "-no-color", "-input=false"})
+	t.Log(strings.TrimSpace(run([]string{terraform, "version"})))
+	run(with("apply", "one-bucket", "-auto-approve"))
+	run(with("plan", "one-bucket", "-detailed-exitcode")) // exits with 2 if anything differs
+	// A plan that would change something does not exit with 0: the test can fail.
+	changed := exec.CommandContext(t.Context(), terraform, with("plan", "another-bucket", "-detailed-exitcode")[1:]...)
+	changed.Dir, changed.Env = dir, env
+	var exit *exec.ExitError
+	if out, err := changed.CombinedOutput(); !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(string(out), "0 to add, 1 to change, 0 to destroy") {
+		t.Errorf("a changed bucket should change one resource: %v\n%s", err, out)
+	}
+	run(with("apply", "another-bucket", "-auto-approve"))
+	run(with("plan", "another-bucket", "-detailed-exitcode"))
+	// An import knows the id alone.
+	vpc := strings.TrimSpace(run([]string{terraform, "state", "show", "-no-color", "aws_vpc.consumer"}))
+	_, id, _ := strings.Cut(vpc, "\n    id ")
+	_, id, _ = strings.Cut(id, `"`)
+	id, _, _ = strings.Cut(id, `"`)
+	run([]string{terraform, "state", "rm", "aws_vpc.consumer"})
+	run(append(with("import", "another-bucket"), "aws_vpc.consumer", id))
+	run(with("plan", "another-bucket", "-detailed-exitcode"))
+	run(with("destroy", "another-bucket", "-auto-approve"))
+
+	for _, who := range []compat.Account{a.consumer, a.provider} {
+		c := ec2.New(ec2.Options{Region: region, BaseEndpoint: &a.endpoint, RetryMaxAttempts: 1, Credentials: credentials.NewStaticCredentialsProvider(who.AccessKey, who.Secret, "")})
+		for _, v := range got(c.DescribeVpcs(t.Context(), &ec2.DescribeVpcsInput{})).or(t).Vpcs {
+			t.Errorf("left: %s", *v.VpcId)
+		}
+		for _, e := range got(c.DescribeVpcEndpoints(t.Context(), &ec2.DescribeVpcEndpointsInput{})).or(t).VpcEndpoints {
+			t.Errorf("left: %s", *e.VpcEndpointId)
+		}
+	}
+}
