@@ -34,8 +34,7 @@ const (
 
 // pending is one Update on its way.
 type pending struct {
-	ctx context.Context
-	fn  func(*Tx) error
+	fn func(*Tx) error
 	// taken is set by whoever comes first: the committer that runs fn, or the
 	// caller that no longer waits for it.
 	taken atomic.Bool
