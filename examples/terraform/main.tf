@@ -1,8 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-#
-# NOT RUN IN CI: the AWS provider cannot be installed where this is developed.
-# It is written from the provider's documentation, formatted with terraform fmt,
-# and the calls behind these resources are tested with other clients.
 
 terraform {
   required_version = ">= 1.5"
