@@ -94,7 +94,7 @@ func TestBadInputIsRefusedByItsCodeAndWritesNothing(t *testing.T) {
 			VpcEndpointType: types.VpcEndpointTypeInterface}))},
 		{"endpoint type that is not done here", "UnsupportedOperation", call(a.ec2.CreateVpcEndpoint(ctx, &ec2.CreateVpcEndpointInput{VpcId: &n.vpc,
 			ResourceConfigurationArn: aws.String("arn:aws:vpc-lattice:us-east-1:111122223333:resourceconfiguration/rcfg-1"), VpcEndpointType: types.VpcEndpointTypeResource}))},
-		{"action that is not done here", "InvalidAction", call(a.ec2.CreateNatGateway(ctx, &ec2.CreateNatGatewayInput{SubnetId: &n.subnet}))},
+		{"action that is not done here", "InvalidAction", call(a.ec2.CreateTransitGateway(ctx, &ec2.CreateTransitGatewayInput{}))},
 		{"dry run", "DryRunOperation", call(a.ec2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16"), DryRun: aws.Bool(true)}))},
 	} {
 		if got := code(c.err); got != c.want {
