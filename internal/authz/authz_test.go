@@ -413,3 +413,18 @@ func TestParsedDocumentsAreBounded(t *testing.T) {
 		t.Errorf("%d documents are kept", n)
 	}
 }
+
+// Each account's tags on a peering connection are its own.
+func TestPeeringIsBothAccountsWithTheTagsOfEach(t *testing.T) {
+	v := world(doc(`"Effect":"Allow","Action":"ec2:DeleteVpcPeeringConnection","Resource":"*","Condition":{"StringEquals":{"aws:ResourceTag/team":"red"}}`), "")
+	p := &vpc.Peering{ID: "pcx-00000001", Requester: vpc.PeeringSide{Owner: them, Tags: vpc.Tags{"team": "red"}}, Accepter: vpc.PeeringSide{Owner: us, Tags: vpc.Tags{"team": "blue"}}}
+	v.Put(p)
+	req := request("ec2", "DeleteVpcPeeringConnection", "VpcPeeringConnectionId", "pcx-00000001")
+	if err := authz.Authorize(v, ann, req); err == nil {
+		t.Error("the other account's tag was taken for one's own")
+	}
+	p.Accepter.Tags["team"] = "red"
+	if err := authz.Authorize(v, ann, req); err != nil {
+		t.Errorf("one's own tag was not seen: %v", err)
+	}
+}

@@ -38,6 +38,7 @@ var resourceTypes = map[string]resourceType{
 	vpc.PrefixDHCPOptions:     {name: "dhcp-options", kind: vpc.KindDHCPOptions},
 	vpc.PrefixInternetGateway: {name: "internet-gateway", kind: vpc.KindInternetGateway},
 	vpc.PrefixNATGateway:      {name: "natgateway", kind: vpc.KindNATGateway},
+	vpc.PrefixPeering:         {name: "vpc-peering-connection", kind: vpc.KindPeering},
 	vpc.PrefixAllocation:      {name: "elastic-ip", kind: vpc.KindElasticIP},
 	vpc.PrefixAddressAssoc:    {name: "elastic-ip", find: by[vpc.ElasticIP](vpc.IndexAssociation), container: true},
 	vpc.PrefixNotification:    {name: "vpc-endpoint-connection-notification", kind: vpc.KindNotification},
@@ -285,7 +286,7 @@ func (b *builder) ec2Resource(id string) (string, keys) {
 	}
 	if o != nil {
 		context.set("ec2:ResourceID", name)
-		tags := tagsOf(o)
+		tags := tagsOf(o, b.p.Account)
 		if g, ok := o.(*vpc.SecurityGroup); ok && prefix == vpc.PrefixRule {
 			i := slices.IndexFunc(g.Rules, func(r vpc.GroupRule) bool { return string(r.ID) == id })
 			tags = g.Rules[i].Tags
@@ -318,6 +319,12 @@ func (b *builder) object(t resourceType, id string) vpc.Object {
 		o, ok = b.v.Object(t.kind, id)
 	case t.find != nil:
 		o, ok = t.find(b.v, id)
+	}
+	if p, is := o.(*vpc.Peering); ok && is { // of both accounts
+		if _, ok := p.Side(b.p.Account); ok {
+			return o
+		}
+		return nil
 	}
 	if owned, is := o.(vpc.OwnedObject); ok && is && owned.OwnerID() == b.p.Account {
 		return o
@@ -375,7 +382,12 @@ func (b *builder) tagsOnCreation() {
 
 // tagsOf and vpcOf read the fields that most resources have, so that a new
 // kind of resource needs no line here.
-func tagsOf(o vpc.Object) vpc.Tags {
+// tagsOf are the tags that an account has given an object of its own.
+func tagsOf(o vpc.Object, account vpc.AccountID) vpc.Tags {
+	if p, ok := o.(*vpc.Peering); ok {
+		side, _ := p.Side(account)
+		return side.Tags
+	}
 	tags, _ := field(o, "Tags").(vpc.Tags)
 	return tags
 }

@@ -47,7 +47,7 @@ func (b *builder) elb() {
 			b.tagKeys(context)
 		}
 		if o := b.elbObject(arn); o != nil {
-			resourceTags(ELB, tagsOf(o), context)
+			resourceTags(ELB, tagsOf(o, b.p.Account), context)
 		}
 		b.add(arn, context)
 	}

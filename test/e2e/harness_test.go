@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -32,6 +33,24 @@ var program string
 
 // peerEnv makes the test program act as a workload's program; see peer_test.go.
 const peerEnv = "POSTERN_E2E_PEER"
+
+// lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer // guarded by mu
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
 
 func TestMain(m *testing.M) {
 	if mode := os.Getenv(peerEnv); mode != "" {
@@ -66,7 +85,7 @@ type install struct {
 	args     []string
 	endpoint string
 	cmd      *exec.Cmd
-	log      *bytes.Buffer
+	log      *lockedBuffer
 	exited   chan struct{}
 }
 
@@ -111,7 +130,7 @@ func (i *install) start() {
 	i.cmd = exec.Command(program, append([]string{"serve", "--data-dir", i.dir}, i.args...)...)
 	i.cmd.Env = environment()
 	if i.log == nil {
-		i.log = &bytes.Buffer{}
+		i.log = &lockedBuffer{}
 	}
 	i.cmd.Stderr = i.log
 	out, err := i.cmd.StdoutPipe()
