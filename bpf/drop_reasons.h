@@ -48,7 +48,7 @@ enum drop_reason {
 	DROP_NODE_EGRESS = 38, /* No outbound rule of the load balancer node's security groups allows the target. */
 	DROP_NO_PROBE = 39, /* The service namespace sent to an address that stands for no health check. */
 	DROP_NO_SUBNET = 40, /* The sender's subnet is not known to the datapath. */
-	DROP_NO_UPLINK = 41, /* The route leads out of the VPC through a gateway, and this installation has no way out yet. */
+	DROP_NO_UPLINK = 41, /* The route leads through an internet or NAT gateway or a peering connection, which carry no packets yet. */
 };
 
 #endif

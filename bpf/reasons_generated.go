@@ -47,7 +47,7 @@ const (
 	DropNodeEgress       = 38 // No outbound rule of the load balancer node's security groups allows the target.
 	DropNoProbe          = 39 // The service namespace sent to an address that stands for no health check.
 	DropNoSubnet         = 40 // The sender's subnet is not known to the datapath.
-	DropNoUplink         = 41 // The route leads out of the VPC through a gateway, and this installation has no way out yet.
+	DropNoUplink         = 41 // The route leads through an internet or NAT gateway or a peering connection, which carry no packets yet.
 )
 
 // Reasons lists every reason in the header's order: number, name, sentence.
@@ -97,5 +97,5 @@ var Reasons = []struct {
 	{38, "node-egress", "No outbound rule of the load balancer node's security groups allows the target."},
 	{39, "no-probe", "The service namespace sent to an address that stands for no health check."},
 	{40, "no-subnet", "The sender's subnet is not known to the datapath."},
-	{41, "no-uplink", "The route leads out of the VPC through a gateway, and this installation has no way out yet."},
+	{41, "no-uplink", "The route leads through an internet or NAT gateway or a peering connection, which carry no packets yet."},
 }
