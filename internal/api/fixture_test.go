@@ -30,6 +30,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"postern.dev/postern/internal/api"
+	"postern.dev/postern/internal/api/apitest"
 	"postern.dev/postern/internal/audit"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/control/controltest"
@@ -114,19 +115,19 @@ func (id identity) provider() aws.CredentialsProvider {
 }
 
 func (in *installation) ec2(id identity) *awsec2.Client {
-	return awsec2.New(awsec2.Options{Region: "us-east-1", BaseEndpoint: &in.url, Credentials: id.provider(), RetryMaxAttempts: 1})
+	return awsec2.New(awsec2.Options{Region: "us-east-1", HTTPClient: apitest.Client(), BaseEndpoint: &in.url, Credentials: id.provider(), RetryMaxAttempts: 1})
 }
 
 func (in *installation) elb(id identity) *awselb.Client {
-	return awselb.New(awselb.Options{Region: "us-east-1", BaseEndpoint: &in.url, Credentials: id.provider(), RetryMaxAttempts: 1})
+	return awselb.New(awselb.Options{Region: "us-east-1", HTTPClient: apitest.Client(), BaseEndpoint: &in.url, Credentials: id.provider(), RetryMaxAttempts: 1})
 }
 
 func (in *installation) iam(id identity) *awsiam.Client {
-	return awsiam.New(awsiam.Options{Region: "us-east-1", BaseEndpoint: &in.url, Credentials: id.provider(), RetryMaxAttempts: 1})
+	return awsiam.New(awsiam.Options{Region: "us-east-1", HTTPClient: apitest.Client(), BaseEndpoint: &in.url, Credentials: id.provider(), RetryMaxAttempts: 1})
 }
 
 func (in *installation) sts(id identity) *awssts.Client {
-	return awssts.New(awssts.Options{Region: "us-east-1", BaseEndpoint: &in.url, Credentials: id.provider(), RetryMaxAttempts: 1})
+	return awssts.New(awssts.Options{Region: "us-east-1", HTTPClient: apitest.Client(), BaseEndpoint: &in.url, Credentials: id.provider(), RetryMaxAttempts: 1})
 }
 
 // user makes a user of the consumer, with a key and, unless it is "", an

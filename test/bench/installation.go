@@ -26,6 +26,8 @@ import (
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 	"golang.org/x/sys/unix"
+
+	"postern.dev/postern/internal/api/apitest"
 )
 
 const region = "us-east-1"
@@ -152,8 +154,8 @@ func (i *installation) newAccount(name string) (*account, error) {
 	}
 	keys := credentials.NewStaticCredentialsProvider(made.Keys[0].ID, made.Keys[0].Secret, "")
 	a := &account{
-		ec2: ec2.New(ec2.Options{Region: region, BaseEndpoint: &i.address, Credentials: keys}),
-		elb: elb.New(elb.Options{Region: region, BaseEndpoint: &i.address, Credentials: keys}),
+		ec2: ec2.New(ec2.Options{Region: region, HTTPClient: apitest.Client(), BaseEndpoint: &i.address, Credentials: keys}),
+		elb: elb.New(elb.Options{Region: region, HTTPClient: apitest.Client(), BaseEndpoint: &i.address, Credentials: keys}),
 	}
 	v, err := a.ec2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
 	if err != nil {

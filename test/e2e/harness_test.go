@@ -26,6 +26,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"postern.dev/postern/internal/api/apitest"
 )
 
 // program is the program under test, built once.
@@ -225,9 +227,9 @@ func (i *install) account(name string) *account {
 
 // clients gives an account SDK clients for the installation as it runs now.
 func (i *install) clients(a *account) *account {
-	a.ec2 = ec2.New(ec2.Options{Region: "us-east-1", BaseEndpoint: &i.endpoint, RetryMaxAttempts: 1,
+	a.ec2 = ec2.New(ec2.Options{Region: "us-east-1", HTTPClient: apitest.Client(), BaseEndpoint: &i.endpoint, RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider(a.key, a.secret, "")})
-	a.elb = elb.New(elb.Options{Region: "us-east-1", BaseEndpoint: &i.endpoint, RetryMaxAttempts: 1,
+	a.elb = elb.New(elb.Options{Region: "us-east-1", HTTPClient: apitest.Client(), BaseEndpoint: &i.endpoint, RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider(a.key, a.secret, "")})
 	return a
 }

@@ -21,6 +21,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/smithy-go"
+
+	"postern.dev/postern/internal/api/apitest"
 )
 
 // revision is the store's, as `postern status` says it.
@@ -61,9 +63,9 @@ func TestBadInputIsRefusedByItsCodeAndWritesNothing(t *testing.T) {
 	}
 	table := *got(a.ec2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{})).or(t).RouteTables[0].RouteTableId
 	s3 := "com.amazonaws.us-east-1.s3"
-	wrong := ec2.New(ec2.Options{Region: "us-east-1", BaseEndpoint: &i.endpoint, RetryMaxAttempts: 1,
+	wrong := ec2.New(ec2.Options{Region: "us-east-1", HTTPClient: apitest.Client(), BaseEndpoint: &i.endpoint, RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider(a.key, "not the secret", "")})
-	nobody := ec2.New(ec2.Options{Region: "us-east-1", BaseEndpoint: &i.endpoint, RetryMaxAttempts: 1,
+	nobody := ec2.New(ec2.Options{Region: "us-east-1", HTTPClient: apitest.Client(), BaseEndpoint: &i.endpoint, RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider("AKIAAAAAAAAAAAAAAAAA", a.secret, "")})
 	before := i.revision()
 	call := func(_ any, err error) error { return err }

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/google/go-cmp/cmp"
 
+	"postern.dev/postern/internal/api/apitest"
 	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/api/sigv4"
 )
@@ -129,7 +130,7 @@ func TestTheSDKReadsDescribeVpcEndpoints(t *testing.T) {
 			{ID: "vpce-2"},
 		}}, nil
 	})
-	client := ec2.New(ec2.Options{Region: "eu-central-1", Credentials: static, BaseEndpoint: &url, RetryMaxAttempts: 1})
+	client := ec2.New(ec2.Options{Region: "eu-central-1", Credentials: static, HTTPClient: apitest.Client(), BaseEndpoint: &url, RetryMaxAttempts: 1})
 	got, err := client.DescribeVpcEndpoints(context.Background(), &ec2.DescribeVpcEndpointsInput{
 		VpcEndpointIds: []string{"vpce-1", "vpce-2"}, Filters: []types.Filter{{Name: aws.String("tag:a b+c"), Values: []string{"", "x=y&z"}}}, MaxResults: aws.Int32(7),
 	})
@@ -157,12 +158,12 @@ func TestTheSDKReadsErrors(t *testing.T) {
 		call    func(url string) error
 	}{
 		{awsquery.ServiceEC2, "UnknownParameter", "The parameter VpcEndpointId.1 is not recognized.", func(url string) error {
-			client := ec2.New(ec2.Options{Region: "eu-central-1", Credentials: static, BaseEndpoint: &url, RetryMaxAttempts: 1})
+			client := ec2.New(ec2.Options{Region: "eu-central-1", Credentials: static, HTTPClient: apitest.Client(), BaseEndpoint: &url, RetryMaxAttempts: 1})
 			_, err := client.DescribeVpcEndpoints(context.Background(), &ec2.DescribeVpcEndpointsInput{VpcEndpointIds: []string{"vpce-1"}})
 			return err
 		}},
 		{awsquery.ServiceELBv2, "ValidationError", "The parameter Names.member.1 is not recognized.", func(url string) error {
-			client := elasticloadbalancingv2.New(elasticloadbalancingv2.Options{Region: "eu-central-1", Credentials: static, BaseEndpoint: &url, RetryMaxAttempts: 1})
+			client := elasticloadbalancingv2.New(elasticloadbalancingv2.Options{Region: "eu-central-1", Credentials: static, HTTPClient: apitest.Client(), BaseEndpoint: &url, RetryMaxAttempts: 1})
 			_, err := client.DescribeLoadBalancers(context.Background(), &elasticloadbalancingv2.DescribeLoadBalancersInput{Names: []string{"a"}})
 			return err
 		}},
@@ -202,7 +203,7 @@ func TestTheSDKSendsAndReadsQueryLists(t *testing.T) {
 			Balancers []balancer `xml:"LoadBalancers"`
 		}{[]balancer{{"arn:a", created, []string{"sg-1"}}}}, nil
 	})
-	client := elasticloadbalancingv2.New(elasticloadbalancingv2.Options{Region: "eu-central-1", Credentials: static, BaseEndpoint: &url, RetryMaxAttempts: 1})
+	client := elasticloadbalancingv2.New(elasticloadbalancingv2.Options{Region: "eu-central-1", Credentials: static, HTTPClient: apitest.Client(), BaseEndpoint: &url, RetryMaxAttempts: 1})
 	got, err := client.DescribeLoadBalancers(context.Background(), &elasticloadbalancingv2.DescribeLoadBalancersInput{LoadBalancerArns: []string{}, Names: []string{"a", "b c"}})
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 	"github.com/aws/smithy-go"
 
+	"postern.dev/postern/internal/api/apitest"
 	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/api/elbv2"
 	"postern.dev/postern/internal/control"
@@ -67,7 +68,7 @@ func newServer(t *testing.T) server {
 	}))
 	t.Cleanup(srv.Close)
 	s := server{control: c, vpc: string(id), Client: awselb.New(awselb.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: srv.Client(), RetryMaxAttempts: 1,
+		Region: "us-east-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: apitest.Client(), RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", ""),
 	})}
 	for g := range vpc.By[vpc.SecurityGroup](c.View(), vpc.IndexVPC, id) {

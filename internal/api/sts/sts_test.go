@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"postern.dev/postern/internal/api/apitest"
 	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/api/sts"
 	"postern.dev/postern/internal/control"
@@ -31,7 +32,7 @@ func TestSDKClientLearnsWhoItIs(t *testing.T) {
 	}))
 	defer srv.Close()
 	client := awssts.New(awssts.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: srv.Client(),
+		Region: "us-east-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: apitest.Client(),
 		Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", ""),
 	})
 	out, err := client.GetCallerIdentity(context.Background(), &awssts.GetCallerIdentityInput{})

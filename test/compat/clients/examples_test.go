@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 
+	"postern.dev/postern/internal/api/apitest"
 	"postern.dev/postern/test/compat"
 )
 
@@ -60,7 +61,7 @@ func (run example) play(t *testing.T) {
 
 	// Nothing is left that costs money at AWS.
 	for _, who := range []compat.Account{a.consumer, a.provider} {
-		c := ec2.New(ec2.Options{Region: region, BaseEndpoint: &a.endpoint, RetryMaxAttempts: 1, Credentials: credentials.NewStaticCredentialsProvider(who.AccessKey, who.Secret, "")})
+		c := ec2.New(ec2.Options{Region: region, HTTPClient: apitest.Client(), BaseEndpoint: &a.endpoint, RetryMaxAttempts: 1, Credentials: credentials.NewStaticCredentialsProvider(who.AccessKey, who.Secret, "")})
 		vpcs := got(c.DescribeVpcs(t.Context(), &ec2.DescribeVpcsInput{Filters: filter("is-default", "false")})).or(t).Vpcs
 		services := got(c.DescribeVpcEndpointServiceConfigurations(t.Context(), &ec2.DescribeVpcEndpointServiceConfigurationsInput{})).or(t).ServiceConfigurations
 		for _, v := range vpcs {

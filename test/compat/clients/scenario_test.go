@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 
+	"postern.dev/postern/internal/api/apitest"
 	"postern.dev/postern/test/compat"
 )
 
@@ -40,13 +41,13 @@ func TestTheGoSDK(t *testing.T) {
 		return credentials.NewStaticCredentialsProvider(who.AccessKey, who.Secret, "")
 	}
 	ec2For := func(who compat.Account) *ec2.Client {
-		return ec2.New(ec2.Options{Region: region, BaseEndpoint: &a.endpoint, RetryMaxAttempts: 1, Credentials: keys(who)})
+		return ec2.New(ec2.Options{Region: region, HTTPClient: apitest.Client(), BaseEndpoint: &a.endpoint, RetryMaxAttempts: 1, Credentials: keys(who)})
 	}
 	stsFor := func(who compat.Account) *sts.Client {
-		return sts.New(sts.Options{Region: region, BaseEndpoint: &a.endpoint, RetryMaxAttempts: 1, Credentials: keys(who)})
+		return sts.New(sts.Options{Region: region, HTTPClient: apitest.Client(), BaseEndpoint: &a.endpoint, RetryMaxAttempts: 1, Credentials: keys(who)})
 	}
 	s := &scenario{T: t, ctx: t.Context(), consumer: ec2For(a.consumer), provider: ec2For(a.provider),
-		elb: elb.New(elb.Options{Region: region, BaseEndpoint: &a.endpoint, RetryMaxAttempts: 1, Credentials: keys(a.provider)})}
+		elb: elb.New(elb.Options{Region: region, HTTPClient: apitest.Client(), BaseEndpoint: &a.endpoint, RetryMaxAttempts: 1, Credentials: keys(a.provider)})}
 
 	c := got(stsFor(a.consumer).GetCallerIdentity(s.ctx, &sts.GetCallerIdentityInput{})).or(t)
 	p := got(stsFor(a.provider).GetCallerIdentity(s.ctx, &sts.GetCallerIdentityInput{})).or(t)

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 
+	"postern.dev/postern/internal/api/apitest"
 	"postern.dev/postern/test/compat"
 )
 
@@ -97,7 +98,7 @@ func TestTheTerraformExampleIsAppliedPlannedChangedAndDestroyed(t *testing.T) {
 	run(with("destroy", "another-bucket", "-auto-approve"))
 
 	for _, who := range []compat.Account{a.consumer, a.provider} {
-		c := ec2.New(ec2.Options{Region: region, BaseEndpoint: &a.endpoint, RetryMaxAttempts: 1, Credentials: credentials.NewStaticCredentialsProvider(who.AccessKey, who.Secret, "")})
+		c := ec2.New(ec2.Options{Region: region, HTTPClient: apitest.Client(), BaseEndpoint: &a.endpoint, RetryMaxAttempts: 1, Credentials: credentials.NewStaticCredentialsProvider(who.AccessKey, who.Secret, "")})
 		for _, v := range got(c.DescribeVpcs(t.Context(), &ec2.DescribeVpcsInput{})).or(t).Vpcs {
 			t.Errorf("left: %s", *v.VpcId)
 		}

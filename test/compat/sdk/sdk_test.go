@@ -16,6 +16,7 @@ import (
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"postern.dev/postern/internal/api/apitest"
 	"postern.dev/postern/test/compat"
 )
 
@@ -33,7 +34,7 @@ type clients struct {
 
 func connect(t *testing.T, srv *compat.Server, key compat.Account) *clients {
 	conf := aws.Config{
-		Region: compat.Region, BaseEndpoint: &srv.URL, Credentials: credentials.NewStaticCredentialsProvider(key.AccessKey, key.Secret, ""),
+		Region: compat.Region, HTTPClient: apitest.Client(), BaseEndpoint: &srv.URL, Credentials: credentials.NewStaticCredentialsProvider(key.AccessKey, key.Secret, ""),
 		// The SDK decides what to try again; it need not wait before.
 		Retryer: func() aws.Retryer {
 			return retry.NewStandard(func(o *retry.StandardOptions) {

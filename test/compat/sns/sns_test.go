@@ -33,6 +33,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 
 	"postern.dev/postern/internal/api"
+	"postern.dev/postern/internal/api/apitest"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/control/controltest"
 	"postern.dev/postern/internal/notify"
@@ -196,7 +197,7 @@ func postern(t *testing.T, url string) (consumer, provider *ec2.Client) {
 	t.Cleanup(func() { s.Close(); cancel(); wg.Wait() })
 	client := func(a control.Caller) *ec2.Client {
 		return ec2.New(ec2.Options{
-			Region: region, BaseEndpoint: &s.URL, RetryMaxAttempts: 1,
+			Region: region, HTTPClient: apitest.Client(), BaseEndpoint: &s.URL, RetryMaxAttempts: 1,
 			Credentials: credentials.NewStaticCredentialsProvider("AKIA"+a.Name+"00000000", secret, ""),
 		})
 	}
@@ -212,7 +213,7 @@ func TestNotificationsArriveAtAnSNSCompatibleServer(t *testing.T) {
 	ctx := t.Context()
 	url := startServer(t)
 	server := sns.New(sns.Options{
-		Region: region, BaseEndpoint: &url, RetryMaxAttempts: 1,
+		Region: region, HTTPClient: apitest.Client(), BaseEndpoint: &url, RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider("AKIATEST", secret, ""),
 	})
 	consumer, provider := postern(t, url)

@@ -21,6 +21,7 @@ import (
 	"github.com/hashicorp/aws-sdk-go-base/v2/tfawserr"
 	awspolicy "github.com/hashicorp/awspolicyequivalence"
 
+	"postern.dev/postern/internal/api/apitest"
 	"postern.dev/postern/test/compat"
 )
 
@@ -56,8 +57,8 @@ func configure(t *testing.T, srv *compat.Server, key compat.Account) *provider {
 	}
 	return &provider{
 		t: t, srv: srv, key: key, account: account,
-		ec2: ec2.NewFromConfig(conf, func(o *ec2.Options) { o.BaseEndpoint = &srv.URL }),
-		elb: elb.NewFromConfig(conf, func(o *elb.Options) { o.BaseEndpoint = &srv.URL }),
+		ec2: ec2.NewFromConfig(conf, func(o *ec2.Options) { o.BaseEndpoint, o.HTTPClient = &srv.URL, apitest.Client() }),
+		elb: elb.NewFromConfig(conf, func(o *elb.Options) { o.BaseEndpoint, o.HTTPClient = &srv.URL, apitest.Client() }),
 	}
 }
 
