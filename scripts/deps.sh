@@ -42,13 +42,13 @@ for group in "${@:-base}"; do
 		have git || need git
 		have mount || need mount
 		have ps || need procps
-		# test/compat has the SDK for JavaScript and an SNS-compatible server from npm.
-		have node || need nodejs
-		have npm || need npm
 		[[ -e /etc/ssl/certs/ca-certificates.crt ]] || need ca-certificates
 		usable_aws || aws_missing=1
 		;;
 	compat)
+		# test/compat has the SDK for JavaScript and an SNS-compatible server from npm.
+		have node || need nodejs
+		have npm || need npm
 		/usr/bin/python3 -c 'import boto3' 2>/dev/null || clients+=(python3-boto3)
 		[[ $(/usr/bin/aws --version 2>/dev/null) == aws-cli/2* ]] || clients+=(awscli)
 		[[ -e /usr/bin/ansible-playbook ]] || clients+=(ansible)
