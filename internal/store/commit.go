@@ -231,6 +231,11 @@ func (s *Store) try(ctx context.Context, tx *Tx) (vpc.Revision, bool, error) {
 	if err != nil {
 		return 0, false, err
 	}
+	if len(ops) == 0 {
+		// Nothing is left to write, and etcd's answer would carry the revision
+		// of somebody else's write, which the snapshot does not hold.
+		return tx.base.rev, true, nil
+	}
 	rev, ok, err := s.transact(ctx, tx, cmps, ops)
 	if ok {
 		if _, err := s.WaitFor(ctx, rev); err != nil {

@@ -181,6 +181,39 @@ func TestUpdatesAfterCloseAreRefused(t *testing.T) {
 	}
 }
 
+// A transaction that has nothing to write must not pass another server's
+// revision off as its own.
+func TestAnUpdateThatWritesNothingHidesNobodysWrite(t *testing.T) {
+	dir := t.TempDir()
+	one := open(t, dir)
+	defer one.Close()
+	two, err := store.OpenCluster(context.Background(), []string{"unix://" + dir + "/client.sock"}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer two.Close()
+	for i := range 100 {
+		id := fmt.Sprintf("vpc-%d", i)
+		var rev vpc.Revision
+		_, err := two.Update(context.Background(), func(tx *store.Tx) error {
+			var err error
+			rev, err = one.Update(context.Background(), writes(newVPC(id, vpc.VNI(0x1000+i))))
+			tx.Delete(newVPC("vpc-none", 1))
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		snap, err := two.WaitFor(context.Background(), rev)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := vpc.Get[vpc.VPC](snap, id); !ok {
+			t.Fatalf("the second server never sees %s, written at revision %d", id, rev)
+		}
+	}
+}
+
 // Whatever many callers of two servers do at once, both snapshots and one read
 // afresh from etcd show the same, down to every index, claim and reference.
 func TestSnapshotsAgreeAfterConcurrentUpdatesOfTwoServers(t *testing.T) {

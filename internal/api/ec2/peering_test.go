@@ -169,8 +169,9 @@ func TestEndedPeeringsAreShownForAWhile(t *testing.T) {
 			p.vpc("192.168.0.0/24") // the life cycle looks again
 			equal(t, "a second early", p.state(controltest.Consumer), "pending-acceptance")
 			p.clock.Advance(time.Second)
-			p.refusedAs(controltest.Provider, "InvalidStateTransition", "AcceptVpcPeeringConnection", "VpcPeeringConnectionId", p.id)
+			// Only then is the life cycle done, and the revision stands still.
 			p.await("expired")
+			p.refusedAs(controltest.Provider, "InvalidStateTransition", "AcceptVpcPeeringConnection", "VpcPeeringConnectionId", p.id)
 		}, "expired", 48 * time.Hour, 48 * time.Hour},
 	} {
 		t.Run(what, func(t *testing.T) {
