@@ -45,15 +45,7 @@ func createDefaultSubnet(call *Call, in *CreateDefaultSubnetInput) (*CreateSubne
 		return nil, vpc.Errorf(vpc.Missing, "AvailabilityZone", "", "The request must contain the parameter AvailabilityZone or AvailabilityZoneId")
 	}
 	id, err := call.Control.CreateDefaultSubnet(call.Context, call.Caller, in.AvailabilityZone, in.AvailabilityZoneID)
-	if err != nil {
-		return nil, err
-	}
-	v := call.view()
-	s, err := control.Owned[vpc.Subnet](v, call.Caller, id)
-	if err != nil {
-		return nil, err
-	}
-	return &CreateSubnetOutput{renderSubnet(v, s)}, nil
+	return subnetMade(call, id, err)
 }
 
 // ModifyVpcTenancyInput is the input of ModifyVpcTenancy: a dedicated VPC can

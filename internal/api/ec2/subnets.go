@@ -91,6 +91,11 @@ func createSubnet(call *Call, in *CreateSubnetInput) (*CreateSubnetOutput, error
 	id, err := call.Control.CreateSubnet(call.Context, call.Caller, control.CreateSubnetInput{
 		VPC: vpc.VPCID(in.VpcID), CIDR: cidr, Zone: in.AvailabilityZone, ZoneID: in.AvailabilityZoneID, Tags: tags["subnet"],
 	})
+	return subnetMade(call, id, err)
+}
+
+// subnetMade answers a subnet that was made, or why it was not.
+func subnetMade(call *Call, id vpc.SubnetID, err error) (*CreateSubnetOutput, error) {
 	if err != nil {
 		return nil, err
 	}
