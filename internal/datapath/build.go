@@ -178,7 +178,7 @@ func route(host desired.Host, table vpc.RouteTableID, r desired.Route) (bpf.Data
 		if i, ok := host.Interfaces[r.Interface]; ok {
 			v.Kind, v.Addr = uint32(bpf.DatapathRouteKindROUTE_INTERFACE), toAddr(i.Addr)
 		}
-	case desired.RouteUplink:
+	case desired.RouteInternet, desired.RouteEgress, desired.RouteNAT, desired.RoutePeering:
 		v.Kind = uint32(bpf.DatapathRouteKindROUTE_UPLINK)
 	case desired.RouteBlackhole:
 		v.Kind = uint32(bpf.DatapathRouteKindROUTE_BLACKHOLE)

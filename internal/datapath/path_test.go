@@ -122,7 +122,7 @@ func TestRoutesOutOfTheVPCDropForWantOfAnUplink(t *testing.T) {
 	out := tcp(eniA1, addrA1, 1, netip.MustParseAddr("192.0.2.1"), 80, "S")
 	w.drops(out, bpf.DropNoRoute)
 	edit(w.host.RouteTables, "rtb-a1", func(r *desired.RouteTable) {
-		r.Routes = append(r.Routes, desired.Route{Prefix: anywhere, Kind: desired.RouteUplink})
+		r.Routes = append(r.Routes, desired.Route{Prefix: anywhere, Kind: desired.RouteInternet})
 	})
 	w.apply()
 	w.drops(out, bpf.DropNoUplink)

@@ -226,24 +226,24 @@ func TestRoutesOutAreUplinksWhileTheirGatewayIsThere(t *testing.T) {
 		}
 		return out
 	}
-	const up, endpoint, gone = desired.RouteUplink, desired.RouteEndpoint, desired.RouteBlackhole
+	const igw, nat, endpoint, gone = desired.RouteInternet, desired.RouteNAT, desired.RouteEndpoint, desired.RouteBlackhole
 	for what, c := range map[string]struct {
 		igw  vpc.VPCID
 		nat  vpc.NATState
 		want [3]desired.RouteKind
 	}{
-		"both there":          {"vpc-c", vpc.NATAvailable, [3]desired.RouteKind{up, up, endpoint}},
+		"both there":          {"vpc-c", vpc.NATAvailable, [3]desired.RouteKind{igw, nat, endpoint}},
 		"nothing there":       {"none", "", [3]desired.RouteKind{gone, gone, endpoint}},
-		"detached":            {"", vpc.NATAvailable, [3]desired.RouteKind{gone, up, endpoint}},
-		"attached elsewhere":  {"vpc-x", vpc.NATAvailable, [3]desired.RouteKind{gone, up, endpoint}},
-		"NAT gateway deleted": {"vpc-c", vpc.NATDeleted, [3]desired.RouteKind{up, gone, endpoint}},
+		"detached":            {"", vpc.NATAvailable, [3]desired.RouteKind{gone, nat, endpoint}},
+		"attached elsewhere":  {"vpc-x", vpc.NATAvailable, [3]desired.RouteKind{gone, nat, endpoint}},
+		"NAT gateway deleted": {"vpc-c", vpc.NATDeleted, [3]desired.RouteKind{igw, gone, endpoint}},
 	} {
-		igw, nat := &vpc.InternetGateway{ID: "igw-1", VPC: c.igw}, &vpc.NATGateway{ID: "nat-1", VPC: "vpc-c", State: c.nat}
-		v.Put(igw)
-		v.Put(nat)
+		gateway, natGateway := &vpc.InternetGateway{ID: "igw-1", VPC: c.igw}, &vpc.NATGateway{ID: "nat-1", VPC: "vpc-c", State: c.nat}
+		v.Put(gateway)
+		v.Put(natGateway)
 		if c.nat == "" {
-			v.Delete(igw)
-			v.Delete(nat)
+			v.Delete(gateway)
+			v.Delete(natGateway)
 		}
 		if got := kinds(); got != c.want {
 			t.Errorf("%s: %v, want %v", what, got, c.want)

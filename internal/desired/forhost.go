@@ -219,15 +219,17 @@ func (b *builder) route(t *vpc.RouteTable, p netip.Prefix, r vpc.Route) Route {
 		}
 	case vpc.TargetInternet:
 		if g, ok := vpc.Get[vpc.InternetGateway](b.v, r.Target); ok && g.VPC == t.VPC {
-			return Route{Prefix: p, Kind: RouteUplink}
+			return Route{Prefix: p, Kind: RouteInternet}
 		}
 	case vpc.TargetPeering:
 		if x, ok := vpc.Get[vpc.Peering](b.v, r.Target); ok && x.State == vpc.PeeringActive {
-			return Route{Prefix: p, Kind: RouteUplink}
+			if other, ok := vpc.Get[vpc.VPC](b.v, x.Other(t.VPC).VPC); ok {
+				return Route{Prefix: p, Kind: RoutePeering, Peer: other.VNI, Peering: x.ID}
+			}
 		}
 	case vpc.TargetNAT:
 		if g, ok := vpc.Get[vpc.NATGateway](b.v, r.Target); ok && g.State == vpc.NATAvailable {
-			return Route{Prefix: p, Kind: RouteUplink}
+			return Route{Prefix: p, Kind: RouteNAT, Interface: g.Interface}
 		}
 	}
 	return Route{Prefix: p, Kind: RouteBlackhole}

@@ -33,8 +33,8 @@ func TestPacketsForAPeerAreDropped(t *testing.T) {
 	v.Put(g)
 	h := desired.ForHost(v, host)
 	for _, r := range h.RouteTables["rtb-c"].Routes {
-		if r.Prefix == peer && r.Kind != desired.RouteUplink {
-			t.Errorf("the route to the peer is %+v, want one that drops for want of a way out", r)
+		if r.Prefix == peer && (r.Kind != desired.RoutePeering || r.Peer != 0x2000 || r.Peering != "pcx-1") {
+			t.Errorf("the route to the peer is %+v, want one to the peer", r)
 		}
 	}
 	if len(h.RouteTables["rtb-c"].Routes) != 1 {

@@ -110,7 +110,7 @@ func TestAListLeadsNoAddressOfTheVPCToAGateway(t *testing.T) {
 	list(v, "pl-1", 1, "10.0.1.0/24", "192.0.2.0/24")
 	v.Put(&vpc.InternetGateway{ID: "igw-1", VPC: "vpc-c"})
 	v.Put(&vpc.RouteTable{ID: "rtb-c", VPC: "vpc-c", Main: "m-c", Routes: []vpc.Route{{PrefixList: "pl-1", TargetKind: vpc.TargetInternet, Target: "igw-1"}}})
-	want := []desired.Route{{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Kind: desired.RouteUplink}}
+	want := []desired.Route{{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Kind: desired.RouteInternet}}
 	if d := cmp.Diff(want, desired.ForHost(v, host).RouteTables["rtb-c"].Routes, cmpopts.EquateComparable(netip.Prefix{})); d != "" {
 		t.Error(d)
 	}

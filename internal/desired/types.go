@@ -69,7 +69,7 @@ type VPC struct {
 	ID       vpc.VPCID      `json:"id"`
 	Owner    vpc.AccountID  `json:"owner"`
 	VNI      vpc.VNI        `json:"vni"`
-	CIDRs    []netip.Prefix `json:"cidrs"`
+	CIDRs    []netip.Prefix `json:"cidrs"`    // of both families
 	Resolver netip.Addr     `json:"resolver"` // base plus two
 	// DNS is enableDnsSupport: without it the resolver does not answer.
 	DNS bool `json:"dns"`
@@ -96,7 +96,8 @@ type Subnet struct {
 	ID         vpc.SubnetID     `json:"id"`
 	VNI        vpc.VNI          `json:"vni"`
 	CIDR       netip.Prefix     `json:"cidr"`
-	Router     netip.Addr       `json:"router"` // base plus one
+	Router     netip.Addr       `json:"router"`        // base plus one
+	IPv6       netip.Prefix     `json:"ipv6,omitzero"` // its router is LinkLocalRouter
 	RouteTable vpc.RouteTableID `json:"routeTable"`
 	ACL        vpc.ACLID        `json:"acl"`
 }
@@ -109,7 +110,10 @@ const (
 	RouteLocal     RouteKind = "local"     // deliver inside the VPC
 	RouteEndpoint  RouteKind = "endpoint"  // to the gateway endpoint Route.Endpoint
 	RouteInterface RouteKind = "interface" // to the interface Route.Interface
-	RouteUplink    RouteKind = "uplink"    // out of the VPC through a gateway or to a peer: there is no way out yet
+	RouteInternet  RouteKind = "internet"  // to the host's network, as the interface's public address; IPv6 as it is
+	RouteEgress    RouteKind = "egress"    // IPv6 to the host's network, only for flows that begin here
+	RouteNAT       RouteKind = "nat"       // to the host's network, as the NAT gateway whose interface is Route.Interface
+	RoutePeering   RouteKind = "peering"   // to an address of the VPC Route.Peer
 	RouteBlackhole RouteKind = "blackhole" // drop
 )
 
@@ -120,6 +124,9 @@ type Route struct {
 	Kind      RouteKind       `json:"kind"`
 	Endpoint  vpc.EndpointID  `json:"endpoint,omitempty"`
 	Interface vpc.InterfaceID `json:"interface,omitempty"`
+	// Peer is the VPC at the other end of Peering.
+	Peer    vpc.VNI       `json:"peer,omitempty"`
+	Peering vpc.PeeringID `json:"peering,omitempty"`
 }
 
 // RouteTable is a subnet's routes, longest prefix wins.
@@ -135,6 +142,7 @@ const (
 	KindWorkload InterfaceKind = "workload"
 	KindEndpoint InterfaceKind = "endpoint"
 	KindBalancer InterfaceKind = "balancer"
+	KindNAT      InterfaceKind = "nat" // of a NAT gateway; on every host
 )
 
 // Interface is an address of a VPC.
@@ -145,8 +153,13 @@ type Interface struct {
 	Addr   netip.Addr      `json:"addr"`
 	// Secondary are further addresses of the same interface.
 	Secondary []netip.Addr  `json:"secondary,omitempty"`
+	IPv6      []netip.Addr  `json:"ipv6,omitempty"`
 	MAC       string        `json:"mac"`
 	Kind      InterfaceKind `json:"kind"`
+	// Public is the address that Addr has outside of the VPC: an Elastic IP.
+	Public netip.Addr `json:"public,omitzero"`
+	// Tracking are the idle times of flows that this interface begins.
+	Tracking vpc.ConnectionTracking `json:"tracking,omitzero"`
 	// RuleSet names the interface's groups in Host.RuleSets; "" means that no
 	// groups apply (a balancer node without groups) and everything passes.
 	RuleSet     string `json:"ruleSet,omitempty"`
@@ -216,7 +229,12 @@ type Balancer struct {
 	Interface vpc.InterfaceID `json:"interface"`
 	Addr      netip.Addr      `json:"addr"`
 	Zone      string          `json:"zone"`
-	Listeners []Listener      `json:"listeners,omitempty"`
+	// Addr6 is its IPv6 address, if it has one.
+	Addr6 netip.Addr `json:"addr6,omitzero"`
+	// SkipEndpointIngress says that the node's groups do not judge what comes
+	// through endpoints (EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic off).
+	SkipEndpointIngress bool       `json:"skipEndpointIngress,omitempty"`
+	Listeners           []Listener `json:"listeners,omitempty"`
 }
 
 // NodeName is the key of a load balancer's node in a zone.
@@ -232,7 +250,27 @@ type Listener struct {
 	// PreserveClientIP keeps the client's address for clients of the same
 	// VPC; it never applies to traffic from an endpoint.
 	PreserveClientIP bool `json:"preserveClientIp,omitempty"`
+	// Group is the target group; flows to a target in Cut are ended with a reset.
+	Group vpc.ARN  `json:"group,omitempty"`
+	Cut   []Target `json:"cut,omitempty"`
+	// Sticky binds a client's address to a target (source_ip).
+	Sticky bool `json:"sticky,omitempty"`
+	// Idle is tcp.idle_timeout.seconds; 0 is 350.
+	Idle int `json:"idle,omitempty"`
+	// ProxyProtocol is the layout of the version 2 header that targets get, "" for none.
+	ProxyProtocol ProxyLayout `json:"proxyProtocol,omitempty"`
 }
+
+// ProxyLayout says whose layout of the endpoint's id in a PROXY protocol
+// version 2 header is used.
+type ProxyLayout string
+
+// Layouts.
+const (
+	ProxyAWS     ProxyLayout = "aws"     // TLV 0xEA, subtype 1, the endpoint's id as text
+	ProxyAzure   ProxyLayout = "azure"   // TLV 0xEE, subtype 1, the link's number, little endian
+	ProxyAlibaba ProxyLayout = "alibaba" // TLV 0xE1, subtype 1, the endpoint's id as text
+)
 
 // Target is where a listener sends a connection.
 type Target struct {
@@ -256,7 +294,10 @@ type Workload struct {
 	Interface vpc.InterfaceID `json:"interface"`
 	Addr      netip.Addr      `json:"addr"`
 	Secondary []netip.Addr    `json:"secondary,omitempty"` // of the same subnet
-	MAC       string          `json:"mac"`
+	// IPv6 are its addresses in Subnet6; the router is LinkLocalRouter.
+	IPv6    []netip.Addr `json:"ipv6,omitempty"`
+	Subnet6 netip.Prefix `json:"subnet6,omitzero"`
+	MAC     string       `json:"mac"`
 	// Subnet's block and router, for the address and the default route.
 	Subnet   netip.Prefix `json:"subnet"`
 	Router   netip.Addr   `json:"router"`
@@ -305,6 +346,12 @@ const (
 	EdgeHTTPPort  = 80
 	EdgeHTTPSPort = 443
 )
+
+// LinkLocalRouter is the router of every subnet's IPv6 block.
+var LinkLocalRouter = netip.MustParseAddr("fe80::1")
+
+// Resolver6 is the resolver's IPv6 address, the same in every VPC.
+var Resolver6 = netip.MustParseAddr("fd00:ec2::253")
 
 // LinkLocalResolver is the resolver's address that is the same in every VPC.
 var LinkLocalResolver = netip.MustParseAddr("169.254.169.253")

@@ -22,19 +22,22 @@ type BalancerNode struct {
 	Subnet    SubnetID    `json:"subnet"`
 	Interface InterfaceID `json:"interface"`
 	Addr      netip.Addr  `json:"addr"`
+	Addr6     netip.Addr  `json:"addr6,omitzero"` // of a dualstack load balancer
 }
 
 // LoadBalancer is a network load balancer (NLB).
 type LoadBalancer struct {
-	ARN     ARN            `json:"arn"`
-	Owner   AccountID      `json:"owner"`
-	Name    string         `json:"name"`
-	Suffix  string         `json:"suffix"` // the 16 hex digits at the ARN's end
-	VPC     VPCID          `json:"vpc"`
-	Scheme  string         `json:"scheme"` // internal or internet-facing (stored only)
-	Nodes   []BalancerNode `json:"nodes"`
-	Groups  []GroupID      `json:"groups,omitempty"`
-	Created time.Time      `json:"created"`
+	ARN    ARN            `json:"arn"`
+	Owner  AccountID      `json:"owner"`
+	Name   string         `json:"name"`
+	Suffix string         `json:"suffix"` // the 16 hex digits at the ARN's end
+	VPC    VPCID          `json:"vpc"`
+	Scheme string         `json:"scheme"` // internal or internet-facing (stored only)
+	Nodes  []BalancerNode `json:"nodes"`
+	// DualStack is the IpAddressType dualstack; else it is ipv4.
+	DualStack bool      `json:"dualStack,omitempty"`
+	Groups    []GroupID `json:"groups,omitempty"`
+	Created   time.Time `json:"created"`
 	// Active is false until every live host carries the nodes.
 	Active bool `json:"active"`
 	// Attributes holds what was set by ModifyLoadBalancerAttributes; absent
@@ -107,7 +110,8 @@ type TargetGroup struct {
 	Protocol   string            `json:"protocol"` // TCP, UDP, TCP_UDP
 	Port       int               `json:"port"`
 	VPC        VPCID             `json:"vpc"`
-	TargetType string            `json:"targetType"` // instance or ip
+	TargetType string            `json:"targetType"`     // instance or ip
+	IPv6       bool              `json:"ipv6,omitempty"` // IpAddressType ipv6; else ipv4
 	Check      HealthCheck       `json:"check"`
 	Targets    []Target          `json:"targets,omitempty"`
 	Attributes map[string]string `json:"attributes,omitempty"` // absent keys have AWS's default

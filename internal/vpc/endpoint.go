@@ -42,7 +42,8 @@ type EndpointNode struct {
 	Subnet    SubnetID    `json:"subnet"`
 	Zone      string      `json:"zone"`
 	Interface InterfaceID `json:"interface"`
-	Addr      netip.Addr  `json:"addr"`
+	Addr      netip.Addr  `json:"addr"`           // zero for an endpoint of IPv6 alone
+	Addr6     netip.Addr  `json:"addr6,omitzero"` // of a dualstack or ipv6 endpoint
 }
 
 // Endpoint is a VPC endpoint.
@@ -62,6 +63,8 @@ type Endpoint struct {
 	// becomes available. So "available" always means that the name resolves
 	// and the first packet passes.
 	Named bool `json:"named,omitempty"`
+	// IPAddressType is "dualstack" or "ipv6", "" for ipv4.
+	IPAddressType string `json:"ipAddressType,omitempty"`
 	// Link is the VNI of the private wire to the service; 0 for gateway endpoints.
 	Link   VNI            `json:"link,omitempty"`
 	Nodes  []EndpointNode `json:"nodes,omitempty"`
@@ -180,14 +183,17 @@ const PayerServiceOwner = "ServiceOwner"
 
 // EndpointService is a customer's own service behind network load balancers.
 type EndpointService struct {
-	ID                 ServiceID        `json:"id"`
-	Owner              AccountID        `json:"owner"`
-	Name               string           `json:"name"` // com.amazonaws.vpce.<region>.<id>
-	Balancers          []ARN            `json:"balancers"`
-	AcceptanceRequired bool             `json:"acceptanceRequired"`
-	PrivateDNSName     string           `json:"privateDnsName,omitempty"`
-	Verification       *DNSVerification `json:"verification,omitempty"`
-	Permissions        []Permission     `json:"permissions,omitempty"`
+	ID                 ServiceID `json:"id"`
+	Owner              AccountID `json:"owner"`
+	Name               string    `json:"name"` // com.amazonaws.vpce.<region>.<id>
+	Balancers          []ARN     `json:"balancers"`
+	AcceptanceRequired bool      `json:"acceptanceRequired"`
+	// IPv6 says that ipv6 is among the SupportedIpAddressTypes, NoIPv4 that ipv4 is not.
+	IPv6           bool             `json:"ipv6,omitempty"`
+	NoIPv4         bool             `json:"noIpv4,omitempty"`
+	PrivateDNSName string           `json:"privateDnsName,omitempty"`
+	Verification   *DNSVerification `json:"verification,omitempty"`
+	Permissions    []Permission     `json:"permissions,omitempty"`
 	// Zones are the zone names of the balancers when the service was made or
 	// last modified.
 	Zones   []string  `json:"zones"`
@@ -235,7 +241,10 @@ type CatalogueService struct {
 	Types       []EndpointType `json:"types"`
 	PrefixList  PrefixListID   `json:"prefixList,omitempty"`
 	Prefixes    []netip.Prefix `json:"prefixes,omitempty"` // the service's public addresses
-	// Addresses answer for PublicNames; they are inside Prefixes.
+	// PrefixList6 and Prefixes6 are the IPv6 ones.
+	PrefixList6 PrefixListID   `json:"prefixList6,omitempty"`
+	Prefixes6   []netip.Prefix `json:"prefixes6,omitempty"`
+	// Addresses answer for PublicNames; they are inside Prefixes or Prefixes6.
 	Addresses []netip.Addr `json:"addresses,omitempty"`
 	// PublicNames are the names clients use; a leading "*." covers one or more labels.
 	PublicNames []string `json:"publicNames,omitempty"`

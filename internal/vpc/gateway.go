@@ -13,6 +13,7 @@ const (
 	KindInternetGateway Kind = "internet-gateway"
 	KindNATGateway      Kind = "nat-gateway"
 	KindElasticIP       Kind = "elastic-ip"
+	KindEgressOnly      Kind = "egress-only-internet-gateway"
 	KindDHCPOptions     Kind = "dhcp-options"
 )
 
@@ -98,6 +99,27 @@ func (r *Region) PublicDNSName(a netip.Addr) string {
 	}
 	return name + "." + r.Name + ".compute.amazonaws.com"
 }
+
+// EgressOnlyGateway lets flows over IPv6 begin in a VPC, and none come in.
+type EgressOnlyGateway struct {
+	ID    EgressOnlyGatewayID `json:"id"`
+	Owner AccountID           `json:"owner"`
+	VPC   VPCID               `json:"vpc"`
+	Tags  Tags                `json:"tags,omitempty"`
+}
+
+// Kind and what follows make it an Object.
+func (*EgressOnlyGateway) Kind() Kind    { return KindEgressOnly }
+func (g *EgressOnlyGateway) Key() string { return string(g.ID) }
+func (g *EgressOnlyGateway) Index(add func(index, value string)) {
+	add(IndexOwner, string(g.Owner))
+	add(IndexVPC, string(g.VPC))
+}
+func (g *EgressOnlyGateway) Refs(add func(Kind, string)) { add(KindVPC, string(g.VPC)) }
+func (g *EgressOnlyGateway) Claims(add func(string))     {}
+
+// OwnerID is the account it belongs to.
+func (g *EgressOnlyGateway) OwnerID() AccountID { return g.Owner }
 
 // NATState is a NAT gateway's state.
 type NATState string
@@ -213,6 +235,7 @@ func DefaultSubnet(v View, d *VPC, zone string) (*Subnet, bool) {
 func init() {
 	register[InternetGateway]()
 	register[ElasticIP]()
+	register[EgressOnlyGateway]()
 	register[NATGateway]()
 	register[DHCPOptions]()
 }

@@ -34,6 +34,7 @@ type NetworkInterface struct {
 	Type            InterfaceType `json:"type"`
 	Addr            netip.Addr    `json:"addr"`
 	Secondary       []netip.Addr  `json:"secondary,omitempty"` // further addresses of the subnet
+	IPv6            []netip.Addr  `json:"ipv6,omitempty"`      // of the subnet's IPv6 block
 	MAC             string        `json:"mac"`                 // 02:xx:xx:xx:xx:xx
 	Groups          []GroupID     `json:"groups,omitempty"`
 	SourceDestCheck bool          `json:"sourceDestCheck"`
@@ -43,12 +44,22 @@ type NetworkInterface struct {
 	RequesterManaged bool        `json:"requesterManaged,omitempty"`
 	RequesterID      string      `json:"requesterId,omitempty"`
 	Attachment       *Attachment `json:"attachment,omitempty"`
+	// Tracking is what was asked for as ConnectionTrackingSpecification.
+	Tracking ConnectionTracking `json:"tracking,omitzero"`
 	// Endpoint or Balancer names the object a requester-managed interface
 	// belongs to.
 	Endpoint EndpointID `json:"endpoint,omitempty"`
 	Balancer ARN        `json:"balancer,omitempty"`
 	Created  time.Time  `json:"created"`
 	Tags     Tags       `json:"tags,omitempty"`
+}
+
+// ConnectionTracking are idle times of tracked connections in seconds; 0 is
+// AWS's default. Source: ConnectionTrackingSpecificationRequest of EC2.
+type ConnectionTracking struct {
+	TCPEstablished int `json:"tcpEstablished,omitempty"` // 60 to 432000
+	UDP            int `json:"udp,omitempty"`            // 30 to 60
+	UDPStream      int `json:"udpStream,omitempty"`      // 60 to 180
 }
 
 // Attachment puts an interface behind an instance or, by `postern attach`,

@@ -28,6 +28,8 @@ type VPC struct {
 	VNI   VNI       `json:"vni"`
 	// CIDRs are the IPv4 blocks; the first is the primary one.
 	CIDRs []CIDRAssociation `json:"cidrs"`
+	// IPv6 are its IPv6 blocks, /56 each.
+	IPv6 []CIDRAssociation `json:"ipv6,omitempty"`
 	// The attributes of ModifyVpcAttribute.
 	EnableDNSSupport   bool `json:"enableDnsSupport"`
 	EnableDNSHostnames bool `json:"enableDnsHostnames"`
@@ -88,7 +90,11 @@ type Subnet struct {
 	Owner AccountID    `json:"owner"`
 	VPC   VPCID        `json:"vpc"`
 	CIDR  netip.Prefix `json:"cidr"`
-	Zone  string       `json:"zone"` // zone name: us-east-1a
+	// IPv6 is its IPv6 block, a /64 of one of the VPC's; zero for none.
+	IPv6 CIDRAssociation `json:"ipv6,omitzero"`
+	// AssignIPv6 is AssignIpv6AddressOnCreation.
+	AssignIPv6 bool   `json:"assignIpv6,omitempty"`
+	Zone       string `json:"zone"` // zone name: us-east-1a
 	// DefaultForAZ marks the default subnet of its zone in the default VPC.
 	DefaultForAZ bool `json:"defaultForAz,omitempty"`
 	// What follows is stored only. HostnameType is "" for ip-name.
@@ -128,6 +134,8 @@ const (
 	TargetInternet TargetKind = "internet" // an internet gateway; Route.Target is its InternetGatewayID
 	TargetNAT      TargetKind = "nat"      // a NAT gateway; Route.Target is its NATGatewayID
 	TargetPeering  TargetKind = "peering"  // a peering connection; Route.Target is its PeeringID
+	// TargetEgressOnly is an egress-only internet gateway; Route.Target is its EgressOnlyGatewayID.
+	TargetEgressOnly TargetKind = "egress-only"
 )
 
 // Route is one row of a route table. Exactly one destination is set.
