@@ -7,6 +7,7 @@
  * and nobody else can answer them. */
 
 #include "deliver.h"
+#include "lookup.h"
 
 #define ARP_LEN 28
 
@@ -17,16 +18,13 @@
 
 /* owns says whether an address is the sender's: its first one, or another that
  * "interfaces" has for it. */
-static __always_inline bool owns(struct port *port, const struct addr *a)
+static __always_inline bool owns(struct scratch *s, struct port *port, const struct addr *a)
 {
-	struct interface_key ik = {};
 	struct interface *i;
 
-	if (addr_equal(a, &port->addr))
+	if (addr_equal(a, &port->addr) || addr_equal(a, &port->addr6))
 		return true;
-	ik.vni = port->vni;
-	ik.addr = *a;
-	i = bpf_map_lookup_elem(&interfaces, &ik);
+	i = interface_at(s, port->vni, a);
 	return i && i->kind == KIND_WORKLOAD && i->eni == port->self.eni;
 }
 
@@ -52,7 +50,7 @@ static __always_inline int arp(struct __sk_buff *ctx, struct scratch *s, struct 
 	s->packet.src = sender;
 	s->packet.dst = ik.addr;
 	/* 0.0.0.0 asks whether an address is taken, without claiming one */
-	if (sender.w[3] && (port->flags & PORT_SOURCE_CHECK) && !owns(port, &sender))
+	if (sender.w[3] && (port->flags & PORT_SOURCE_CHECK) && !owns(s, port, &sender))
 		return drop(ctx, DROP_SOURCE_ADDRESS);
 	if (addr_equal(&ik.addr, &port->addr))
 		return drop(ctx, DROP_ARP);

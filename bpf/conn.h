@@ -11,6 +11,7 @@
 #include "drop.h"
 
 #define EEXIST_ (-17)
+#define SECOND 1000000000ull
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
@@ -85,12 +86,17 @@ static __always_inline __u64 conn_timeout(const struct conn *c, __u8 proto)
 			return timeout_closing;
 		if (!(c->seen & SEEN_REPLY))
 			return timeout_syn;
+		if (c->idle_tcp)
+			return c->idle_tcp * SECOND;
 		return nat ? timeout_tcp_nat : timeout_tcp;
 	case IPPROTO_UDP:
 		if (nat)
 			return timeout_udp_nat;
-		return c->seen & SEEN_REPLY ? timeout_udp_stream : timeout_udp;
+		if (c->seen & SEEN_REPLY)
+			return c->idle_udp_stream ? c->idle_udp_stream * SECOND : timeout_udp_stream;
+		return c->idle_udp ? c->idle_udp * SECOND : timeout_udp;
 	case IPPROTO_ICMP:
+	case 58: /* ICMPv6 */
 		return timeout_icmp;
 	default:
 		return timeout_other;
@@ -130,12 +136,51 @@ static __always_inline void quota_give(__u64 eni)
 		__sync_fetch_and_sub(used, 1);
 }
 
+/* conn_payer is the interface whose quota counts a flow: the one that began it
+ * or, if that was outside of the VPC, the one it was begun with. */
+static __always_inline __u64 conn_payer(const struct conn *c)
+{
+	return c->flags & CONN_INBOUND ? c->target : c->eni;
+}
+
+/* port_free tells who looks for a source port between the same ends that the
+ * one of this provider half is free. */
+static __always_inline void port_free(const struct conn_key *k, const struct conn *c)
+{
+	struct crowd_key ck = {};
+	struct crowd *crowd;
+	__be16 port;
+
+	if (c->flags & CONN_PRESERVED)
+		return;
+	if (c->initiator & 1) {
+		ck.node = k->addr[1];
+		ck.target = k->addr[0];
+		ck.port = k->port[0];
+		port = k->port[1];
+	} else {
+		ck.node = k->addr[0];
+		ck.target = k->addr[1];
+		ck.port = k->port[1];
+		port = k->port[0];
+	}
+	if (k->asker) /* an echo has its id on both ends */
+		ck.port = 0;
+	ck.vni = k->vni;
+	ck.proto = k->proto;
+	crowd = bpf_map_lookup_elem(&crowds, &ck);
+	if (crowd) {
+		crowd->hint = bpf_ntohs(port);
+		crowd->full = 0;
+	}
+}
+
 /* conn_forget deletes an entry and its other half. Only the CPU whose delete
  * succeeded gives the quota back. */
 __noinline int conn_forget(struct conn_key *key)
 {
 	struct conn_key own, peer;
-	struct conn *c;
+	struct conn *c, *other;
 	__u64 eni;
 	__u8 kind;
 
@@ -146,8 +191,15 @@ __noinline int conn_forget(struct conn_key *key)
 	if (!c)
 		return 0;
 	peer = c->peer;
-	eni = c->eni;
+	eni = conn_payer(c);
 	kind = c->kind;
+	if (kind == CONN_PROVIDER) {
+		port_free(&own, c);
+	} else if (kind == CONN_CONSUMER) {
+		other = bpf_map_lookup_elem(&conns, &peer);
+		if (other)
+			port_free(&peer, other);
+	}
 	if (!bpf_map_delete_elem(&conns, &own) && kind != CONN_PROVIDER)
 		quota_give(eni);
 	if (kind != CONN_PLAIN && !bpf_map_delete_elem(&conns, &peer) && kind == CONN_PROVIDER)
@@ -166,6 +218,8 @@ static __always_inline void conn_alive(struct conn *c, const struct packet *p, b
 {
 	__u32 seen = by_initiator ? 0 : SEEN_REPLY;
 
+	if (p->icmp == ICMP_ERROR)
+		return;
 	c->last_seen = p->now;
 	if (p->proto == IPPROTO_TCP) {
 		if (p->tcp_flags & TCP_RST)
@@ -180,6 +234,8 @@ static __always_inline void conn_alive(struct conn *c, const struct packet *p, b
  * consumer's half counts; the provider's is only kept alive. */
 static __always_inline void conn_touch(struct conn *c, const struct packet *p, bool by_initiator)
 {
+	if (p->icmp == ICMP_ERROR) /* is about the flow, not of it */
+		return;
 	conn_alive(c, p, by_initiator);
 	if (by_initiator) {
 		__sync_fetch_and_add(&c->packets[0], 1);
@@ -202,35 +258,57 @@ static __always_inline void conn_fill(struct conn *c, const struct packet *p, __
 	c->initiator = initiator;
 }
 
-/* conn_new_plain enters the scratch key's flow. Another CPU that was first
- * with the same flow is no error: the checks were the same. */
-__noinline int conn_new_plain(__u32 initiator, __u64 target)
+/* conn_new_plain enters the scratch key's flow, begun by self. Another CPU that
+ * was first with the same flow is no error: the checks were the same. */
+__noinline int conn_new_plain(struct interface *self, __u32 initiator, __u64 target, __u32 flags)
 {
 	struct scratch *s = scratch_get();
+	struct conn *c;
 	long err;
 
-	if (!s)
+	if (!s || !self)
 		return DROP_TABLE_FULL;
-	if (!quota_take(s->packet.eni))
+	c = &s->half[0];
+	conn_fill(c, &s->packet, CONN_PLAIN, initiator);
+	c->target = target;
+	c->flags = flags;
+	c->idle_tcp = self->idle_tcp;
+	c->idle_udp = self->idle_udp;
+	c->idle_udp_stream = self->idle_udp_stream;
+	if (!quota_take(conn_payer(c)))
 		return DROP_QUOTA;
-	conn_fill(&s->half[0], &s->packet, CONN_PLAIN, initiator);
-	s->half[0].target = target;
-	err = bpf_map_update_elem(&conns, &s->key, &s->half[0], BPF_NOEXIST);
+	err = bpf_map_update_elem(&conns, &s->key, c, BPF_NOEXIST);
 	if (err) {
-		quota_give(s->packet.eni);
+		quota_give(conn_payer(c));
 		return err == EEXIST_ ? 0 : DROP_TABLE_FULL;
 	}
 	count(COUNT_CONNECTIONS, 1);
 	return 0;
 }
 
-#define PORT_TRIES 256
+#define PORT_TRIES 16
+#define CROWD_FULL (SECOND / 10)
 
 struct port_search {
 	__u32 start;
 	__u32 range;
 	__u32 result; /* a drop reason, 0 when found */
 };
+
+/* provider_key sets the key of the provider half with a source port, which in
+ * an echo is the id at both ends. */
+static __always_inline void provider_key(struct scratch *s, __be16 port)
+{
+	bool echo = s->hop.proto == IPPROTO_ICMP;
+
+	s->new_sport = port;
+	if (echo)
+		s->hop.target_port = port;
+	s->half[1].initiator = conn_key_set(&s->peer, s->hop.vni, s->hop.proto, &s->new_src, port, &s->hop.target,
+					    s->hop.target_port);
+	if (echo)
+		conn_key_icmp(&s->peer, ICMP_REQUEST, s->half[1].initiator);
+}
 
 /* port_try takes one source port by inserting the provider half with it; the
  * table itself is the allocator, so there is nothing to free. */
@@ -243,9 +321,7 @@ static long port_try(__u32 i, struct port_search *search)
 	if (!s || !search->range)
 		return 1;
 	port = port_first + (search->start + i) % search->range;
-	s->new_sport = bpf_htons((__u16)port);
-	s->half[1].initiator = conn_key_set(&s->peer, s->hop.vni, s->hop.proto, &s->new_src, s->new_sport,
-					    &s->hop.target, s->hop.target_port);
+	provider_key(s, bpf_htons((__u16)port));
 	err = bpf_map_update_elem(&conns, &s->peer, &s->half[1], BPF_NOEXIST);
 	if (err == EEXIST_)
 		return 0;
@@ -253,13 +329,52 @@ static long port_try(__u32 i, struct port_search *search)
 	return 1;
 }
 
+/* port_take finds a source port between the ends of the scratch hop. A few
+ * tries find one unless most are taken; then all are tried in turn, from one
+ * that is known to be free if any is. That there is none is remembered for a
+ * moment, so that nobody makes every packet try them all. */
+static __always_inline int port_take(struct scratch *s)
+{
+	struct port_search search = {};
+	struct crowd_key ck = {};
+	struct crowd *crowd, fresh = {};
+
+	search.range = port_last - port_first + 1;
+	search.start = bpf_get_prandom_u32() % search.range;
+	search.result = DROP_PORTS_EXHAUSTED;
+	bpf_loop(search.range < PORT_TRIES ? search.range : PORT_TRIES, port_try, &search, 0);
+	if (search.result != DROP_PORTS_EXHAUSTED)
+		return search.result;
+	ck.node = s->new_src;
+	ck.target = s->hop.target;
+	ck.vni = s->hop.vni;
+	ck.proto = s->hop.proto;
+	ck.port = s->hop.proto == IPPROTO_ICMP ? 0 : s->hop.target_port;
+	crowd = bpf_map_lookup_elem(&crowds, &ck);
+	if (crowd) {
+		if (s->packet.now < crowd->full)
+			return DROP_PORTS_EXHAUSTED;
+		if (crowd->hint) {
+			search.start = crowd->hint - port_first;
+			crowd->hint = 0;
+		}
+	}
+	bpf_loop(search.range, port_try, &search, 0);
+	if (!crowd) {
+		bpf_map_update_elem(&crowds, &ck, &fresh, BPF_NOEXIST);
+		crowd = bpf_map_lookup_elem(&crowds, &ck);
+	}
+	if (crowd && search.result == DROP_PORTS_EXHAUSTED)
+		crowd->full = s->packet.now + CROWD_FULL;
+	return search.result;
+}
+
 /* conn_new_pair enters both halves of the flow that s->key and s->hop
  * describe and leaves the source port the target will see in s->new_sport. */
 __noinline int conn_new_pair(__u32 initiator)
 {
 	struct scratch *s = scratch_get();
-	struct port_search search = {};
-	__u32 tries;
+	int reason;
 	long err;
 
 	if (!s)
@@ -272,40 +387,36 @@ __noinline int conn_new_pair(__u32 initiator)
 	s->half[0].link = s->half[1].link = s->hop.link;
 	s->half[0].target = s->half[1].target = s->hop.target_eni;
 	s->half[0].flags = s->half[1].flags = s->hop.flags;
+	s->half[0].group = s->half[1].group = s->hop.group;
+	s->half[0].via = s->half[1].via = s->hop.via;
+	s->half[0].server_vni = s->half[1].server_vni = s->hop.server_vni;
+	s->half[0].idle_tcp = s->half[1].idle_tcp = s->hop.idle_tcp;
+	s->half[0].proxy = s->half[1].proxy = s->hop.proxy;
 	s->half[1].peer = s->key;
 	s->half[1].peer_initiator = initiator;
 
 	if (s->hop.flags & CONN_PRESERVED) {
-		s->new_sport = s->hop.client_port;
-		s->half[1].initiator = conn_key_set(&s->peer, s->hop.vni, s->hop.proto, &s->new_src, s->new_sport,
-						    &s->hop.target, s->hop.target_port);
+		provider_key(s, s->hop.client_port);
 		err = bpf_map_update_elem(&conns, &s->peer, &s->half[1], BPF_NOEXIST);
-		if (err) {
-			search.result = err == EEXIST_ ? DROP_TUPLE_IN_USE : DROP_TABLE_FULL;
-			goto fail;
-		}
+		reason = !err ? 0 : err == EEXIST_ ? DROP_TUPLE_IN_USE : DROP_TABLE_FULL;
 	} else {
-		search.range = port_last - port_first + 1;
-		search.start = bpf_get_prandom_u32() % search.range;
-		search.result = DROP_PORTS_EXHAUSTED;
-		tries = search.range < PORT_TRIES ? search.range : PORT_TRIES;
-		bpf_loop(tries, port_try, &search, 0);
-		if (search.result)
-			goto fail;
+		reason = port_take(s);
 	}
+	if (reason)
+		goto fail;
 	s->half[0].peer = s->peer;
 	s->half[0].peer_initiator = s->half[1].initiator;
 	err = bpf_map_update_elem(&conns, &s->key, &s->half[0], BPF_NOEXIST);
 	if (err) {
 		bpf_map_delete_elem(&conns, &s->peer);
-		search.result = err == EEXIST_ ? DROP_TUPLE_IN_USE : DROP_TABLE_FULL;
+		reason = err == EEXIST_ ? DROP_TUPLE_IN_USE : DROP_TABLE_FULL;
 		goto fail;
 	}
 	count(COUNT_CONNECTIONS, 1);
 	return 0;
 fail:
 	quota_give(s->packet.eni);
-	return search.result;
+	return reason;
 }
 
 #endif

@@ -20,66 +20,67 @@
 #include "conn.h"
 #include "parse.h"
 #include "rules.h"
+#include "fragment.h"
 #include "nat.h"
 #include "deliver.h"
 #include "reset.h"
 #include "arp.h"
+#include "nd.h"
 #include "endpoint.h"
+#include "uplink.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* plain delivers a packet between two workloads of one VPC. */
+/* Peerings have numbers of 64 bits. Their flows have keys of their own, which no
+ * VPC's (24 bits) can be; should two peerings share one, between() still keeps
+ * their flows apart. */
+#define PEERING_KEY 0x80000000u
+
+/* plain delivers a packet between two workloads, of one VPC or of two peers. */
 static __always_inline int plain(struct __sk_buff *ctx, struct scratch *s, struct interface *self,
-				 struct interface *to, struct conn *c, __u32 sender)
+				 struct interface *to, struct conn *c, __u32 sender, int out, int in)
 {
 	struct packet *p = &s->packet;
+	__u32 flags = 0;
 	int reason;
 
 	if (!to->ifindex)
 		return drop(ctx, DROP_REMOTE_HOST);
 	if (c) {
 		conn_touch(c, p, sender == c->initiator);
-	} else if (p->icmp != ICMP_ERROR && p->icmp != ICMP_OTHER && !(p->tcp_flags & TCP_RST)) {
-		reason = conn_new_plain(sender, to->eni);
-		if (reason)
-			return drop(ctx, reason);
+	} else if (begins(p)) {
+		if (!tracks(self, p, out, 0))
+			flags |= CONN_INITIATOR_OPEN;
+		if (!tracks(to, p, in, OUTBOUND))
+			flags |= CONN_RESPONDER_OPEN;
+		if (flags != (CONN_INITIATOR_OPEN | CONN_RESPONDER_OPEN)) {
+			reason = conn_new_plain(self, sender, to->eni, flags);
+			if (reason)
+				return drop(ctx, reason);
+		}
 	}
 	return deliver(ctx, s, to, to->subnet == self->subnet ? self->mac : to->gateway);
 }
 
-/* between says whether a plain flow is between these two interfaces. An address
- * that passes to another interface does not pass its flows on with it. */
-static __always_inline bool between(struct conn *c, struct interface *self, struct interface *to, __u32 sender)
-{
-	if (!to)
-		return false;
-	if (sender == c->initiator)
-		return c->eni == self->eni && c->target == to->eni;
-	return c->eni == to->eni && c->target == self->eni;
-}
-
 /* forward decides about a packet of a workload that is no reply of a target:
- * AWS's order of checks. c is the flow's entry or NULL; related means that an
- * ICMP error belongs to a tracked flow. */
-static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, struct interface *self, struct conn *c,
-				   bool related, __u32 sender)
+ * AWS's order of checks. c is the entry of the flow that the packet belongs to
+ * or, as an ICMP error, is about; or NULL. */
+static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, struct port *port, struct conn *c,
+				   __u32 sender)
 {
+	struct interface *self = &port->self, *to;
 	struct packet *p = &s->packet;
-	struct interface_key ik = {};
-	struct route_key rk = {};
-	struct interface *to;
+	struct link_hop *hop = &s->hop;
 	struct endpoint *e;
 	struct subnet *subnet;
 	struct route *r;
-	__u64 node = 0, endpoint = 0;
-	__u32 link = 0;
-	bool known, same, closed = false;
-	__u64 owner;
+	__u64 node = 0, endpoint = 0, owner;
+	__u32 link = 0, server_vni = p->vni, kind;
+	bool same, closed = false;
+	int out = RULE_ALLOW, in = RULE_ALLOW;
 	__u8 flags = 0;
 
-	ik.vni = p->vni;
-	ik.addr = p->dst;
-	to = bpf_map_lookup_elem(&interfaces, &ik);
+	to = interface_at(s, p->vni, &p->dst);
 	if (to && to->kind == KIND_RESOLVER) {
 		node = to->node;
 		flags = CONN_EXEMPT;
@@ -90,33 +91,52 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 	subnet = bpf_map_lookup_elem(&subnets, &self->subnet);
 	if (!subnet)
 		return drop(ctx, DROP_NO_SUBNET);
-	rk.prefixlen = 192;
-	rk.table[0] = (__u32)subnet->table;
-	rk.table[1] = subnet->table >> 32;
-	rk.addr = p->dst;
-	r = bpf_map_lookup_elem(&routes, &rk);
-	owner = to ? to->eni : 0;
-	if (r && r->kind == ROUTE_INTERFACE) {
-		ik.addr = r->addr;
-		to = bpf_map_lookup_elem(&interfaces, &ik);
+	r = route_at(s, subnet->table, &p->dst);
+	kind = r ? r->kind : 0;
+	if (kind >= ROUTE_INTERNET && kind != ROUTE_NAT) {
+		to = uplink(s);
+	} else if (kind == ROUTE_PEERING) {
+		server_vni = r->vni;
+		to = interface_at(s, r->vni, &p->dst);
 	}
+	owner = to ? to->eni : 0;
+	if (kind == ROUTE_INTERFACE || kind == ROUTE_NAT)
+		to = interface_at(s, p->vni, &r->addr);
 	if (c && c->kind == CONN_PLAIN && !between(c, self, to, sender)) {
-		conn_forget(&s->key);
+		if (p->icmp != ICMP_ERROR)
+			conn_forget(&s->key);
 		c = 0;
 	}
-	known = c || related;
-	if (!known && !rules_allow(self->sg_out, &p->dst, p->proto, p->rule_port))
-		return drop(ctx, DROP_GROUP_EGRESS);
-	same = r && r->kind != ROUTE_ENDPOINT && to && to->subnet == self->subnet;
-	if (!same && !rules_allow(subnet->acl_out, &p->dst, p->proto, p->rule_port))
+	if (!c && kind == ROUTE_PEERING && p->icmp != ICMP_OTHER) {
+		s->key.vni = PEERING_KEY | (__u32)r->id;
+		c = conn_find(s);
+		if (c && !between(c, self, to, sender)) {
+			if (p->icmp != ICMP_ERROR)
+				conn_forget(&s->key);
+			c = 0;
+		}
+		if (!c && (!to || to->kind != KIND_WORKLOAD)) /* what follows is about the sender's own space */
+			s->key.vni = p->vni;
+	}
+	if (judged(c, c && sender == c->initiator)) {
+		out = rules_verdict(self->sg_out, &p->dst, p->proto, p->rule_port);
+		if (!(out & RULE_ALLOW))
+			return drop(ctx, DROP_GROUP_EGRESS);
+	}
+	same = kind && kind != ROUTE_ENDPOINT && to && to->subnet == self->subnet;
+	if (!same && !rules_allow(subnet->acl_out[p->v6 & 1], &p->dst, p->proto, p->rule_port))
 		return drop(ctx, DROP_ACL_OUT);
-	if (!r)
+	if (!kind)
 		return drop(ctx, DROP_NO_ROUTE);
-	if (r->kind >= ROUTE_BLACKHOLE) /* or ROUTE_UPLINK: neither leads anywhere */
-		return drop(ctx, r->kind == ROUTE_UPLINK ? DROP_NO_UPLINK : DROP_BLACKHOLE);
-	if (r->kind == ROUTE_ENDPOINT) {
-		endpoint = r->endpoint;
-		if (c) /* handle() has looked, and what follows compares */
+	if (kind == ROUTE_BLACKHOLE)
+		return drop(ctx, DROP_BLACKHOLE);
+	if (kind == ROUTE_NAT)
+		return nat(ctx, s, self, to, c, sender);
+	if (kind == ROUTE_INTERNET || kind == ROUTE_EGRESS)
+		return internet(ctx, s, port, r, to, c, sender, out);
+	if (kind == ROUTE_ENDPOINT) {
+		endpoint = r->id;
+		if (c) /* decide() has looked, and what follows compares */
 			goto translated;
 		if (!endpoint_carries(endpoint, p->vni, &e) || !e->gateway)
 			return drop(ctx, DROP_ENDPOINT_INACTIVE);
@@ -128,21 +148,24 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 		return drop(ctx, DROP_NO_INTERFACE);
 	if (!same && !acl_in(to->subnet, &p->src, p->proto, p->rule_port))
 		return drop(ctx, DROP_ACL_IN);
-	if (!known && !rules_allow(to->sg_in, &p->src, p->proto, p->rule_port))
-		return drop(ctx, DROP_GROUP_INGRESS);
-	if (r->kind == ROUTE_INTERFACE && owner != to->eni && (to->flags & INTERFACE_SOURCE_CHECK))
+	if (judged(c, c && sender != c->initiator)) {
+		in = rules_verdict(to->sg_in, &p->src, p->proto, p->rule_port);
+		if (!(in & RULE_ALLOW))
+			return drop(ctx, DROP_GROUP_INGRESS);
+	}
+	if (kind == ROUTE_INTERFACE && owner != to->eni && (to->flags & INTERFACE_SOURCE_CHECK))
 		return drop(ctx, DROP_DESTINATION_CHECK);
 
 	switch (to->kind) {
 	case KIND_WORKLOAD:
 		if (c && c->kind != CONN_PLAIN)
 			goto stale;
-		return plain(ctx, s, self, to, c, sender);
+		return plain(ctx, s, self, to, c, sender, out, in);
 	case KIND_ENDPOINT:
 		endpoint = to->endpoint;
 		if (c)
 			break;
-		if (!endpoint_carries(endpoint, p->vni, &e))
+		if (!endpoint_carries(endpoint, server_vni, &e))
 			return drop(ctx, DROP_ENDPOINT_INACTIVE);
 		link = e->link;
 		break;
@@ -156,44 +179,72 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 
 translated:
 	if (c) {
-		if (c->kind != CONN_CONSUMER || c->endpoint != endpoint || c->eni != self->eni)
+		if (c->kind != CONN_CONSUMER || c->endpoint != endpoint || c->eni != self->eni || (c->flags & CONN_NAT) ||
+		    c->server_vni != server_vni)
 			goto stale;
 		return onward(ctx, s, c);
 	}
-	return consumer(ctx, s, node, endpoint, link, flags, sender, closed);
+	__builtin_memset(hop, 0, sizeof(*hop));
+	hop->endpoint = endpoint;
+	hop->link = link;
+	hop->flags = flags;
+	hop->server_vni = server_vni;
+	return consumer(ctx, s, node, sender, closed);
 stale:
-	conn_forget(&s->key);
+	if (p->icmp != ICMP_ERROR)
+		conn_forget(&s->key);
 	return drop(ctx, DROP_STALE);
 }
 
-#define HOW_RELATED 1u /* an ICMP error about a tracked flow */
-#define HOW_SERVICE 2u /* from the service port */
+/* Where the packets of a program come from. */
+#define FROM_WORKLOAD 0u
+#define FROM_SERVICE 1u
+#define FROM_UPLINK 2u
 
 /* decide makes every check about a packet. It is a function of its own so that
  * what most packets need (handle and repeat) lies close together. */
-static __noinline int decide(struct __sk_buff *ctx, struct interface *self, struct conn *c, __u32 sender, __u32 how)
+static __noinline int decide(struct __sk_buff *ctx, struct port *port, struct conn *c, __u32 sender, __u32 from)
 {
 	struct scratch *s = scratch_get();
-	struct endpoint *e;
+	__u32 reason;
 
-	if (!s || !self)
+	if (!s || !port)
 		return TC_ACT_SHOT;
 	if (c && c->kind == CONN_PROVIDER) {
 		if (sender == c->initiator)
 			return drop(ctx, DROP_TUPLE_IN_USE);
-		return reply(ctx, s, self, c);
+		return reply(ctx, s, &port->self, c);
 	}
-	if (c && c->kind == CONN_CONSUMER && sender != c->initiator)
-		return drop(ctx, DROP_SOURCE_ADDRESS);
-	if (c && c->endpoint && !endpoint_carries(c->endpoint, s->packet.vni, &e))
-		return gone(ctx, s, c);
-	if (how & HOW_SERVICE)
+	if (c && c->kind == CONN_CONSUMER) {
+		if (sender != c->initiator)
+			return drop(ctx, DROP_SOURCE_ADDRESS);
+		reason = ended(s, c);
+		if (reason)
+			return gone(ctx, s, c, reason);
+	}
+	if (from == FROM_SERVICE)
 		return c ? onward(ctx, s, c) : probe(ctx, s, sender);
-	return forward(ctx, s, self, c, how & HOW_RELATED, sender);
+	return forward(ctx, s, port, c, sender);
 }
 
-/* handle is the way of one packet, from a workload or from the service port. */
-static __always_inline int handle(struct __sk_buff *ctx, bool service)
+/* error_carried says whether an ICMP error about a translated flow passes: a
+ * load balancer lets through "unreachable" only (and what IPv6 made a type of
+ * its own of it), and only from the end of the flow that it is about. */
+static __always_inline bool error_carried(const struct packet *p, const struct conn *c, __u64 eni, __u32 sender)
+{
+	__u8 type = p->rule_port & 0xff;
+
+	if ((sender == c->initiator) != (c->kind == CONN_CONSUMER))
+		return false;
+	if (eni != (c->kind == CONN_CONSUMER ? c->eni : c->target))
+		return false;
+	if (c->flags & CONN_NAT)
+		return true;
+	return p->v6 ? type == 1 || type == 2 : type == 3;
+}
+
+/* handle is the way of one packet. */
+static __always_inline int handle(struct __sk_buff *ctx, const __u32 from)
 {
 	struct scratch *s = scratch_get();
 	struct interface *self;
@@ -201,7 +252,6 @@ static __always_inline int handle(struct __sk_buff *ctx, bool service)
 	struct port *port;
 	struct conn *c = 0;
 	__u32 ifindex = ctx->ifindex, sender = 0, zero = 0;
-	bool related = false;
 	__u64 *generation_now;
 	int reason;
 
@@ -224,47 +274,58 @@ static __always_inline int handle(struct __sk_buff *ctx, bool service)
 	reason = parse_frame(ctx);
 	if (reason)
 		return drop(ctx, reason);
-	if (raw32(p->src_mac) != raw32(self->mac) || raw16(p->src_mac + 4) != raw16(self->mac + 4))
+	if (from != FROM_UPLINK &&
+	    (raw32(p->src_mac) != raw32(self->mac) || raw16(p->src_mac + 4) != raw16(self->mac + 4)))
 		return drop(ctx, DROP_SOURCE_MAC);
 	if (p->arp)
-		return arp(ctx, s, port, self, service);
-	if ((port->flags & PORT_SOURCE_CHECK) && !owns(port, &p->src))
+		return from == FROM_UPLINK ? drop(ctx, DROP_ARP) : arp(ctx, s, port, self, from == FROM_SERVICE);
+	if (p->nd)
+		return from == FROM_WORKLOAD ? nd(ctx, port) : drop(ctx, DROP_ND);
+	if ((port->flags & PORT_SOURCE_CHECK) && !owns(s, port, &p->src))
 		return drop(ctx, DROP_SOURCE_ADDRESS);
+	if (p->fragment) {
+		reason = fragment();
+		if (reason)
+			return drop(ctx, reason);
+	}
 
 	sender = conn_key_set(&s->key, p->vni, p->proto, &p->src, p->sport, &p->dst, p->dport);
 	conn_key_icmp(&s->key, p->icmp, sender);
 	if (p->icmp == ICMP_ERROR) {
-		if (!parse_embedded(ctx)) {
-			c = bpf_map_lookup_elem(&conns, &s->key);
-			if (c && c->kind != CONN_PLAIN)
-				return drop(ctx, DROP_EMBEDDED_NAT);
-			related = c && !conn_expired(c, s->key.proto, p->now);
-			c = 0;
+		if (parse_embedded(ctx)) {
+			p->icmp = ICMP_OTHER;
+		} else {
+			sender = 1 - (s->inner.sender & 1);
+			c = conn_find(s);
+			if (c && c->kind != CONN_PLAIN && !error_carried(p, c, self->eni, sender))
+				return drop(ctx, DROP_ICMP_ERROR);
 		}
 	} else if (p->icmp != ICMP_OTHER) {
-		c = bpf_map_lookup_elem(&conns, &s->key);
-		if (c && (conn_expired(c, p->proto, p->now) ||
-			  (p->proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN &&
-			   conn_finished(c)))) {
-			conn_forget(&s->key);
-			c = 0;
-		}
+		c = conn_find(s);
 	}
 	if (c && checked(s, c, sender))
 		return repeat(ctx, s, c);
-	return decide(ctx, self, c, sender, (related ? HOW_RELATED : 0) | (service ? HOW_SERVICE : 0));
+	if (from == FROM_UPLINK && !(c && c->kind == CONN_PROVIDER))
+		return outside(ctx, self);
+	return decide(ctx, port, c, sender, from);
 }
 
 SEC("tcx/ingress")
 int from_workload(struct __sk_buff *ctx)
 {
-	return handle(ctx, false);
+	return handle(ctx, FROM_WORKLOAD);
 }
 
 SEC("tcx/ingress")
 int from_service(struct __sk_buff *ctx)
 {
-	return handle(ctx, true);
+	return handle(ctx, FROM_SERVICE);
+}
+
+SEC("tcx/ingress")
+int from_uplink(struct __sk_buff *ctx)
+{
+	return handle(ctx, FROM_UPLINK);
 }
 
 struct bpf_map;
@@ -276,12 +337,14 @@ struct collecting {
 
 static long collect_one(struct bpf_map *map, struct conn_key *key, struct conn *c, struct collecting *g)
 {
-	__u64 eni = c->eni;
+	__u64 eni = conn_payer(c);
 	__u8 kind = c->kind;
 
 	if (conn_expired(c, key->proto, g->now)) {
 		/* the other half is as old and goes in this round or the next;
 		 * until then it finds no peer and is over */
+		if (kind == CONN_PROVIDER)
+			port_free(key, c);
 		if (!bpf_map_delete_elem(map, key)) {
 			g->found.expired++;
 			if (kind != CONN_PROVIDER)

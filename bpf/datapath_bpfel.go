@@ -52,20 +52,37 @@ type DatapathConn struct {
 	Packets       [2]uint64
 	Bytes         [2]uint64
 	Generation    uint64
+	Group         uint64
+	Via           uint64
 	Peer          DatapathConnKey
 	Link          uint32
 	Seen          uint32
+	ServerVni     uint32
+	IdleTcp       uint32
+	IdleUdp       uint16
+	IdleUdpStream uint16
+	ProxyIsn      uint32
+	ProxyHigh     uint32
+	ProxyLen      uint16
+	Proxy         uint8
+	ProxyState    uint8
+	Pad           uint32
 	Kind          uint8
 	Flags         uint8
 	Initiator     uint8
 	PeerInitiator uint8
+	_             [4]byte
 }
 
 type DatapathConnFlag uint32
 
 const (
-	DatapathConnFlagCONN_EXEMPT    DatapathConnFlag = 1
-	DatapathConnFlagCONN_PRESERVED DatapathConnFlag = 2
+	DatapathConnFlagCONN_EXEMPT         DatapathConnFlag = 1
+	DatapathConnFlagCONN_PRESERVED      DatapathConnFlag = 2
+	DatapathConnFlagCONN_INITIATOR_OPEN DatapathConnFlag = 4
+	DatapathConnFlagCONN_RESPONDER_OPEN DatapathConnFlag = 8
+	DatapathConnFlagCONN_INBOUND        DatapathConnFlag = 16
+	DatapathConnFlagCONN_NAT            DatapathConnFlag = 32
 )
 
 type DatapathConnKey struct {
@@ -98,6 +115,32 @@ const (
 	DatapathCounterCOUNT_MAX             DatapathCounter = 6
 )
 
+type DatapathCrowd struct {
+	_    structs.HostLayout
+	Full uint64
+	Hint uint32
+	Pad  uint32
+}
+
+type DatapathCrowdKey struct {
+	_      structs.HostLayout
+	Node   DatapathAddr
+	Target DatapathAddr
+	Vni    uint32
+	Port   uint16
+	Proto  uint8
+	Pad    uint8
+}
+
+type DatapathCutKey struct {
+	_      structs.HostLayout
+	Group  uint64
+	Target DatapathAddr
+	Port   uint16
+	Proto  uint8
+	Pad    [5]uint8
+}
+
 type DatapathDropKey struct {
 	_      structs.HostLayout
 	Eni    uint64
@@ -127,23 +170,48 @@ type DatapathEndpoint struct {
 	Active  uint8
 	Gateway uint8
 	Pad     [6]uint8
+	Name    [24]uint8
+}
+
+type DatapathFragmentKey struct {
+	_    structs.HostLayout
+	Eni  uint64
+	Slot uint32
+	Pad  uint32
+}
+
+type DatapathFragmentValue struct {
+	_        structs.HostLayout
+	Seen     uint64
+	Src      DatapathAddr
+	Dst      DatapathAddr
+	Id       uint32
+	Sport    uint16
+	Dport    uint16
+	RulePort uint16
+	Proto    uint8
+	Icmp     uint8
+	Pad      uint32
 }
 
 type DatapathInterface struct {
-	_        structs.HostLayout
-	Eni      uint64
-	Subnet   uint64
-	SgIn     uint64
-	SgOut    uint64
-	Endpoint uint64
-	Node     uint64
-	Ifindex  uint32
-	Flags    uint16
-	Kind     uint8
-	Pad      uint8
-	Mac      [6]uint8
-	Gateway  [6]uint8
-	Pad2     [4]uint8
+	_             structs.HostLayout
+	Eni           uint64
+	Subnet        uint64
+	SgIn          uint64
+	SgOut         uint64
+	Endpoint      uint64
+	Node          uint64
+	Ifindex       uint32
+	Flags         uint16
+	Kind          uint8
+	Pad           uint8
+	Mac           [6]uint8
+	Gateway       [6]uint8
+	IdleTcp       uint32
+	IdleUdp       uint16
+	IdleUdpStream uint16
+	Public        uint32
 }
 
 type DatapathInterfaceFlag uint32
@@ -151,6 +219,8 @@ type DatapathInterfaceFlag uint32
 const (
 	DatapathInterfaceFlagINTERFACE_SOURCE_CHECK DatapathInterfaceFlag = 1
 	DatapathInterfaceFlagINTERFACE_TAP          DatapathInterfaceFlag = 2
+	DatapathInterfaceFlagINTERFACE_OPEN         DatapathInterfaceFlag = 16
+	DatapathInterfaceFlagINTERFACE_OPEN_ALL     DatapathInterfaceFlag = 4080
 )
 
 type DatapathInterfaceKey struct {
@@ -167,24 +237,30 @@ const (
 	DatapathInterfaceKindKIND_BALANCER DatapathInterfaceKind = 3
 	DatapathInterfaceKindKIND_RESOLVER DatapathInterfaceKind = 4
 	DatapathInterfaceKindKIND_ROUTER   DatapathInterfaceKind = 5
+	DatapathInterfaceKindKIND_NAT      DatapathInterfaceKind = 6
+	DatapathInterfaceKindKIND_UPLINK   DatapathInterfaceKind = 7
 )
 
 type DatapathLayout uint32
 
 const (
-	DatapathLayoutLAYOUT DatapathLayout = 3
+	DatapathLayoutLAYOUT DatapathLayout = 4
 )
 
 type DatapathListener struct {
 	_          structs.HostLayout
 	Table      uint64
+	Group      uint64
 	Size       uint32
 	Flags      uint32
 	Vni        uint32
+	Idle       uint32
 	Node       DatapathAddr
+	Node6      DatapathAddr
 	Target     DatapathAddr
 	TargetPort uint16
-	Pad        uint16
+	Proxy      uint8
+	Pad        [5]uint8
 }
 
 type DatapathListenerFlag uint32
@@ -193,6 +269,8 @@ const (
 	DatapathListenerFlagLISTENER_DIRECT          DatapathListenerFlag = 1
 	DatapathListenerFlagLISTENER_PRESERVE_CLIENT DatapathListenerFlag = 2
 	DatapathListenerFlagLISTENER_HASH_SOURCE     DatapathListenerFlag = 4
+	DatapathListenerFlagLISTENER_STICKY          DatapathListenerFlag = 8
+	DatapathListenerFlagLISTENER_SKIP_INGRESS    DatapathListenerFlag = 16
 )
 
 type DatapathListenerKey struct {
@@ -204,34 +282,40 @@ type DatapathListenerKey struct {
 }
 
 type DatapathPacket struct {
-	_        structs.HostLayout
-	Now      uint64
-	Eni      uint64
-	Vni      uint32
-	Len      uint32
-	Seq      uint32
-	Ack      uint32
-	Payload  uint32
-	TotLen   uint16
-	IpCheck  uint16
-	Sport    uint16
-	Dport    uint16
-	RulePort uint16
-	_        [2]byte
-	Src      DatapathAddr
-	Dst      DatapathAddr
-	Proto    uint8
-	TcpFlags uint8
-	Icmp     uint8
-	Arp      uint8
-	SrcMac   [6]uint8
-	DstMac   [6]uint8
+	_          structs.HostLayout
+	Now        uint64
+	Eni        uint64
+	Vni        uint32
+	Len        uint32
+	Seq        uint32
+	Ack        uint32
+	Payload    uint32
+	FragmentId uint32
+	TotLen     uint16
+	IpCheck    uint16
+	L4         uint16
+	Sport      uint16
+	Dport      uint16
+	RulePort   uint16
+	Src        DatapathAddr
+	Dst        DatapathAddr
+	Proto      uint8
+	TcpFlags   uint8
+	Icmp       uint8
+	Arp        uint8
+	V6         uint8
+	Nd         uint8
+	Fragment   uint8
+	Pad        uint8
+	SrcMac     [6]uint8
+	DstMac     [6]uint8
 }
 
 type DatapathPort struct {
 	_     structs.HostLayout
 	Self  DatapathInterface
 	Addr  DatapathAddr
+	Addr6 DatapathAddr
 	Vni   uint32
 	Flags uint32
 }
@@ -249,12 +333,36 @@ type DatapathProbe struct {
 	Vni    uint32
 }
 
+type DatapathProxyLayout uint32
+
+const (
+	DatapathProxyLayoutPROXY_NONE    DatapathProxyLayout = 0
+	DatapathProxyLayoutPROXY_AWS     DatapathProxyLayout = 1
+	DatapathProxyLayoutPROXY_AZURE   DatapathProxyLayout = 2
+	DatapathProxyLayoutPROXY_ALIBABA DatapathProxyLayout = 3
+)
+
+type DatapathProxyState uint32
+
+const (
+	DatapathProxyStatePROXY_BEGUN DatapathProxyState = 1
+	DatapathProxyStatePROXY_SENT  DatapathProxyState = 2
+	DatapathProxyStatePROXY_ACKED DatapathProxyState = 4
+)
+
+type DatapathPublic struct {
+	_    structs.HostLayout
+	Addr DatapathAddr
+	Vni  uint32
+	Pad  uint32
+}
+
 type DatapathRoute struct {
-	_        structs.HostLayout
-	Endpoint uint64
-	Addr     DatapathAddr
-	Kind     uint32
-	Pad      uint32
+	_    structs.HostLayout
+	Id   uint64
+	Addr DatapathAddr
+	Kind uint32
+	Vni  uint32
 }
 
 type DatapathRouteKey struct {
@@ -271,7 +379,10 @@ const (
 	DatapathRouteKindROUTE_ENDPOINT  DatapathRouteKind = 2
 	DatapathRouteKindROUTE_INTERFACE DatapathRouteKind = 3
 	DatapathRouteKindROUTE_BLACKHOLE DatapathRouteKind = 4
-	DatapathRouteKindROUTE_UPLINK    DatapathRouteKind = 5
+	DatapathRouteKindROUTE_PEERING   DatapathRouteKind = 5
+	DatapathRouteKindROUTE_INTERNET  DatapathRouteKind = 6
+	DatapathRouteKindROUTE_EGRESS    DatapathRouteKind = 7
+	DatapathRouteKindROUTE_NAT       DatapathRouteKind = 8
 )
 
 type DatapathRulePeerKey struct {
@@ -298,28 +409,51 @@ type DatapathScratch struct {
 	Peer       DatapathConnKey
 	Half       [2]DatapathConn
 	Hop        struct {
-		_          structs.HostLayout
-		Endpoint   uint64
-		TargetEni  uint64
-		Link       uint32
-		Vni        uint32
-		Client     DatapathAddr
-		Node       DatapathAddr
-		Target     DatapathAddr
-		ClientPort uint16
-		NodePort   uint16
-		TargetPort uint16
-		Proto      uint8
-		Flags      uint8
+		_           structs.HostLayout
+		Endpoint    uint64
+		TargetEni   uint64
+		Link        uint32
+		Vni         uint32
+		Client      DatapathAddr
+		Node        DatapathAddr
+		Target      DatapathAddr
+		ClientPort  uint16
+		NodePort    uint16
+		TargetPort  uint16
+		Proto       uint8
+		Flags       uint8
+		Group       uint64
+		Via         uint64
+		ServerVni   uint32
+		IdleTcp     uint32
+		Proxy       uint8
+		SkipIngress uint8
+		Pad         [6]uint8
 	}
 	NewSrc   DatapathAddr
 	NewDst   DatapathAddr
 	NewSport uint16
 	NewDport uint16
-	Pad      uint32
-	Frame    [64]uint8
-	Options  [68]uint8
-	Names    struct {
+	Inner    struct {
+		_        structs.HostLayout
+		Src      DatapathAddr
+		Dst      DatapathAddr
+		Sport    uint16
+		Dport    uint16
+		OldSport uint16
+		OldDport uint16
+		Proto    uint8
+		Sender   uint8
+		Whole    uint8
+		Pad      uint8
+	}
+	InterfaceKey DatapathInterfaceKey
+	RouteKey     DatapathRouteKey
+	Frame        [96]uint8
+	OldInner     [60]uint8
+	NewInner     [60]uint8
+	Options      [68]uint8
+	Names        struct {
 		_             structs.HostLayout
 		Action        DatapathAction
 		InterfaceKind DatapathInterfaceKind
@@ -332,6 +466,8 @@ type DatapathScratch struct {
 		ListenerFlag  DatapathListenerFlag
 		Seen          DatapathSeen
 		ConnFlag      DatapathConnFlag
+		ProxyLayout   DatapathProxyLayout
+		ProxyState    DatapathProxyState
 	}
 }
 
@@ -355,8 +491,8 @@ type DatapathSlotKey struct {
 type DatapathSubnet struct {
 	_      structs.HostLayout
 	Table  uint64
-	AclIn  uint64
-	AclOut uint64
+	AclIn  [2]uint64
+	AclOut [2]uint64
 }
 
 // Names of all BPF objects in the ELF.
@@ -366,9 +502,12 @@ const (
 	DatapathMapCollections      = "collections"
 	DatapathMapConns            = "conns"
 	DatapathMapCounters         = "counters"
+	DatapathMapCrowds           = "crowds"
+	DatapathMapCuts             = "cuts"
 	DatapathMapDrops            = "drops"
 	DatapathMapEndpoints        = "endpoints"
 	DatapathMapEniQuota         = "eni_quota"
+	DatapathMapFragments        = "fragments"
 	DatapathMapGeneration       = "generation"
 	DatapathMapInterfaces       = "interfaces"
 	DatapathMapListeners        = "listeners"
@@ -376,6 +515,7 @@ const (
 	DatapathMapMeta             = "meta"
 	DatapathMapPorts            = "ports"
 	DatapathMapProbes           = "probes"
+	DatapathMapPublics          = "publics"
 	DatapathMapRoutes           = "routes"
 	DatapathMapRulePeers        = "rule_peers"
 	DatapathMapRulePorts        = "rule_ports"
@@ -383,12 +523,14 @@ const (
 	DatapathMapSubnets          = "subnets"
 	DatapathProgCollect         = "collect"
 	DatapathProgFromService     = "from_service"
+	DatapathProgFromUplink      = "from_uplink"
 	DatapathProgFromWorkload    = "from_workload"
 	DatapathVarMss              = "mss"
 	DatapathVarPortFirst        = "port_first"
 	DatapathVarPortLast         = "port_last"
 	DatapathVarQuota            = "quota"
 	DatapathVarTimeoutClosing   = "timeout_closing"
+	DatapathVarTimeoutFragment  = "timeout_fragment"
 	DatapathVarTimeoutIcmp      = "timeout_icmp"
 	DatapathVarTimeoutOther     = "timeout_other"
 	DatapathVarTimeoutSyn       = "timeout_syn"
@@ -443,6 +585,7 @@ type DatapathSpecs struct {
 type DatapathProgramSpecs struct {
 	Collect      *ebpf.ProgramSpec `ebpf:"collect"`
 	FromService  *ebpf.ProgramSpec `ebpf:"from_service"`
+	FromUplink   *ebpf.ProgramSpec `ebpf:"from_uplink"`
 	FromWorkload *ebpf.ProgramSpec `ebpf:"from_workload"`
 }
 
@@ -453,9 +596,12 @@ type DatapathMapSpecs struct {
 	Collections *ebpf.MapSpec `ebpf:"collections"`
 	Conns       *ebpf.MapSpec `ebpf:"conns"`
 	Counters    *ebpf.MapSpec `ebpf:"counters"`
+	Crowds      *ebpf.MapSpec `ebpf:"crowds"`
+	Cuts        *ebpf.MapSpec `ebpf:"cuts"`
 	Drops       *ebpf.MapSpec `ebpf:"drops"`
 	Endpoints   *ebpf.MapSpec `ebpf:"endpoints"`
 	EniQuota    *ebpf.MapSpec `ebpf:"eni_quota"`
+	Fragments   *ebpf.MapSpec `ebpf:"fragments"`
 	Generation  *ebpf.MapSpec `ebpf:"generation"`
 	Interfaces  *ebpf.MapSpec `ebpf:"interfaces"`
 	Listeners   *ebpf.MapSpec `ebpf:"listeners"`
@@ -463,6 +609,7 @@ type DatapathMapSpecs struct {
 	Meta        *ebpf.MapSpec `ebpf:"meta"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
 	Probes      *ebpf.MapSpec `ebpf:"probes"`
+	Publics     *ebpf.MapSpec `ebpf:"publics"`
 	Routes      *ebpf.MapSpec `ebpf:"routes"`
 	RulePeers   *ebpf.MapSpec `ebpf:"rule_peers"`
 	RulePorts   *ebpf.MapSpec `ebpf:"rule_ports"`
@@ -479,6 +626,7 @@ type DatapathVariableSpecs struct {
 	PortLast         *ebpf.VariableSpec `ebpf:"port_last"`
 	Quota            *ebpf.VariableSpec `ebpf:"quota"`
 	TimeoutClosing   *ebpf.VariableSpec `ebpf:"timeout_closing"`
+	TimeoutFragment  *ebpf.VariableSpec `ebpf:"timeout_fragment"`
 	TimeoutIcmp      *ebpf.VariableSpec `ebpf:"timeout_icmp"`
 	TimeoutOther     *ebpf.VariableSpec `ebpf:"timeout_other"`
 	TimeoutSyn       *ebpf.VariableSpec `ebpf:"timeout_syn"`
@@ -512,9 +660,12 @@ type DatapathMaps struct {
 	Collections *ebpf.Map `ebpf:"collections"`
 	Conns       *ebpf.Map `ebpf:"conns"`
 	Counters    *ebpf.Map `ebpf:"counters"`
+	Crowds      *ebpf.Map `ebpf:"crowds"`
+	Cuts        *ebpf.Map `ebpf:"cuts"`
 	Drops       *ebpf.Map `ebpf:"drops"`
 	Endpoints   *ebpf.Map `ebpf:"endpoints"`
 	EniQuota    *ebpf.Map `ebpf:"eni_quota"`
+	Fragments   *ebpf.Map `ebpf:"fragments"`
 	Generation  *ebpf.Map `ebpf:"generation"`
 	Interfaces  *ebpf.Map `ebpf:"interfaces"`
 	Listeners   *ebpf.Map `ebpf:"listeners"`
@@ -522,6 +673,7 @@ type DatapathMaps struct {
 	Meta        *ebpf.Map `ebpf:"meta"`
 	Ports       *ebpf.Map `ebpf:"ports"`
 	Probes      *ebpf.Map `ebpf:"probes"`
+	Publics     *ebpf.Map `ebpf:"publics"`
 	Routes      *ebpf.Map `ebpf:"routes"`
 	RulePeers   *ebpf.Map `ebpf:"rule_peers"`
 	RulePorts   *ebpf.Map `ebpf:"rule_ports"`
@@ -534,9 +686,12 @@ func (m *DatapathMaps) Close() error {
 		m.Collections,
 		m.Conns,
 		m.Counters,
+		m.Crowds,
+		m.Cuts,
 		m.Drops,
 		m.Endpoints,
 		m.EniQuota,
+		m.Fragments,
 		m.Generation,
 		m.Interfaces,
 		m.Listeners,
@@ -544,6 +699,7 @@ func (m *DatapathMaps) Close() error {
 		m.Meta,
 		m.Ports,
 		m.Probes,
+		m.Publics,
 		m.Routes,
 		m.RulePeers,
 		m.RulePorts,
@@ -561,6 +717,7 @@ type DatapathVariables struct {
 	PortLast         *ebpf.Variable `ebpf:"port_last"`
 	Quota            *ebpf.Variable `ebpf:"quota"`
 	TimeoutClosing   *ebpf.Variable `ebpf:"timeout_closing"`
+	TimeoutFragment  *ebpf.Variable `ebpf:"timeout_fragment"`
 	TimeoutIcmp      *ebpf.Variable `ebpf:"timeout_icmp"`
 	TimeoutOther     *ebpf.Variable `ebpf:"timeout_other"`
 	TimeoutSyn       *ebpf.Variable `ebpf:"timeout_syn"`
@@ -577,6 +734,7 @@ type DatapathVariables struct {
 type DatapathPrograms struct {
 	Collect      *ebpf.Program `ebpf:"collect"`
 	FromService  *ebpf.Program `ebpf:"from_service"`
+	FromUplink   *ebpf.Program `ebpf:"from_uplink"`
 	FromWorkload *ebpf.Program `ebpf:"from_workload"`
 }
 
@@ -584,6 +742,7 @@ func (p *DatapathPrograms) Close() error {
 	return _DatapathClose(
 		p.Collect,
 		p.FromService,
+		p.FromUplink,
 		p.FromWorkload,
 	)
 }

@@ -8,6 +8,8 @@
  * to another host once there is an overlay. Addresses of the two sides are
  * never compared with each other. */
 
+#include "lookup.h"
+#include "nd.h"
 #include "reset.h"
 #include "rules.h"
 
@@ -19,28 +21,54 @@ static __always_inline bool endpoint_carries(__u64 id, __u32 vni, struct endpoin
 	return e && e->active && e->vni == vni;
 }
 
+/* ended says why a translated flow is over: its endpoint no longer carries it,
+ * or its target's connections are ended. 0 if it goes on. */
+static __always_inline __u32 ended(struct scratch *s, struct conn *c)
+{
+	struct cut_key ck = {};
+	struct conn_key *k;
+	struct endpoint *e;
+	__u32 initiator;
+	__u64 id = c->endpoint;
+
+	if (id) {
+		e = bpf_map_lookup_elem(&endpoints, &id);
+		if (!e || !e->active || e->link != c->link)
+			return DROP_ENDPOINT_GONE;
+	}
+	if (!c->group)
+		return 0;
+	if (c->kind == CONN_CONSUMER) {
+		s->peer = c->peer;
+		k = &s->peer;
+		initiator = c->peer_initiator & 1;
+	} else {
+		k = &s->key;
+		initiator = c->initiator & 1;
+	}
+	ck.group = c->group;
+	ck.target = initiator ? k->addr[0] : k->addr[1];
+	ck.port = initiator ? k->port[0] : k->port[1];
+	ck.proto = k->proto;
+	return bpf_map_lookup_elem(&cuts, &ck) ? DROP_TARGET_GONE : 0;
+}
+
+/* too_big says whether a packet, or a segment of a large one, is larger than an
+ * endpoint carries. */
 static __always_inline bool too_big(struct __sk_buff *ctx, struct scratch *s)
 {
 	__u32 mtu = mss + IP_LEN + TCP_LEN;
 
 	if (ctx->gso_size)
-		return ctx->gso_size > mss;
+		return ctx->gso_size + s->packet.tot_len - s->packet.payload > mtu;
 	return s->packet.tot_len > mtu;
 }
 
-static __always_inline __u32 mix(__u32 h, __u32 v)
+/* acl_port is what an ACL matches of a packet that has this destination port
+ * where the ACL is. */
+static __always_inline __u32 acl_port(const struct packet *p, __be16 dport)
 {
-	h ^= v;
-	h *= 0x85ebca6b;
-	h ^= h >> 13;
-	h *= 0xc2b2ae35;
-	h ^= h >> 16;
-	return h;
-}
-
-static __always_inline __u32 addr_hash(__u32 h, const struct addr *a)
-{
-	return mix(mix(mix(mix(h, a->w[0]), a->w[1]), a->w[2]), a->w[3]);
+	return p->icmp ? p->rule_port : dport;
 }
 
 /* flow_hash is what a load balancer spreads flows by: the five-tuple and, for
@@ -59,33 +87,46 @@ static __always_inline __u32 flow_hash(const struct packet *p)
 static __always_inline int choose(struct scratch *s, struct listener *l)
 {
 	struct link_hop *hop = &s->hop;
+	struct packet *p = &s->packet;
 	struct slot_key sk = {};
 	struct backend *b;
 	__u32 h;
 
 	hop->vni = l->vni;
-	hop->node = l->node;
-	if (l->flags & LISTENER_HASH_SOURCE) {
-		/* the edge's sockets must see different clients as different
-		 * peers; which client it is, the edge asks of conns */
-		h = addr_hash(s->packet.vni, &s->packet.src);
-		hop->node.w[3] = bpf_htonl((bpf_ntohl(l->node.w[3]) & 0xffff0000) | (h & 0xffff));
-	}
 	if (l->flags & LISTENER_DIRECT) {
+		hop->node = l->node;
+		if (l->flags & LISTENER_HASH_SOURCE) {
+			/* the edge's sockets must see different clients as different
+			 * peers; which client it is, the edge asks of conns */
+			h = addr_hash(p->vni, &p->src);
+			hop->node.w[3] = bpf_htonl((bpf_ntohl(l->node.w[3]) & 0xffff0000) | (h & 0xffff));
+		}
 		hop->target = l->target;
 		hop->target_port = l->target_port;
 		return 0;
 	}
+	hop->group = l->group;
+	hop->idle_tcp = l->idle;
+	hop->proxy = p->proto == IPPROTO_TCP ? l->proxy : PROXY_NONE;
+	hop->skip_ingress = !!(l->flags & LISTENER_SKIP_INGRESS);
 	if (!l->size)
 		return DROP_NO_TARGET;
 	sk.table = l->table;
-	sk.slot = flow_hash(&s->packet) % l->size;
+	h = l->flags & LISTENER_STICKY ? addr_hash(p->vni, &p->src) : flow_hash(p);
+	sk.slot = h % l->size;
 	b = bpf_map_lookup_elem(&maglev, &sk);
 	if (!b)
 		return DROP_NO_TARGET;
 	hop->target = b->addr;
 	hop->target_port = b->port;
-	if ((l->flags & LISTENER_PRESERVE_CLIENT) && !hop->endpoint && s->packet.vni == l->vni)
+	if (addr_is_v4(&b->addr)) {
+		hop->node = l->node;
+	} else {
+		if (!p->v6)
+			return DROP_FAMILY;
+		hop->node = l->node6;
+	}
+	if ((l->flags & LISTENER_PRESERVE_CLIENT) && !hop->endpoint && p->vni == l->vni && p->v6 == !addr_is_v4(&b->addr))
 		hop->flags |= CONN_PRESERVED;
 	return 0;
 }
@@ -98,13 +139,11 @@ static __always_inline int provider(struct __sk_buff *ctx, struct scratch *s, st
 {
 	struct link_hop *hop = &s->hop;
 	struct packet *p = &s->packet;
-	struct interface_key ik = {};
 	struct interface *target, *node;
+	__u32 port = acl_port(p, hop->target_port);
 	int reason;
 
-	ik.vni = hop->vni;
-	ik.addr = hop->target;
-	target = bpf_map_lookup_elem(&interfaces, &ik);
+	target = interface_at(s, hop->vni, &hop->target);
 	if (!target || target->kind != KIND_WORKLOAD)
 		return drop(ctx, DROP_NO_INTERFACE);
 	if (c && c->target != target->eni) {
@@ -112,19 +151,18 @@ static __always_inline int provider(struct __sk_buff *ctx, struct scratch *s, st
 		return drop(ctx, DROP_STALE);
 	}
 	hop->target_eni = target->eni;
-	ik.addr = hop->node;
-	node = bpf_map_lookup_elem(&interfaces, &ik);
+	node = interface_at(s, hop->vni, &hop->node);
 	s->new_dst = hop->target;
 	s->new_dport = hop->target_port;
 	if (node) {
-		if (!c && hop->endpoint && !rules_allow(node->sg_in, &hop->client, hop->proto, hop->node_port))
+		if (!c && hop->endpoint && !hop->skip_ingress && !rules_allow(node->sg_in, &hop->client, hop->proto, hop->node_port))
 			return drop(ctx, DROP_NODE_INGRESS);
 		if (!c && !rules_allow(node->sg_out, &hop->target, hop->proto, hop->target_port))
 			return drop(ctx, DROP_NODE_EGRESS);
 		if (node->subnet != target->subnet) {
-			if (!acl_out(node->subnet, &hop->target, hop->proto, hop->target_port))
+			if (!acl_out(node->subnet, &hop->target, hop->proto, port))
 				return drop(ctx, DROP_ACL_OUT);
-			if (!acl_in(target->subnet, &s->new_src, hop->proto, hop->target_port))
+			if (!acl_in(target->subnet, &s->new_src, hop->proto, port))
 				return drop(ctx, DROP_ACL_IN);
 		}
 	}
@@ -133,7 +171,8 @@ static __always_inline int provider(struct __sk_buff *ctx, struct scratch *s, st
 	if (!target->ifindex)
 		return drop(ctx, DROP_REMOTE_HOST);
 	if (c && other) {
-		c->generation = s->generation;
+		if (p->icmp != ICMP_ERROR)
+			c->generation = s->generation;
 		conn_touch(c, p, true);
 		conn_alive(other, p, true);
 	} else {
@@ -170,6 +209,12 @@ static __always_inline void other_side(struct scratch *s, struct conn *c)
 		s->new_dst = s->peer.addr[0];
 		s->new_dport = s->peer.port[0];
 	}
+	if (s->packet.icmp == ICMP_ERROR) { /* the packet inside went the other way */
+		s->inner.src = s->new_dst;
+		s->inner.dst = s->new_src;
+		s->inner.sport = s->new_dport;
+		s->inner.dport = s->new_sport;
+	}
 }
 
 /* onward continues a known flow from the consumer's side. */
@@ -198,10 +243,10 @@ static __always_inline int onward(struct __sk_buff *ctx, struct scratch *s, stru
 }
 
 /* consumer starts a flow towards whatever listens on a node. The sender's own
- * checks are done. closed says that the destination is a node's own address,
- * where stray TCP is reset whatever the port. */
-static __always_inline int consumer(struct __sk_buff *ctx, struct scratch *s, __u64 id, __u64 endpoint, __u32 link,
-				    __u8 flags, __u32 initiator, bool closed)
+ * checks are done and the scratch hop knows the endpoint. closed says that the
+ * destination is a node's own address, where stray TCP is reset whatever the
+ * port. */
+static __always_inline int consumer(struct __sk_buff *ctx, struct scratch *s, __u64 id, __u32 initiator, bool closed)
 {
 	struct packet *p = &s->packet;
 	struct link_hop *hop = &s->hop;
@@ -212,6 +257,8 @@ static __always_inline int consumer(struct __sk_buff *ctx, struct scratch *s, __
 
 	if (p->proto != IPPROTO_TCP && p->proto != IPPROTO_UDP)
 		return drop(ctx, DROP_PROTOCOL);
+	if (p->fragment == FRAGMENT_LATER)
+		return drop(ctx, DROP_FRAGMENT);
 	stray = p->proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN;
 	lk.node = id;
 	lk.port = p->dport;
@@ -221,18 +268,14 @@ static __always_inline int consumer(struct __sk_buff *ctx, struct scratch *s, __
 		return reset(ctx, s, DROP_NO_CONNECTION);
 	if (!l)
 		return drop(ctx, DROP_NO_LISTENER);
-	__builtin_memset(hop, 0, sizeof(*hop));
-	hop->endpoint = endpoint;
-	hop->link = link;
 	hop->client = p->src;
 	hop->client_port = p->sport;
 	hop->node_port = p->dport;
 	hop->proto = p->proto;
-	hop->flags = flags;
 	reason = choose(s, l);
 	if (reason)
 		return drop(ctx, reason);
-	if (endpoint && too_big(ctx, s))
+	if (hop->endpoint && too_big(ctx, s))
 		return drop(ctx, DROP_TOO_BIG);
 	s->new_src = hop->flags & CONN_PRESERVED ? hop->client : hop->node;
 	return provider(ctx, s, 0, 0, initiator);
@@ -253,6 +296,7 @@ static __always_inline int probe(struct __sk_buff *ctx, struct scratch *s, __u32
 		return reset(ctx, s, DROP_NO_CONNECTION);
 	__builtin_memset(hop, 0, sizeof(*hop));
 	hop->vni = t->vni;
+	hop->server_vni = p->vni;
 	hop->client = p->src;
 	hop->node = t->node;
 	hop->target = t->target;
@@ -269,13 +313,13 @@ static __always_inline int probe(struct __sk_buff *ctx, struct scratch *s, __u32
 static __always_inline bool checked(const struct scratch *s, const struct conn *c, __u32 sender)
 {
 	return c->generation == s->generation && s->generation && c->kind != CONN_PLAIN &&
-	       (sender == c->initiator) == (c->kind == CONN_CONSUMER) && !(s->packet.tcp_flags & TCP_SYN);
+	       (sender == c->initiator) == (c->kind == CONN_CONSUMER) && !(s->packet.tcp_flags & TCP_SYN) &&
+	       s->packet.icmp != ICMP_ERROR;
 }
 
 /* repeat takes a packet the way the one before it went. */
 static __always_inline int repeat(struct __sk_buff *ctx, struct scratch *s, struct conn *c)
 {
-	struct interface_key ik = {};
 	struct interface *to;
 	struct conn *other;
 	int reason;
@@ -286,9 +330,7 @@ static __always_inline int repeat(struct __sk_buff *ctx, struct scratch *s, stru
 		conn_forget(&s->key);
 		return drop(ctx, DROP_STALE);
 	}
-	ik.vni = s->peer.vni;
-	ik.addr = s->new_dst;
-	to = bpf_map_lookup_elem(&interfaces, &ik);
+	to = s->peer.vni == UPLINK_VNI ? uplink(s) : interface_at(s, s->peer.vni, &s->new_dst);
 	if (!to)
 		return drop(ctx, DROP_NO_INTERFACE);
 	if (c->endpoint && too_big(ctx, s))
@@ -310,12 +352,9 @@ static __always_inline int repeat(struct __sk_buff *ctx, struct scratch *s, stru
  * may be waiting for data and would never send anything to be told by. */
 static __always_inline int tell(struct __sk_buff *ctx, struct scratch *s)
 {
-	struct interface_key ik = {};
 	struct interface *to;
 
-	ik.vni = s->peer.vni;
-	ik.addr = s->new_dst;
-	to = bpf_map_lookup_elem(&interfaces, &ik);
+	to = interface_at(s, s->peer.vni, &s->new_dst);
 	if (!to || !to->ifindex || make_reset(ctx, 1)) {
 		ctx->cb[0] = ACTION_DROP;
 		return TC_ACT_SHOT;
@@ -323,14 +362,16 @@ static __always_inline int tell(struct __sk_buff *ctx, struct scratch *s)
 	return deliver(ctx, s, to, to->gateway);
 }
 
-/* gone ends a flow whose endpoint stopped carrying it: its first late TCP
- * packet becomes a reset for the other end, the following ones are answered
- * with a reset. The entries stay for a while, so that both ends are told. */
-static __always_inline int gone(struct __sk_buff *ctx, struct scratch *s, struct conn *c)
+/* gone ends a flow that is over for reason: its first late TCP packet becomes a
+ * reset for the other end, the following ones are answered with a reset. The
+ * entries stay for a while, so that both ends are told. */
+static __always_inline int gone(struct __sk_buff *ctx, struct scratch *s, struct conn *c, __u32 reason)
 {
 	struct conn *other;
 	bool told = c->seen & SEEN_TOLD;
 
+	if (s->packet.icmp == ICMP_ERROR)
+		return drop(ctx, reason);
 	other_side(s, c);
 	conn_see(c, SEEN_RST | SEEN_TOLD);
 	other = bpf_map_lookup_elem(&conns, &s->peer);
@@ -338,23 +379,54 @@ static __always_inline int gone(struct __sk_buff *ctx, struct scratch *s, struct
 		conn_see(other, SEEN_RST | SEEN_TOLD);
 	/* who is still opening a connection waits for an answer to that */
 	if (told || s->packet.proto != IPPROTO_TCP || (s->packet.tcp_flags & TCP_SYN))
-		return reset(ctx, s, DROP_ENDPOINT_GONE);
-	note_drop(ctx, DROP_ENDPOINT_GONE);
+		return reset(ctx, s, reason);
+	note_drop(ctx, reason);
 	return tell(ctx, s);
+}
+
+/* reply_to_client makes the checks between the address that the client sent to and
+ * the client; a drop reason or 0. */
+static __always_inline int reply_to_client(struct scratch *s, struct conn *c, struct interface *client)
+{
+	struct packet *p = &s->packet;
+	struct interface *from;
+	struct route *r;
+	__u32 port = acl_port(p, s->new_dport);
+	__u64 subnet = 0;
+
+	if (c->flags & CONN_NAT) {
+		subnet = c->via;
+	} else {
+		from = interface_at(s, c->server_vni, &s->new_src);
+		if (from)
+			subnet = from->subnet;
+		if (c->server_vni != s->peer.vni) { /* across a peering, which must lead back */
+			r = route_of(s, subnet, &s->new_dst);
+			if (!r || r->kind != ROUTE_PEERING || r->vni != s->peer.vni)
+				return DROP_NO_ROUTE;
+		}
+	}
+	if (subnet && subnet == client->subnet)
+		return 0;
+	if (!acl_out(subnet, &s->new_dst, p->proto, port))
+		return DROP_ACL_OUT;
+	if (!acl_in(client->subnet, &s->new_src, p->proto, port))
+		return DROP_ACL_IN;
+	return 0;
 }
 
 /* reply takes a target's packet back to the client: c is the provider half. */
 static __always_inline int reply(struct __sk_buff *ctx, struct scratch *s, struct interface *self, struct conn *c)
 {
 	struct packet *p = &s->packet;
-	struct interface_key ik = {};
-	struct interface *node, *client, *from;
-	struct endpoint *e;
+	struct interface *node, *client;
 	struct conn *other;
+	__u32 port = acl_port(p, p->dport);
 	int reason;
 
-	if (c->endpoint && !endpoint_carries(c->endpoint, c->peer.vni, &e))
-		return gone(ctx, s, c);
+	reason = ended(s, c);
+	if (reason)
+		return gone(ctx, s, c, reason);
 	other_side(s, c);
 	other = bpf_map_lookup_elem(&conns, &s->peer);
 	if (!other || c->target != self->eni) {
@@ -364,20 +436,25 @@ static __always_inline int reply(struct __sk_buff *ctx, struct scratch *s, struc
 	if (c->endpoint && too_big(ctx, s))
 		return drop(ctx, DROP_TOO_BIG);
 
-	/* from the target to the node */
-	ik.vni = p->vni;
-	ik.addr = c->flags & CONN_PRESERVED ? s->new_src : p->dst;
-	node = bpf_map_lookup_elem(&interfaces, &ik);
-	if (node && node->subnet != self->subnet) {
-		if (!acl_out(self->subnet, &p->dst, p->proto, p->dport))
-			return drop(ctx, DROP_ACL_OUT);
-		if (!acl_in(node->subnet, &p->src, p->proto, p->dport))
+	if (c->flags & CONN_NAT) {
+		/* from outside into the NAT gateway's subnet; an error may come
+		 * from any router on the way */
+		if (p->icmp == ICMP_ERROR)
+			s->new_src = p->src;
+		if (!acl_in(c->via, &p->src, p->proto, port))
 			return drop(ctx, DROP_ACL_IN);
+	} else {
+		/* from the target to the node */
+		node = interface_at(s, p->vni, c->flags & CONN_PRESERVED ? &s->new_src : &p->dst);
+		if (node && node->subnet != self->subnet) {
+			if (!acl_out(self->subnet, &p->dst, p->proto, port))
+				return drop(ctx, DROP_ACL_OUT);
+			if (!acl_in(node->subnet, &p->src, p->proto, port))
+				return drop(ctx, DROP_ACL_IN);
+		}
 	}
 	/* from the endpoint (or node, or service) to the client */
-	ik.vni = s->peer.vni;
-	ik.addr = s->new_dst;
-	client = bpf_map_lookup_elem(&interfaces, &ik);
+	client = interface_at(s, s->peer.vni, &s->new_dst);
 	if (!client)
 		return drop(ctx, DROP_NO_INTERFACE);
 	if (client->eni != c->eni) {
@@ -385,21 +462,17 @@ static __always_inline int reply(struct __sk_buff *ctx, struct scratch *s, struc
 		return drop(ctx, DROP_STALE);
 	}
 	if (!(c->flags & CONN_EXEMPT)) {
-		ik.addr = s->new_src;
-		from = bpf_map_lookup_elem(&interfaces, &ik);
-		if (!from || from->subnet != client->subnet) {
-			if (from && !acl_out(from->subnet, &s->new_dst, p->proto, s->new_dport))
-				return drop(ctx, DROP_ACL_OUT);
-			if (!acl_in(client->subnet, &s->new_src, p->proto, s->new_dport))
-				return drop(ctx, DROP_ACL_IN);
-		}
+		reason = reply_to_client(s, c, client);
+		if (reason)
+			return drop(ctx, reason);
 	}
 	if (!client->ifindex)
 		return drop(ctx, DROP_REMOTE_HOST);
-	c->generation = s->generation;
+	if (p->icmp != ICMP_ERROR)
+		c->generation = s->generation;
 	conn_alive(c, p, false);
 	conn_touch(other, p, false);
-	if (p->proto == IPPROTO_TCP && (p->tcp_flags & TCP_SYN)) {
+	if (p->proto == IPPROTO_TCP && (p->tcp_flags & TCP_SYN) && !(c->flags & CONN_NAT)) {
 		reason = clamp_mss(ctx);
 		if (reason)
 			return drop(ctx, reason);

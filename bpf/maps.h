@@ -30,6 +30,8 @@ HASH_MAP(endpoints, __u64, struct endpoint, 65536);
 HASH_MAP(listeners, struct listener_key, struct listener, 65536);
 HASH_MAP(maglev, struct slot_key, struct backend, 1048576);
 HASH_MAP(probes, struct addr, struct probe, 65536);
+HASH_MAP(publics, struct addr, struct public, 262144);
+HASH_MAP(cuts, struct cut_key, __u8, 262144);
 /* Counts the agent's changes of the maps above: raised after they are written,
  * never 0 once the agent has run. What was concluded under another generation
  * is not believed. */
@@ -37,6 +39,8 @@ MAP(generation, BPF_MAP_TYPE_ARRAY, __u32, __u64, 1, 0);
 /* ---- */
 HASH_MAP(conns, struct conn_key, struct conn, 1048576);
 HASH_MAP(eni_quota, __u64, __u64, 65536);
+HASH_MAP(fragments, struct fragment_key, struct fragment_value, 1048576);
+HASH_MAP(crowds, struct crowd_key, struct crowd, 65536);
 HASH_MAP(drops, struct drop_key, struct drop_value, 262144);
 MAP(counters, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, COUNT_MAX, 0);
 MAP(scratches, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct scratch, 1, 0);
@@ -52,6 +56,7 @@ const volatile __u64 timeout_udp_stream = 180000000000ull;
 const volatile __u64 timeout_udp_nat = 120000000000ull;
 const volatile __u64 timeout_icmp = 30000000000ull;
 const volatile __u64 timeout_other = 600000000000ull;
+const volatile __u64 timeout_fragment = 30000000000ull;
 const volatile __u64 quota = 65536;
 const volatile __u32 mss = 8460;
 const volatile __u32 port_first = 1024; /* source ports towards targets */

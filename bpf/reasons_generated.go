@@ -9,10 +9,10 @@ const (
 	DropNone             = 0  // The packet was not dropped.
 	DropNoPort           = 1  // The device the packet came from belongs to no known interface.
 	DropTooShort         = 2  // The frame is shorter than its headers.
-	DropEthertype        = 3  // The frame carries neither IPv4 nor ARP, or has a VLAN tag.
-	DropIPv6             = 4  // The frame carries IPv6, which is not carried yet.
+	DropEthertype        = 3  // The frame carries neither IPv4, IPv6 nor ARP, or has a VLAN tag.
+	DropIPv6             = 4  // The frame carried IPv6, which earlier versions did not.
 	DropMulticast        = 5  // The packet is for a multicast or broadcast address, which a VPC does not carry.
-	DropFragment         = 6  // The packet is a fragment.
+	DropFragment         = 6  // The packet is a later fragment whose first one has not been seen, or a fragment of something that is not carried in pieces.
 	DropIPOptions        = 7  // The IPv4 header has options.
 	DropBadLength        = 8  // The lengths in the headers contradict each other or the frame.
 	DropBadTCP           = 9  // The TCP flags are a combination that no connection uses.
@@ -28,7 +28,7 @@ const (
 	DropACLIn            = 19 // The inbound network ACL of the subnet that the packet enters denies it.
 	DropGroupIngress     = 20 // No inbound rule of the destination's security groups allows the packet.
 	DropProtocol         = 21 // Endpoints, load balancer nodes and the resolver take TCP and UDP only.
-	DropRouter           = 22 // The packet is for the subnet's router, which answers ARP and nothing else.
+	DropRouter           = 22 // The packet is for the subnet's router, which answers ARP and neighbour discovery and nothing else.
 	DropNoListener       = 23 // Nothing listens on the destination port behind the endpoint or load balancer.
 	DropNoTarget         = 24 // The listener has no target.
 	DropNoConnection     = 25 // A TCP packet other than a SYN belongs to no connection; the sender got a reset.
@@ -39,7 +39,7 @@ const (
 	DropTableFull        = 30 // The connection table is full, or the kernel had no memory for an entry at once.
 	DropTupleInUse       = 31 // The same addresses and ports already belong to another kind of connection.
 	DropStale            = 32 // The connection no longer fits what is at its destination; the next packet starts a new one.
-	DropEmbeddedNAT      = 33 // An ICMP error is about a translated connection; these errors are not translated yet.
+	DropEmbeddedNAT      = 33 // An ICMP error was about a translated connection, which earlier versions did not translate.
 	DropRemoteHost       = 34 // The destination is on another host and there is no overlay to it.
 	DropTooBig           = 35 // The packet is larger than an endpoint carries.
 	DropRewrite          = 36 // The kernel refused to change the packet.
@@ -47,7 +47,13 @@ const (
 	DropNodeEgress       = 38 // No outbound rule of the load balancer node's security groups allows the target.
 	DropNoProbe          = 39 // The service namespace sent to an address that stands for no health check.
 	DropNoSubnet         = 40 // The sender's subnet is not known to the datapath.
-	DropNoUplink         = 41 // The route leads through an internet or NAT gateway or a peering connection, which carry no packets yet.
+	DropNoUplink         = 41 // The route leads out of the VPC through a gateway, and this host has no uplink.
+	DropND               = 42 // The neighbour discovery packet is no question about an address that something in the subnet has.
+	DropExtension        = 43 // The IPv6 packet has an extension header that is not carried, or too many.
+	DropICMPError        = 44 // An ICMP error about a translated connection is of a kind that is not carried, or not from the connection's own end.
+	DropNoPublicAddress  = 45 // The route leads to the internet gateway, and the source has no public address.
+	DropFamily           = 46 // An IPv4 client cannot reach an IPv6 target.
+	DropTargetGone       = 47 // The target's connections have been ended; a TCP sender got a reset.
 )
 
 // Reasons lists every reason in the header's order: number, name, sentence.
@@ -59,10 +65,10 @@ var Reasons = []struct {
 	{0, "none", "The packet was not dropped."},
 	{1, "no-port", "The device the packet came from belongs to no known interface."},
 	{2, "too-short", "The frame is shorter than its headers."},
-	{3, "ethertype", "The frame carries neither IPv4 nor ARP, or has a VLAN tag."},
-	{4, "ipv6", "The frame carries IPv6, which is not carried yet."},
+	{3, "ethertype", "The frame carries neither IPv4, IPv6 nor ARP, or has a VLAN tag."},
+	{4, "ipv6", "The frame carried IPv6, which earlier versions did not."},
 	{5, "multicast", "The packet is for a multicast or broadcast address, which a VPC does not carry."},
-	{6, "fragment", "The packet is a fragment."},
+	{6, "fragment", "The packet is a later fragment whose first one has not been seen, or a fragment of something that is not carried in pieces."},
 	{7, "ip-options", "The IPv4 header has options."},
 	{8, "bad-length", "The lengths in the headers contradict each other or the frame."},
 	{9, "bad-tcp", "The TCP flags are a combination that no connection uses."},
@@ -78,7 +84,7 @@ var Reasons = []struct {
 	{19, "acl-in", "The inbound network ACL of the subnet that the packet enters denies it."},
 	{20, "group-ingress", "No inbound rule of the destination's security groups allows the packet."},
 	{21, "protocol", "Endpoints, load balancer nodes and the resolver take TCP and UDP only."},
-	{22, "router", "The packet is for the subnet's router, which answers ARP and nothing else."},
+	{22, "router", "The packet is for the subnet's router, which answers ARP and neighbour discovery and nothing else."},
 	{23, "no-listener", "Nothing listens on the destination port behind the endpoint or load balancer."},
 	{24, "no-target", "The listener has no target."},
 	{25, "no-connection", "A TCP packet other than a SYN belongs to no connection; the sender got a reset."},
@@ -89,7 +95,7 @@ var Reasons = []struct {
 	{30, "table-full", "The connection table is full, or the kernel had no memory for an entry at once."},
 	{31, "tuple-in-use", "The same addresses and ports already belong to another kind of connection."},
 	{32, "stale", "The connection no longer fits what is at its destination; the next packet starts a new one."},
-	{33, "embedded-nat", "An ICMP error is about a translated connection; these errors are not translated yet."},
+	{33, "embedded-nat", "An ICMP error was about a translated connection, which earlier versions did not translate."},
 	{34, "remote-host", "The destination is on another host and there is no overlay to it."},
 	{35, "too-big", "The packet is larger than an endpoint carries."},
 	{36, "rewrite", "The kernel refused to change the packet."},
@@ -97,5 +103,11 @@ var Reasons = []struct {
 	{38, "node-egress", "No outbound rule of the load balancer node's security groups allows the target."},
 	{39, "no-probe", "The service namespace sent to an address that stands for no health check."},
 	{40, "no-subnet", "The sender's subnet is not known to the datapath."},
-	{41, "no-uplink", "The route leads through an internet or NAT gateway or a peering connection, which carry no packets yet."},
+	{41, "no-uplink", "The route leads out of the VPC through a gateway, and this host has no uplink."},
+	{42, "nd", "The neighbour discovery packet is no question about an address that something in the subnet has."},
+	{43, "extension", "The IPv6 packet has an extension header that is not carried, or too many."},
+	{44, "icmp-error", "An ICMP error about a translated connection is of a kind that is not carried, or not from the connection's own end."},
+	{45, "no-public-address", "The route leads to the internet gateway, and the source has no public address."},
+	{46, "family", "An IPv4 client cannot reach an IPv6 target."},
+	{47, "target-gone", "The target's connections have been ended; a TCP sender got a reset."},
 }

@@ -7,26 +7,81 @@
 
 #include "deliver.h"
 
-#define RESET_LEN (L4_OFF + TCP_LEN)
-
-static __always_inline void put16(__u8 *b, __u16 v)
+/* pseudo_sum is the sum of the pseudo header of len bytes of proto between
+ * the scratch packet's new ends, which lie in a row. */
+static __always_inline __u32 pseudo_sum(struct scratch *s, bool v6, __u32 proto, __u32 len)
 {
-	b[0] = v >> 8;
-	b[1] = v;
+	__be32 rest = bpf_htonl(proto + len);
+	__s64 sum;
+
+	if (v6)
+		sum = bpf_csum_diff(0, 0, s->new_src.w, 32, 0);
+	else
+		sum = bpf_csum_diff(0, 0, &s->new_src.w[3], 4, bpf_csum_diff(0, 0, &s->new_dst.w[3], 4, 0));
+	return csum_fold32((__u64)(__u32)sum + rest);
 }
 
-static __always_inline void put32(__u8 *b, __u32 v)
+/* put_ip writes an Ethernet and an IP header between the new ends to the
+ * scratch frame, as if from the packet's receiver to its sender. */
+static __always_inline void put_ip(struct scratch *s, const bool v6, __u8 proto, __u32 len, __u8 ttl)
 {
-	put16(b, v >> 16);
-	put16(b + 2, v);
+	struct packet *p = &s->packet;
+	__u8 *f = s->frame;
+
+	__builtin_memset(f, 0, sizeof(s->frame));
+	__builtin_memcpy(f, p->src_mac, 6);
+	__builtin_memcpy(f + 6, p->dst_mac, 6);
+	if (v6) {
+		put16(f + 12, ETH_P_IPV6);
+		f[14] = 0x60;
+		put16(f + 18, len);
+		f[20] = proto;
+		f[21] = ttl;
+		put_addr(f + 22, &s->new_src);
+		put_addr(f + 38, &s->new_dst);
+	} else {
+		put16(f + 12, ETH_P_IP);
+		f[14] = 0x45;
+		put16(f + 16, IP_LEN + len);
+		put16(f + 20, 0x4000);
+		f[22] = ttl;
+		f[23] = proto;
+		putraw(f + 26, s->new_src.w[3]);
+		putraw(f + 30, s->new_dst.w[3]);
+		putraw16(f + 24, ~csum_fold32((__u32)bpf_csum_diff(0, 0, (__be32 *)(f + 14), IP_LEN, 0)));
+	}
 }
 
-static __always_inline void putraw(__u8 *b, __u32 v)
+/* put_reset writes the reset's frame at a constant place and stores it. */
+static __always_inline int put_reset(struct __sk_buff *ctx, struct scratch *s, const bool v6, __u32 seq, __u32 ack,
+				     __u8 flags)
 {
-	b[0] = v;
-	b[1] = v >> 8;
-	b[2] = v >> 16;
-	b[3] = v >> 24;
+	const __u32 l4 = v6 ? L4_OFF6 : L4_OFF;
+	__u8 *t = s->frame + l4;
+	__u32 head, check;
+	__u64 sum;
+
+	if (bpf_skb_change_tail(ctx, l4 + TCP_LEN, 0))
+		return DROP_REWRITE;
+	put_ip(s, v6, IPPROTO_TCP, TCP_LEN, 64);
+	putraw16(t, s->new_sport);
+	putraw16(t + 2, s->new_dport);
+	put32(t + 4, seq);
+	put32(t + 8, ack);
+	t[12] = 5 << 4;
+	t[13] = flags;
+	head = pseudo_sum(s, v6, IPPROTO_TCP, TCP_LEN);
+	sum = (__u32)bpf_csum_diff(0, 0, (__be32 *)t, TCP_LEN, 0);
+	/* The field holds the pseudo header's sum, which is all that a packet
+	 * with offloaded checksum carries; for such a packet the helper below
+	 * does nothing. For any other it makes the whole checksum: it computes
+	 * ~(diff + ~head), and diff = 2*head + sum gives ~(head + sum). */
+	putraw16(t + TCP_CSUM, head);
+	check = csum_fold32(sum + head + head);
+	if (bpf_skb_store_bytes(ctx, 0, s->frame, l4 + TCP_LEN, 0) ||
+	    bpf_l4_csum_replace(ctx, l4 + TCP_CSUM, 0, check, 0))
+		return DROP_REWRITE;
+	return 0;
 }
 
 /* make_reset rewrites the packet in place into a reset; returns a drop reason
@@ -36,22 +91,24 @@ __noinline int make_reset(struct __sk_buff *ctx, int onward)
 {
 	struct scratch *s = scratch_get();
 	struct packet *p;
-	__u8 *f, pseudo[12] = {};
-	__u32 seq = 0, ack = 0, head, check;
-	__u16 ip_check;
+	__u32 seq = 0, ack = 0;
 	__u8 flags = TCP_RST;
-	__u64 sum;
+	int reason;
 
 	if (!s)
 		return DROP_REWRITE;
 	p = &s->packet;
-	f = s->frame;
+	/* what has an offloaded checksum has it at a place that cannot be moved */
+	if (p->l4 != (p->v6 ? L4_OFF6 : L4_OFF) || p->fragment)
+		return DROP_REWRITE;
 	if (!onward) {
 		s->new_src = p->dst;
 		s->new_dst = p->src;
 		s->new_sport = p->dport;
 		s->new_dport = p->sport;
 	}
+	if (p->v6 == addr_is_v4(&s->new_src))
+		return DROP_FAMILY;
 	if (onward) {
 		seq = p->seq;
 		ack = p->ack;
@@ -62,46 +119,9 @@ __noinline int make_reset(struct __sk_buff *ctx, int onward)
 		ack = p->seq + p->payload + !!(p->tcp_flags & TCP_SYN) + !!(p->tcp_flags & TCP_FIN);
 		flags |= TCP_ACK;
 	}
-	if (bpf_skb_change_tail(ctx, RESET_LEN, 0))
-		return DROP_REWRITE;
-	__builtin_memset(f, 0, sizeof(s->frame));
-	__builtin_memcpy(f, p->src_mac, 6);
-	__builtin_memcpy(f + 6, p->dst_mac, 6);
-	put16(f + 12, ETH_P_IP);
-	f[14] = 0x45;
-	put16(f + 16, IP_LEN + TCP_LEN);
-	put16(f + 20, 0x4000);
-	f[22] = 64;
-	f[23] = IPPROTO_TCP;
-	putraw(f + 26, s->new_src.w[3]);
-	putraw(f + 30, s->new_dst.w[3]);
-	ip_check = ~csum_fold32((__u32)bpf_csum_diff(0, 0, (__be32 *)(f + 14), IP_LEN, 0));
-	f[24] = ip_check;
-	f[25] = ip_check >> 8;
-
-	f[34] = s->new_sport;
-	f[35] = s->new_sport >> 8;
-	f[36] = s->new_dport;
-	f[37] = s->new_dport >> 8;
-	put32(f + 38, seq);
-	put32(f + 42, ack);
-	f[46] = 5 << 4;
-	f[47] = flags;
-	putraw(pseudo, s->new_src.w[3]);
-	putraw(pseudo + 4, s->new_dst.w[3]);
-	pseudo[9] = IPPROTO_TCP;
-	pseudo[11] = TCP_LEN;
-	head = csum_fold32((__u32)bpf_csum_diff(0, 0, (__be32 *)pseudo, 12, 0));
-	sum = (__u32)bpf_csum_diff(0, 0, (__be32 *)(f + 34), TCP_LEN, 0);
-	/* The field holds the pseudo header's sum, which is all that a packet
-	 * with offloaded checksum carries; for such a packet the helper below
-	 * does nothing. For any other it makes the whole checksum: it computes
-	 * ~(diff + ~head), and diff = 2*head + sum gives ~(head + sum). */
-	f[50] = head;
-	f[51] = head >> 8;
-	check = csum_fold32(sum + head + head);
-	if (bpf_skb_store_bytes(ctx, 0, f, RESET_LEN, 0) || bpf_l4_csum_replace(ctx, TCP_CSUM, 0, check, 0))
-		return DROP_REWRITE;
+	reason = p->v6 ? put_reset(ctx, s, true, seq, ack, flags) : put_reset(ctx, s, false, seq, ack, flags);
+	if (reason)
+		return reason;
 	count(COUNT_RESETS, 1);
 	return 0;
 }

@@ -16,12 +16,16 @@
 /* A change here, or in the meaning of a field, needs a new layout number: a
  * loader refuses to reuse maps that were pinned with another one. */
 enum layout {
-	LAYOUT = 3,
+	LAYOUT = 4,
 };
 
 struct addr {
 	__u32 w[4];
 };
+
+/* vpc.UplinkVNI: the space of the host's own network. */
+#define UPLINK_VNI 2
+
 
 enum port_flag {
 	PORT_SOURCE_CHECK = 1,
@@ -39,11 +43,17 @@ enum interface_kind {
 	KIND_BALANCER = 3,
 	KIND_RESOLVER = 4,
 	KIND_ROUTER = 5,
+	KIND_NAT = 6,
+	KIND_UPLINK = 7, /* at the zero address of UPLINK_VNI */
 };
 
 enum interface_flag {
 	INTERFACE_SOURCE_CHECK = 1,
 	INTERFACE_TAP = 2, /* no peer device: deliver by bpf_redirect */
+	/* From here on, bit by bit: one rule allows all ports to or from anywhere.
+	 * The bit is INTERFACE_OPEN << (4 if outbound) + (2 if UDP) + (1 if IPv6). */
+	INTERFACE_OPEN = 16,
+	INTERFACE_OPEN_ALL = 0xff0,
 };
 
 struct interface {
@@ -59,14 +69,19 @@ struct interface {
 	__u8 pad;
 	__u8 mac[6];
 	__u8 gateway[6]; /* the subnet's router as this interface sees it */
-	__u8 pad2[4];
+	/* Idle times of the flows that begin here, in seconds; 0: the defaults. */
+	__u32 idle_tcp;
+	__u16 idle_udp;
+	__u16 idle_udp_stream;
+	__be32 public; /* its IPv4 address outside of the VPC; 0: none */
 };
 
 /* ports: what the packets of a device are, and what "interfaces" says of the
  * one they come from, so that the sender costs one lookup. */
 struct port {
 	struct interface self;
-	struct addr addr; /* the interface's first address; others are in interfaces only */
+	struct addr addr; /* the interface's first addresses; others are in interfaces only */
+	struct addr addr6;
 	__u32 vni;
 	__u32 flags; /* PORT_* */
 };
@@ -74,8 +89,8 @@ struct port {
 /* subnets: by number. */
 struct subnet {
 	__u64 table;
-	__u64 acl_in; /* rule set; 0: allow all */
-	__u64 acl_out;
+	__u64 acl_in[2]; /* rule set of IPv4, of IPv6; 0: allow all */
+	__u64 acl_out[2];
 };
 
 /* routes: longest prefix of (table, address). */
@@ -90,13 +105,25 @@ enum route_kind {
 	ROUTE_ENDPOINT = 2,
 	ROUTE_INTERFACE = 3,
 	ROUTE_BLACKHOLE = 4,
-	ROUTE_UPLINK = 5, /* out of the VPC through an internet or NAT gateway */
+	ROUTE_PEERING = 5,
+	ROUTE_INTERNET = 6, /* to the host's network, with the interface's public address */
+	ROUTE_EGRESS = 7,   /* likewise, IPv6, only for flows that begin here */
+	ROUTE_NAT = 8,
 };
 
+/* A route of kind 0 is none: it keeps short IPv6 prefixes from covering the
+ * place that IPv4 has among 128-bit addresses. */
 struct route {
-	__u64 endpoint;
-	struct addr addr; /* of the interface, for ROUTE_INTERFACE */
+	__u64 id;         /* of the endpoint, or of the peering */
+	struct addr addr; /* of the interface or NAT gateway that it leads to */
 	__u32 kind;
+	__u32 vni; /* of the peer */
+};
+
+/* publics: what is behind an address of the host's network. */
+struct public {
+	struct addr addr;
+	__u32 vni;
 	__u32 pad;
 };
 
@@ -125,6 +152,7 @@ struct endpoint {
 	__u8 active;
 	__u8 gateway;
 	__u8 pad[6];
+	__u8 name[24]; /* its id, as text */
 };
 
 /* listeners: a port of a node. A listener with a table has size slots in
@@ -140,17 +168,40 @@ enum listener_flag {
 	LISTENER_DIRECT = 1,          /* target is in the listener itself */
 	LISTENER_PRESERVE_CLIENT = 2, /* clients of the node's VPC keep their address */
 	LISTENER_HASH_SOURCE = 4,     /* node is a /16 from which the client's hash picks a source */
+	LISTENER_STICKY = 8,          /* a client's address alone chooses the target */
+	LISTENER_SKIP_INGRESS = 16,   /* the node's groups do not judge what comes through endpoints */
 };
 
 struct listener {
 	__u64 table;
+	__u64 group; /* whose targets they are; see struct cut_key */
 	__u32 size;
 	__u32 flags;
-	__u32 vni; /* of the provider */
+	__u32 vni;  /* of the provider */
+	__u32 idle; /* of TCP, in seconds; 0: the default */
 	struct addr node;
+	struct addr node6;
 	struct addr target;
 	__be16 target_port;
-	__u16 pad;
+	__u8 proxy; /* enum proxy_layout; 0: targets get no PROXY protocol header */
+	__u8 pad[5];
+};
+
+/* cuts: targets whose connections are ended. */
+struct cut_key {
+	__u64 group;
+	struct addr target;
+	__be16 port;
+	__u8 proto;
+	__u8 pad[5];
+};
+
+/* How a PROXY protocol header tells the endpoint's id. */
+enum proxy_layout {
+	PROXY_NONE = 0,
+	PROXY_AWS = 1,     /* TLV 0xEA, subtype 1, the id as text */
+	PROXY_AZURE = 2,   /* TLV 0xEE, subtype 1, the link's number, little endian */
+	PROXY_ALIBABA = 3, /* TLV 0xE1, subtype 1, the id as text */
 };
 
 struct slot_key {
@@ -189,6 +240,13 @@ enum conn_kind {
 	CONN_PROVIDER = 3, /* node <-> target, as the target sees it */
 };
 
+/* How far the PROXY protocol header of a flow has come. */
+enum proxy_state {
+	PROXY_BEGUN = 1, /* the first sequence number is known */
+	PROXY_SENT = 2,
+	PROXY_ACKED = 4,
+};
+
 /* What has been seen of a flow; its timeout follows from it. */
 enum seen {
 	SEEN_REPLY = 1,
@@ -201,6 +259,10 @@ enum seen {
 enum conn_flag {
 	CONN_EXEMPT = 1,    /* groups and ACLs do not apply (the resolver) */
 	CONN_PRESERVED = 2, /* the target sees the client's address */
+	CONN_INITIATOR_OPEN = 4, /* this side does not track the flow: its rules are asked each time */
+	CONN_RESPONDER_OPEN = 8,
+	CONN_INBOUND = 16, /* begun outside of the VPC: the responder's quota counts it */
+	CONN_NAT = 32,     /* through a NAT gateway */
 };
 
 struct conn {
@@ -215,9 +277,22 @@ struct conn {
 	 * last passed every check; while it is the current one, the checks need
 	 * not be made again. One word, so that it can never be half old. */
 	__u64 generation;
+	__u64 group;          /* of the target */
+	__u64 via;            /* subnet of the NAT gateway */
 	struct conn_key peer; /* the other half */
 	__u32 link;
 	__u32 seen;
+	__u32 server_vni; /* where the address is that the client sends to: another space across a peering */
+	__u32 idle_tcp;   /* seconds; 0: the default */
+	__u16 idle_udp;
+	__u16 idle_udp_stream;
+	/* Of a flow whose target gets a PROXY protocol header (proxy.h). */
+	__u32 proxy_isn;
+	__u32 proxy_high;
+	__u16 proxy_len;
+	__u8 proxy;       /* enum proxy_layout */
+	__u8 proxy_state; /* enum proxy_state */
+	__u32 pad;
 	__u8 kind;           /* enum conn_kind */
 	__u8 flags;          /* CONN_* */
 	__u8 initiator;      /* which end of the key */
@@ -250,7 +325,7 @@ enum counter {
 	COUNT_TRANSLATED = 2,
 	COUNT_CONNECTIONS = 3,
 	COUNT_RESETS = 4,
-	COUNT_ARP = 5,
+	COUNT_ARP = 5, /* and neighbour discovery */
 	COUNT_MAX = 6,
 };
 
@@ -263,7 +338,51 @@ enum icmp_role {
 	ICMP_OTHER = 4, /* not tracked: the rules decide about each */
 };
 
-/* One packet, parsed. */
+enum fragment {
+	FRAGMENT_NONE = 0,
+	FRAGMENT_FIRST = 1,
+	FRAGMENT_LATER = 2, /* has no ports of its own */
+};
+
+/* fragments: what the first fragment of a packet said, in one of a few slots
+ * that each interface has. */
+struct fragment_key {
+	__u64 eni;
+	__u32 slot;
+	__u32 pad;
+};
+
+struct fragment_value {
+	__u64 seen;
+	struct addr src;
+	struct addr dst;
+	__u32 id;
+	__be16 sport;
+	__be16 dport;
+	__be16 rule_port;
+	__u8 proto;
+	__u8 icmp;
+	__u32 pad;
+};
+
+/* crowds: ends of a balancer node and a target with so many flows between them
+ * that a free source port was once hard to find. */
+struct crowd_key {
+	struct addr node;
+	struct addr target;
+	__u32 vni;
+	__be16 port;
+	__u8 proto;
+	__u8 pad;
+};
+
+struct crowd {
+	__u64 full; /* until when there is no free port */
+	__u32 hint; /* a port that became free; 0: none known */
+	__u32 pad;
+};
+
+/* One packet, parsed. src and dst lie in a row, see translate(). */
 struct packet {
 	__u64 now;
 	__u64 eni;
@@ -272,8 +391,10 @@ struct packet {
 	__u32 seq;
 	__u32 ack;
 	__u32 payload; /* bytes after the TCP header */
+	__u32 fragment_id;
 	__u16 tot_len;
 	__u16 ip_check; /* as it lies in the header */
+	__u16 l4;       /* where the TCP, UDP or ICMP header begins in the frame */
 	__be16 sport;
 	__be16 dport;
 	__be16 rule_port; /* what rules match: destination port, or ICMP type and code */
@@ -281,10 +402,25 @@ struct packet {
 	struct addr dst;
 	__u8 proto;
 	__u8 tcp_flags;
-	__u8 icmp;  /* enum icmp_role */
+	__u8 icmp; /* enum icmp_role */
 	__u8 arp;
+	__u8 v6;
+	__u8 nd;       /* neighbour discovery */
+	__u8 fragment; /* enum fragment */
+	__u8 pad;
 	__u8 src_mac[6];
 	__u8 dst_mac[6];
+};
+
+/* The packet inside an ICMP error, and what its ends become. */
+struct inner {
+	struct addr src, dst; /* new ones */
+	__be16 sport, dport;
+	__be16 old_sport, old_dport;
+	__u8 proto;
+	__u8 sender; /* which end of its key sent it */
+	__u8 whole;  /* 20 bytes of its payload are there, not only 8 */
+	__u8 pad;
 };
 
 /* What one half of the path hands to the other about a new flow: everything
@@ -303,6 +439,13 @@ struct link_hop {
 	__be16 target_port;
 	__u8 proto;
 	__u8 flags; /* CONN_* of both halves */
+	__u64 group;
+	__u64 via;
+	__u32 server_vni;
+	__u32 idle_tcp;
+	__u8 proxy;
+	__u8 skip_ingress; /* the node's groups are not asked */
+	__u8 pad[6];
 };
 
 /* Where a packet ended up. A program leaves it in the packet's control buffer
@@ -328,6 +471,8 @@ struct names {
 	enum listener_flag listener_flag;
 	enum seen seen;
 	enum conn_flag conn_flag;
+	enum proxy_layout proxy_layout;
+	enum proxy_state proxy_state;
 };
 
 /* What does not fit on the 512 bytes of stack. Per CPU: a tc program is never
@@ -339,10 +484,13 @@ struct scratch {
 	struct conn_key peer;     /* of the other half */
 	struct conn half[2];      /* entries being made */
 	struct link_hop hop;
-	struct addr new_src, new_dst;
+	struct addr new_src, new_dst; /* in a row, see translate() */
 	__be16 new_sport, new_dport;
-	__u32 pad;
-	__u8 frame[64];
+	struct inner inner;
+	struct interface_key interface_key; /* see lookup.h */
+	struct route_key route_key;
+	__u8 frame[96];
+	__u8 old_inner[60], new_inner[60];
 	__u8 options[68]; /* 40 at most; more for the verifier */
 	struct names names;
 };

@@ -187,7 +187,7 @@ func (h *hostSteps) apply(d desired.Host) map[string]error {
 		ports[id] = datapath.Device{Ifindex: dev.Ifindex, MAC: dev.MAC, Tap: dev.Tap}
 	}
 	svc := datapath.Device{Ifindex: h.service.Ifindex, MAC: h.service.MAC}
-	if err := h.dp.Apply(d, ports, svc); err != nil {
+	if err := h.dp.Apply(d, ports, svc, datapath.Device{}); err != nil {
 		errs["datapath"] = err
 	}
 	attached, err := h.dp.Attached()

@@ -22,7 +22,10 @@ type Role string
 const (
 	Workload Role = "workload"
 	Service  Role = "service" // the service namespace of the host
+	Uplink   Role = "uplink"  // the host's own network
 )
+
+var roles = []Role{Workload, Service, Uplink}
 
 func (d *Datapath) program(r Role) (*ebpf.Program, error) {
 	switch r {
@@ -30,6 +33,8 @@ func (d *Datapath) program(r Role) (*ebpf.Program, error) {
 		return d.objs.FromWorkload, nil
 	case Service:
 		return d.objs.FromService, nil
+	case Uplink:
+		return d.objs.FromUplink, nil
 	}
 	return nil, fmt.Errorf("unknown role %q", r)
 }
@@ -55,12 +60,13 @@ func (d *Datapath) Attach(ifname string, ifindex int, role Role) error {
 	if err != nil {
 		return fmt.Errorf("attach to %s: %w", ifname, err)
 	}
-	other := Workload
-	if role == Workload {
-		other = Service
-	}
-	if err := unpin(filepath.Join(linkDir(d.dir), pinName(other, ifname))); err != nil {
-		return fmt.Errorf("attach to %s: %w", ifname, err)
+	for _, other := range roles {
+		if other == role {
+			continue
+		}
+		if err := unpin(filepath.Join(linkDir(d.dir), pinName(other, ifname))); err != nil {
+			return fmt.Errorf("attach to %s: %w", ifname, err)
+		}
 	}
 	pin := filepath.Join(linkDir(d.dir), pinName(role, ifname))
 	have, err := updateLink(pin, prog)
@@ -148,7 +154,7 @@ func (d *Datapath) updateLinks() error {
 func (d *Datapath) Detach(ifname string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, r := range []Role{Workload, Service} {
+	for _, r := range roles {
 		if err := unpin(filepath.Join(linkDir(d.dir), pinName(r, ifname))); err != nil {
 			return fmt.Errorf("detach from %s: %w", ifname, err)
 		}

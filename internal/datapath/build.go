@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"reflect"
+	"slices"
 
 	"postern.dev/postern/bpf"
 	"postern.dev/postern/internal/desired"
@@ -35,16 +36,17 @@ type builder struct {
 type compiledSet struct {
 	source  desired.RuleSet
 	in, out *ruleList
+	open    uint16 // openWays
 }
 
 type compiledACL struct {
 	source  desired.ACL
-	in, out *ruleList // nil allows all
+	in, out [2]*ruleList // of IPv4 and IPv6; nil allows all
 }
 
 // build gives the entries for a host. It fails on values that no desired.Host
 // should have (a MAC or port that is none), naming them.
-func (b *builder) build(host desired.Host, devices map[vpc.InterfaceID]Device, service Device) (*entries, error) {
+func (b *builder) build(host desired.Host, devices map[vpc.InterfaceID]Device, service, uplink Device) (*entries, error) {
 	e := newEntries()
 	sets, acls := b.compileLists(host)
 	balances := map[uint64][]int{}
@@ -58,22 +60,35 @@ func (b *builder) build(host desired.Host, devices map[vpc.InterfaceID]Device, s
 	}
 	for id, s := range host.Subnets {
 		n := bpf.DatapathSubnet{Table: vpc.Num(s.RouteTable)}
-		if a, ok := acls[s.ACL]; ok {
-			n.AclIn, n.AclOut = addList(a.in), addList(a.out)
-		} else { // an ACL that is not known lets nothing pass
-			none := addList(compile(nil))
-			n.AclIn, n.AclOut = none, none
+		a, known := acls[s.ACL]
+		for family := range n.AclIn {
+			if known {
+				n.AclIn[family], n.AclOut[family] = addList(a.in[family]), addList(a.out[family])
+			} else { // an ACL that is not known lets nothing pass
+				n.AclIn[family] = addList(compile(nil, false))
+				n.AclOut[family] = n.AclIn[family]
+			}
 		}
 		e.subnets[vpc.Num(id)] = n
-		e.interfaces[bpf.DatapathInterfaceKey{Vni: uint32(s.VNI), Addr: toAddr(s.Router)}] = bpf.DatapathInterface{
-			Kind: uint8(bpf.DatapathInterfaceKindKIND_ROUTER), Subnet: vpc.Num(id), Mac: routerMAC(id), Gateway: routerMAC(id),
+		routers := []netip.Addr{s.Router}
+		if s.IPv6.IsValid() {
+			routers = append(routers, s.IPv6.Addr().Next())
+		}
+		for _, a := range routers {
+			e.interfaces[bpf.DatapathInterfaceKey{Vni: uint32(s.VNI), Addr: toAddr(a)}] = bpf.DatapathInterface{
+				Kind: uint8(bpf.DatapathInterfaceKindKIND_ROUTER), Subnet: vpc.Num(id), Mac: routerMAC(id), Gateway: routerMAC(id),
+			}
 		}
 	}
 	for vni, v := range host.VPCs {
 		if !v.DNS {
 			continue
 		}
-		for _, a := range []netip.Addr{v.Resolver, desired.LinkLocalResolver} {
+		resolvers := []netip.Addr{v.Resolver, desired.LinkLocalResolver}
+		if slices.ContainsFunc(v.CIDRs, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
+			resolvers = append(resolvers, desired.Resolver6)
+		}
+		for _, a := range resolvers {
 			e.interfaces[bpf.DatapathInterfaceKey{Vni: uint32(vni), Addr: toAddr(a)}] = bpf.DatapathInterface{
 				Kind: uint8(bpf.DatapathInterfaceKindKIND_RESOLVER), Node: nodeResolver,
 			}
@@ -86,6 +101,11 @@ func (b *builder) build(host desired.Host, devices map[vpc.InterfaceID]Device, s
 				return nil, err
 			}
 			e.routes[k] = v
+			if over := v4Mapped(k); over != k {
+				if _, ok := e.routes[over]; !ok {
+					e.routes[over] = bpf.DatapathRoute{}
+				}
+			}
 		}
 	}
 	for id, i := range host.Interfaces {
@@ -93,15 +113,18 @@ func (b *builder) build(host desired.Host, devices map[vpc.InterfaceID]Device, s
 		if i.RuleSet != "" {
 			var ok bool
 			if set, ok = sets[i.RuleSet]; !ok {
-				set = compiledSet{in: compile(nil), out: compile(nil)}
+				set = compiledSet{in: compile(nil, true), out: compile(nil, true)}
 			}
+		} else {
+			set.open = uint16(bpf.DatapathInterfaceFlagINTERFACE_OPEN_ALL)
 		}
-		if err := e.addInterface(host, id, i, devices[id], addList(set.in), addList(set.out)); err != nil {
+		if err := e.addInterface(host, id, i, devices[id], addList(set.in), addList(set.out), set.open); err != nil {
 			return nil, err
 		}
 	}
 	for id, ep := range host.Endpoints {
 		v := bpf.DatapathEndpoint{Vni: uint32(ep.VNI), Link: uint32(ep.Link), Active: 1}
+		copy(v.Name[:], id)
 		if ep.Type == vpc.GatewayEndpoint {
 			v.Gateway, v.Node = 1, nodeEdge
 		}
@@ -117,6 +140,7 @@ func (b *builder) build(host desired.Host, devices map[vpc.InterfaceID]Device, s
 		e.probes[toAddr(p.Via)] = bpf.DatapathProbe{Vni: uint32(p.VNI), Node: toAddr(p.Node), Target: toAddr(p.Target)}
 	}
 	e.addService(service)
+	e.addUplink(uplink)
 	return e, nil
 }
 
@@ -128,7 +152,7 @@ func (b *builder) compileLists(host desired.Host) (map[string]compiledSet, map[v
 			sets[name] = c
 			continue
 		}
-		sets[name] = compiledSet{source: s, in: groupList(s.Ingress), out: groupList(s.Egress)}
+		sets[name] = compiledSet{source: s, in: groupList(s.Ingress), out: groupList(s.Egress), open: openWays(s)}
 	}
 	acls := make(map[vpc.ACLID]compiledACL, len(host.ACLs))
 	for id, a := range host.ACLs {
@@ -136,7 +160,10 @@ func (b *builder) compileLists(host desired.Host) (map[string]compiledSet, map[v
 			acls[id] = c
 			continue
 		}
-		acls[id] = compiledACL{source: a, in: aclList(a.In), out: aclList(a.Out)}
+		acls[id] = compiledACL{
+			source: a, in: [2]*ruleList{aclList(a.In, false), aclList(a.In, true)},
+			out: [2]*ruleList{aclList(a.Out, false), aclList(a.Out, true)},
+		}
 	}
 	b.sets, b.acls = sets, acls
 	return sets, acls
@@ -154,13 +181,20 @@ func (e *entries) addRules(l *ruleList) {
 			if v.proto != anyProto {
 				k.Prefixlen, k.Proto, k.Port = 80+uint32(v.bits), uint8(v.proto), toPort(v.port)
 			}
-			if v.allow {
-				e.rulePorts[k] = 1
-			} else {
-				e.rulePorts[k] = 0
-			}
+			e.rulePorts[k] = v.says
 		}
 	}
+}
+
+// v4Mapped gives, for a route of IPv6 that is so short that it would cover the
+// place of IPv4 among 128-bit addresses, the key of all of IPv4 in its table; for
+// any other route its own key.
+func v4Mapped(k bpf.DatapathRouteKey) bpf.DatapathRouteKey {
+	bits := int(k.Prefixlen) - 64
+	if bits >= addrBits(v4) || !netip.PrefixFrom(netip.AddrFrom16(fromAddr(k.Addr).As16()), bits).Contains(netip.AddrFrom16(v4.Addr().As16())) {
+		return k
+	}
+	return bpf.DatapathRouteKey{Prefixlen: uint32(64 + addrBits(v4)), Table: k.Table, Addr: toAddr(v4.Addr())}
 }
 
 func route(host desired.Host, table vpc.RouteTableID, r desired.Route) (bpf.DatapathRouteKey, bpf.DatapathRoute, error) {
@@ -172,14 +206,21 @@ func route(host desired.Host, table vpc.RouteTableID, r desired.Route) (bpf.Data
 	case desired.RouteLocal:
 		v.Kind = uint32(bpf.DatapathRouteKindROUTE_LOCAL)
 	case desired.RouteEndpoint:
-		v.Kind, v.Endpoint = uint32(bpf.DatapathRouteKindROUTE_ENDPOINT), vpc.Num(r.Endpoint)
-	case desired.RouteInterface:
+		v.Kind, v.Id = uint32(bpf.DatapathRouteKindROUTE_ENDPOINT), vpc.Num(r.Endpoint)
+	case desired.RouteInterface, desired.RouteNAT:
 		v.Kind = uint32(bpf.DatapathRouteKindROUTE_BLACKHOLE)
 		if i, ok := host.Interfaces[r.Interface]; ok {
 			v.Kind, v.Addr = uint32(bpf.DatapathRouteKindROUTE_INTERFACE), toAddr(i.Addr)
+			if r.Kind == desired.RouteNAT {
+				v.Kind = uint32(bpf.DatapathRouteKindROUTE_NAT)
+			}
 		}
-	case desired.RouteInternet, desired.RouteEgress, desired.RouteNAT, desired.RoutePeering:
-		v.Kind = uint32(bpf.DatapathRouteKindROUTE_UPLINK)
+	case desired.RouteInternet:
+		v.Kind = uint32(bpf.DatapathRouteKindROUTE_INTERNET)
+	case desired.RouteEgress:
+		v.Kind = uint32(bpf.DatapathRouteKindROUTE_EGRESS)
+	case desired.RoutePeering:
+		v.Kind, v.Id, v.Vni = uint32(bpf.DatapathRouteKindROUTE_PEERING), vpc.Num(r.Peering), uint32(r.Peer)
 	case desired.RouteBlackhole:
 		v.Kind = uint32(bpf.DatapathRouteKindROUTE_BLACKHOLE)
 	default:
@@ -188,9 +229,13 @@ func route(host desired.Host, table vpc.RouteTableID, r desired.Route) (bpf.Data
 	return k, v, nil
 }
 
-func (e *entries) addInterface(host desired.Host, id vpc.InterfaceID, i desired.Interface, dev Device, in, out uint64) error {
+func (e *entries) addInterface(host desired.Host, id vpc.InterfaceID, i desired.Interface, dev Device, in, out uint64, open uint16) error {
 	v := bpf.DatapathInterface{
-		Eni: vpc.Num(id), Subnet: vpc.Num(i.Subnet), SgIn: in, SgOut: out, Gateway: routerMAC(i.Subnet),
+		Eni: vpc.Num(id), Subnet: vpc.Num(i.Subnet), SgIn: in, SgOut: out, Gateway: routerMAC(i.Subnet), Flags: open,
+		IdleTcp: uint32(i.Tracking.TCPEstablished), IdleUdp: uint16(i.Tracking.UDP), IdleUdpStream: uint16(i.Tracking.UDPStream),
+	}
+	if i.Public.IsValid() {
+		v.Public = toAddr(i.Public).W[3]
 	}
 	switch i.Kind {
 	case desired.KindWorkload:
@@ -204,6 +249,8 @@ func (e *entries) addInterface(host desired.Host, id vpc.InterfaceID, i desired.
 		}
 	case desired.KindBalancer:
 		v.Kind, v.Node = uint8(bpf.DatapathInterfaceKindKIND_BALANCER), vpc.Num(i.Balancer)
+	case desired.KindNAT:
+		v.Kind = uint8(bpf.DatapathInterfaceKindKIND_NAT)
 	default:
 		return fmt.Errorf("interface %s has unknown kind %q", id, i.Kind)
 	}
@@ -224,12 +271,23 @@ func (e *entries) addInterface(host desired.Host, id vpc.InterfaceID, i desired.
 	if dev.Tap {
 		v.Flags |= uint16(bpf.DatapathInterfaceFlagINTERFACE_TAP)
 	}
-	e.interfaces[bpf.DatapathInterfaceKey{Vni: uint32(i.VNI), Addr: toAddr(i.Addr)}] = v
-	for _, a := range i.Secondary {
+	for _, a := range i.Addrs() {
 		e.interfaces[bpf.DatapathInterfaceKey{Vni: uint32(i.VNI), Addr: toAddr(a)}] = v
 	}
+	if i.Kind == desired.KindWorkload {
+		if i.Public.IsValid() {
+			e.publics[toAddr(i.Public)] = bpf.DatapathPublic{Vni: uint32(i.VNI), Addr: toAddr(i.Addr)}
+		}
+		for _, a := range i.IPv6 {
+			e.publics[toAddr(a)] = bpf.DatapathPublic{Vni: uint32(i.VNI), Addr: toAddr(a)}
+		}
+	}
 	if i.Kind == desired.KindWorkload && dev.Ifindex != 0 {
-		p := bpf.DatapathPort{Self: v, Vni: uint32(i.VNI), Addr: toAddr(i.Addr)}
+		first := i.Addrs()[0]
+		p := bpf.DatapathPort{Self: v, Vni: uint32(i.VNI), Addr: toAddr(first), Addr6: toAddr(first)}
+		if len(i.IPv6) > 0 {
+			p.Addr6 = toAddr(i.IPv6[0])
+		}
 		if i.SourceCheck {
 			p.Flags = uint32(bpf.DatapathPortFlagPORT_SOURCE_CHECK)
 		}
@@ -245,9 +303,23 @@ func (e *entries) addBalancer(name string, n desired.Balancer, old, fresh map[ui
 		if l.Port < 1 || l.Port > 65535 || l.Protocol != vpc.TCP && l.Protocol != vpc.UDP {
 			return fmt.Errorf("load balancer node %s: protocol %d port %d cannot be listened on", name, l.Protocol, l.Port)
 		}
-		v := bpf.DatapathListener{Vni: uint32(n.VNI), Node: toAddr(n.Addr)}
-		if l.PreserveClientIP {
-			v.Flags |= uint32(bpf.DatapathListenerFlagLISTENER_PRESERVE_CLIENT)
+		v := bpf.DatapathListener{
+			Vni: uint32(n.VNI), Node: toAddr(n.Addr), Node6: toAddr(n.Addr6), Idle: uint32(l.Idle), Proxy: proxyLayouts[l.ProxyProtocol],
+		}
+		for flag, set := range map[bpf.DatapathListenerFlag]bool{
+			bpf.DatapathListenerFlagLISTENER_PRESERVE_CLIENT: l.PreserveClientIP,
+			bpf.DatapathListenerFlagLISTENER_STICKY:          l.Sticky,
+			bpf.DatapathListenerFlagLISTENER_SKIP_INGRESS:    n.SkipEndpointIngress,
+		} {
+			if set {
+				v.Flags |= uint32(flag)
+			}
+		}
+		if l.Group != "" {
+			v.Group = vpc.Num(name + "/" + string(l.Group))
+			for _, t := range l.Cut {
+				e.cuts[bpf.DatapathCutKey{Group: v.Group, Target: toAddr(t.Addr), Port: toPort(uint16(t.Port)), Proto: uint8(l.Protocol)}] = 1
+			}
 		}
 		if len(l.Targets) > 0 {
 			id := maglevID(l.Targets)
@@ -269,6 +341,27 @@ func (e *entries) addBalancer(name string, n desired.Balancer, old, fresh map[ui
 		e.listeners[listenerKey(vpc.Num(name), l.Protocol, l.Port)] = v
 	}
 	return nil
+}
+
+var proxyLayouts = map[desired.ProxyLayout]uint8{
+	desired.ProxyAWS:     uint8(bpf.DatapathProxyLayoutPROXY_AWS),
+	desired.ProxyAzure:   uint8(bpf.DatapathProxyLayoutPROXY_AZURE),
+	desired.ProxyAlibaba: uint8(bpf.DatapathProxyLayoutPROXY_ALIBABA),
+}
+
+// addUplink adds the device that leads to the host's own network, if there is one.
+func (e *entries) addUplink(dev Device) {
+	if dev.Ifindex == 0 || len(dev.MAC) != 6 {
+		return
+	}
+	i := bpf.DatapathInterface{
+		Eni: UplinkInterface, Kind: uint8(bpf.DatapathInterfaceKindKIND_UPLINK), Ifindex: uint32(dev.Ifindex),
+		Flags: uint16(bpf.DatapathInterfaceFlagINTERFACE_OPEN_ALL | bpf.DatapathInterfaceFlagINTERFACE_TAP),
+		Mac:   [6]uint8(dev.MAC), Gateway: serviceGateway,
+	}
+	vni := uint32(vpc.UplinkVNI)
+	e.interfaces[bpf.DatapathInterfaceKey{Vni: vni}] = i
+	e.ports[uint32(dev.Ifindex)] = bpf.DatapathPort{Self: i, Vni: vni}
 }
 
 func listenerKey(node uint64, proto, port int) bpf.DatapathListenerKey {

@@ -145,14 +145,17 @@ type world struct {
 	host    desired.Host
 	devices map[vpc.InterfaceID]Device
 	service Device
+	uplink  Device
 }
 
 func allow(proto, from, to int, peers ...netip.Prefix) desired.Rule {
 	return desired.Rule{Protocol: proto, From: from, To: to, Peers: peers}
 }
 
+// open lets everything pass, by rules that keep every flow tracked: none of the
+// inbound ones alone is for anywhere.
 var open = desired.RuleSet{
-	Ingress: []desired.Rule{allow(vpc.AllProtocols, -1, -1, anywhere)},
+	Ingress: []desired.Rule{allow(vpc.AllProtocols, -1, -1, netip.MustParsePrefix("0.0.0.0/1"), netip.MustParsePrefix("128.0.0.0/1"))},
 	Egress:  []desired.Rule{allow(vpc.AllProtocols, -1, -1, anywhere)},
 }
 
@@ -195,7 +198,7 @@ func (w *world) open() {
 
 func (w *world) apply() {
 	w.t.Helper()
-	if err := w.dp.Apply(w.host, w.devices, w.service); err != nil {
+	if err := w.dp.Apply(w.host, w.devices, w.service, w.uplink); err != nil {
 		w.t.Fatalf("apply: %v", err)
 	}
 }

@@ -19,6 +19,9 @@ var (
 	// ServiceInterface is the number that packets of the service port (health
 	// checks, answers of the edge) are counted under.
 	ServiceInterface = vpc.Num("postern:service")
+
+	// UplinkInterface is the number of the host's own network.
+	UplinkInterface = vpc.Num("postern:uplink")
 )
 
 // serviceGateway is the MAC address that the datapath has towards the service

@@ -222,10 +222,10 @@ func TestMalformedFramesAreDroppedWithTheirReason(t *testing.T) {
 		change func([]byte) []byte
 		reason uint32
 	}{
-		"IPv6":             {func(b []byte) []byte { b[12], b[13] = 0x86, 0xdd; return b }, bpf.DropIPv6},
+		"IPv4 as IPv6":     {func(b []byte) []byte { b[12], b[13] = 0x86, 0xdd; return b }, bpf.DropBadLength},
 		"VLAN":             {func(b []byte) []byte { b[12], b[13] = 0x81, 0x00; return b }, bpf.DropEthertype},
-		"first fragment":   {func(b []byte) []byte { b[20] = 0x20; return b }, bpf.DropFragment},
 		"later fragment":   {func(b []byte) []byte { b[20], b[21] = 0, 9; return b }, bpf.DropFragment},
+		"over the header":  {func(b []byte) []byte { b[20], b[21] = 0, 1; return b }, bpf.DropFragment},
 		"options":          {func(b []byte) []byte { b[14] = 0x46; return b }, bpf.DropIPOptions},
 		"longer than real": {func(b []byte) []byte { b[16], b[17] = 5, 0; return b }, bpf.DropBadLength},
 		"short IP":         {func(b []byte) []byte { b[16], b[17] = 0, 19; return b }, bpf.DropBadLength},

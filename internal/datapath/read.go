@@ -118,13 +118,17 @@ func (r *Reader) Drops() ([]Drop, error) {
 
 // pruneCounts forgets what was counted for interfaces that are gone.
 func (d *Datapath) pruneCounts(want *entries) error {
-	known := map[uint64]bool{0: true, ServiceInterface: true}
+	known := map[uint64]bool{0: true, ServiceInterface: true, UplinkInterface: true}
 	for _, i := range want.interfaces {
 		known[i.Eni] = true
 	}
 	err := forget(d.objs.Drops, func(k bpf.DatapathDropKey, _ bpf.DatapathDropValue) bool { return !known[k.Eni] })
 	if err != nil {
 		return fmt.Errorf("prune map drops: %w", err)
+	}
+	err = forget(d.objs.Fragments, func(k bpf.DatapathFragmentKey, _ bpf.DatapathFragmentValue) bool { return !known[k.Eni] })
+	if err != nil {
+		return fmt.Errorf("prune map fragments: %w", err)
 	}
 	// An interface that is gone begins no flows, so a count of 0 stays 0.
 	err = forget(d.objs.EniQuota, func(eni, used uint64) bool { return used == 0 && !known[eni] })
@@ -200,7 +204,7 @@ type Counters struct {
 	Translated     uint64 // packets whose addresses were rewritten
 	Connections    uint64 // flows begun
 	Resets         uint64 // TCP resets sent
-	ARP            uint64 // questions answered
+	ARP            uint64 // questions answered, of ARP and neighbour discovery
 }
 
 // Counters reads the totals over all CPUs.

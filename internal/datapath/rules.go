@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"postern.dev/postern/bpf"
 	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/vpc"
 )
@@ -33,8 +34,15 @@ type verdict struct {
 	proto int
 	port  uint16
 	bits  uint8 // of port, 0 to 16
-	allow bool
+	says  uint8 // deny, permit or permitAnywhere
 }
+
+// What verdicts say; see bpf/rules.h.
+const (
+	deny           = 0
+	permit         = 1
+	permitAnywhere = 3 // by a security group's rule whose peer is the whole family
+)
 
 // ruleList is a compiled list.
 type ruleList struct {
@@ -53,25 +61,55 @@ func groupList(rules []desired.Rule) *ruleList {
 		m.lo, m.hi = ruleRange(r.Protocol, r.From, r.To)
 		ms = append(ms, m)
 	}
-	return compile(ms)
+	return compile(ms, true)
 }
 
-// aclList compiles one direction of a network ACL. It is nil for a list that
-// allows every packet.
-func aclList(rules []desired.ACLRule) *ruleList {
+// aclList compiles one direction of a network ACL for one family. It is nil for
+// a list that allows every packet.
+func aclList(rules []desired.ACLRule, v6 bool) *ruleList {
 	ms := make([]match, 0, len(rules))
 	for _, r := range rules {
-		if !r.CIDR.Addr().Is4() && len(ms) == 0 {
-			continue // says nothing about IPv4, the only packets there are
+		if r.CIDR.Addr().Is6() != v6 {
+			continue
 		}
 		m := match{allow: r.Allow, proto: r.Protocol, peers: []netip.Prefix{r.CIDR}}
 		m.lo, m.hi = ruleRange(r.Protocol, r.From, r.To)
-		if len(ms) == 0 && r.Allow && r.Protocol == anyProto && r.CIDR.Addr().Is4() && r.CIDR.Bits() == 0 {
+		if len(ms) == 0 && r.Allow && r.Protocol == anyProto && r.CIDR.Bits() == 0 {
 			return nil
 		}
 		ms = append(ms, m)
 	}
-	return compile(ms)
+	return compile(ms, false)
+}
+
+// openWays gives the flags of an interface with these groups: in which
+// directions, for which protocols and families, one rule allows all ports to or
+// from anywhere. Source: EC2 User Guide, "Untracked connections".
+func openWays(s desired.RuleSet) uint16 {
+	var flags uint16
+	for out, rules := range [][]desired.Rule{s.Ingress, s.Egress} {
+		for _, r := range rules {
+			lo, hi := ruleRange(r.Protocol, r.From, r.To)
+			if lo != 0 || hi != 65535 {
+				continue
+			}
+			for udp, proto := range []int{vpc.TCP, vpc.UDP} {
+				if r.Protocol != proto && r.Protocol != anyProto {
+					continue
+				}
+				for _, p := range r.Peers {
+					if p.Bits() == 0 {
+						v6 := 0
+						if p.Addr().Is6() {
+							v6 = 1
+						}
+						flags |= uint16(bpf.DatapathInterfaceFlagINTERFACE_OPEN) << (4*out + 2*udp + v6)
+					}
+				}
+			}
+		}
+	}
+	return flags
 }
 
 // ruleRange gives the range of the 16-bit number that rules of a protocol
@@ -99,7 +137,17 @@ func ruleRange(proto, from, to int) (lo, hi uint16) {
 // v4 is all of IPv4; among 128-bit addresses it is ::ffff:0:0/96.
 var v4 = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 
-func compile(ms []match) *ruleList {
+// cover is a rule that covers a prefix; anywhere says that it does so because
+// it is for the whole family.
+type cover struct {
+	rule     int
+	anywhere bool
+}
+
+// compile makes a list of rules in order. With union, everything allows and the
+// order does not matter: then rules for anywhere come first, since what they
+// let through is what need not be tracked.
+func compile(ms []match, union bool) *ruleList {
 	// which rules name a prefix, in order
 	byPrefix := map[netip.Prefix][]int{}
 	for i, m := range ms {
@@ -126,15 +174,28 @@ func compile(ms []match) *ruleList {
 	out := &ruleList{peers: map[netip.Prefix]uint64{}, classes: map[uint64][]verdict{}}
 	known := map[string]uint64{}
 	for p := range byPrefix {
-		var covering []int
+		var covering []cover
 		for bits := 0; bits <= p.Bits(); bits++ {
-			covering = append(covering, byPrefix[netip.PrefixFrom(p.Addr(), bits).Masked()]...)
+			for _, i := range byPrefix[netip.PrefixFrom(p.Addr(), bits).Masked()] {
+				covering = append(covering, cover{i, union && bits == 0})
+			}
 		}
-		slices.Sort(covering)
-		covering = slices.Compact(covering)
+		slices.SortFunc(covering, func(a, b cover) int {
+			if a.anywhere != b.anywhere {
+				if a.anywhere {
+					return -1
+				}
+				return 1
+			}
+			return a.rule - b.rule
+		})
 		var key []byte
-		for _, i := range covering {
-			key = binary.AppendUvarint(key, uint64(i))
+		for _, c := range covering {
+			n := uint64(c.rule) << 1
+			if c.anywhere {
+				n |= 1
+			}
+			key = binary.AppendUvarint(key, n)
 		}
 		class, ok := known[string(key)]
 		if !ok {
@@ -163,22 +224,22 @@ func compile(ms []match) *ruleList {
 
 // resolve gives the verdicts of a class: the rules with these indexes, in
 // order, first match decides, no match denies.
-func resolve(ms []match, which []int) []verdict {
+func resolve(ms []match, which []cover) []verdict {
 	var out []verdict
 	var protos []int
-	rest := false // what the all-protocols rules say
+	rest := uint8(deny) // what the all-protocols rules say
 	decided := false
-	for _, i := range which {
-		if m := ms[i]; m.proto == anyProto {
+	for _, c := range which {
+		if m := ms[c.rule]; m.proto == anyProto {
 			if !decided {
-				rest, decided = m.allow, true
+				rest, decided = says(m, c), true
 			}
 		} else if !slices.Contains(protos, m.proto) {
 			protos = append(protos, m.proto)
 		}
 	}
-	if rest {
-		out = append(out, verdict{proto: anyProto, allow: true})
+	if rest != deny {
+		out = append(out, verdict{proto: anyProto, says: rest})
 	}
 	slices.Sort(protos)
 	for _, proto := range protos {
@@ -190,18 +251,28 @@ func resolve(ms []match, which []int) []verdict {
 	return out
 }
 
+func says(m match, c cover) uint8 {
+	switch {
+	case !m.allow:
+		return deny
+	case c.anywhere:
+		return permitAnywhere
+	}
+	return permit
+}
+
 // portRange is a range of ports with one verdict.
 type portRange struct {
 	lo, hi int
-	allow  bool
+	says   uint8
 }
 
-func resolveProto(ms []match, which []int, proto int, rest bool) []verdict {
+func resolveProto(ms []match, which []cover, proto int, rest uint8) []verdict {
 	// cut the ports where any rule begins or ends
 	cuts := []int{0, 65536}
-	var rules []match
-	for _, i := range which {
-		m := ms[i]
+	var rules []portRange
+	for _, c := range which {
+		m := ms[c.rule]
 		if m.proto != proto && m.proto != anyProto {
 			continue
 		}
@@ -211,39 +282,42 @@ func resolveProto(ms []match, which []int, proto int, rest bool) []verdict {
 		if m.lo > m.hi {
 			continue
 		}
-		rules = append(rules, m)
+		rules = append(rules, portRange{int(m.lo), int(m.hi), says(m, c)})
 		cuts = append(cuts, int(m.lo), int(m.hi)+1)
 	}
 	slices.Sort(cuts)
 	cuts = slices.Compact(cuts)
 	var ranges []portRange
-	allowed := 0
+	count := [permitAnywhere + 1]int{} // ports with each verdict
 	for i := range len(cuts) - 1 {
 		r := portRange{lo: cuts[i], hi: cuts[i+1] - 1}
 		for _, m := range rules {
-			if int(m.lo) <= r.lo && r.hi <= int(m.hi) {
-				r.allow = m.allow
+			if m.lo <= r.lo && r.hi <= m.hi {
+				r.says = m.says
 				break
 			}
 		}
-		if r.allow {
-			allowed += r.hi - r.lo + 1
-		}
-		if n := len(ranges); n > 0 && ranges[n-1].allow == r.allow {
+		count[r.says] += r.hi - r.lo + 1
+		if n := len(ranges); n > 0 && ranges[n-1].says == r.says {
 			ranges[n-1].hi = r.hi
 		} else {
 			ranges = append(ranges, r)
 		}
 	}
-	// the more frequent verdict is the protocol's, the other one's ranges are
+	// the most frequent verdict is the protocol's, the others' ranges are
 	// exceptions; what equals the class's own default needs no entry
-	base := allowed > 32768
+	base := uint8(deny)
+	for _, s := range []uint8{permit, permitAnywhere} {
+		if count[s] > count[base] {
+			base = s
+		}
+	}
 	var out []verdict
 	if base != rest {
-		out = append(out, verdict{proto: proto, allow: base})
+		out = append(out, verdict{proto: proto, says: base})
 	}
 	for _, r := range ranges {
-		if r.allow != base {
+		if r.says != base {
 			out = append(out, portPrefixes(proto, r)...)
 		}
 	}
@@ -262,7 +336,7 @@ func portPrefixes(proto int, r portRange) []verdict {
 		for s := size; s > 1; s /= 2 {
 			bits--
 		}
-		out = append(out, verdict{proto: proto, port: uint16(lo), bits: uint8(bits), allow: r.allow})
+		out = append(out, verdict{proto: proto, port: uint16(lo), bits: uint8(bits), says: r.says})
 		lo += size
 	}
 	return out
@@ -271,7 +345,7 @@ func portPrefixes(proto int, r portRange) []verdict {
 func classID(vs []verdict) uint64 {
 	content := []byte("class")
 	for _, v := range vs {
-		content = fmt.Appendf(content, "/%d:%d:%d:%t", v.proto, v.port, v.bits, v.allow)
+		content = fmt.Appendf(content, "/%d:%d:%d:%d", v.proto, v.port, v.bits, v.says)
 	}
 	return contentID(content)
 }

@@ -5,7 +5,6 @@ package datapath
 import (
 	"encoding/binary"
 	"net/netip"
-	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -16,9 +15,9 @@ import (
 
 // decide looks a packet up in a compiled list the way the kernel does: the
 // longest prefix in each of the two maps.
-func decide(l *ruleList, peer netip.Addr, proto int, port uint16) bool {
+func decide(l *ruleList, peer netip.Addr, proto int, port uint16) uint8 {
 	if l == nil {
-		return true
+		return permit
 	}
 	e := newEntries()
 	e.addRules(l)
@@ -32,9 +31,9 @@ func decide(l *ruleList, peer netip.Addr, proto int, port uint16) bool {
 		}
 	}
 	if best < 0 {
-		return false
+		return deny
 	}
-	allowed, longest := false, -1
+	verdict, longest := uint8(deny), -1
 	for k, v := range e.rulePorts {
 		if k.Class != split(class) || int(k.Prefixlen) <= longest {
 			continue
@@ -46,9 +45,9 @@ func decide(l *ruleList, peer netip.Addr, proto int, port uint16) bool {
 				continue
 			}
 		}
-		allowed, longest = v == 1, int(k.Prefixlen)
+		verdict, longest = v, int(k.Prefixlen)
 	}
-	return allowed
+	return verdict
 }
 
 func asAddr16(w [4]uint32) (out [16]byte) {
@@ -86,34 +85,52 @@ func ruleMatches(proto, from, to, packetProto int, port uint16) bool {
 	return true
 }
 
-func naiveGroups(rules []desired.Rule, peer netip.Addr, proto int, port uint16) bool {
+func naiveGroups(rules []desired.Rule, peer netip.Addr, proto int, port uint16) uint8 {
+	verdict := uint8(deny)
 	for _, r := range rules {
-		if ruleMatches(r.Protocol, r.From, r.To, proto, port) &&
-			slices.ContainsFunc(r.Peers, func(p netip.Prefix) bool { return p.Contains(peer) }) {
-			return true
+		if !ruleMatches(r.Protocol, r.From, r.To, proto, port) {
+			continue
+		}
+		for _, p := range r.Peers {
+			if p.Contains(peer) && p.Bits() == 0 {
+				return permitAnywhere
+			}
+			if p.Contains(peer) {
+				verdict = permit
+			}
 		}
 	}
-	return false
+	return verdict
 }
 
-func naiveACL(rules []desired.ACLRule, peer netip.Addr, proto int, port uint16) bool {
+func naiveACL(rules []desired.ACLRule, peer netip.Addr, proto int, port uint16) uint8 {
 	for _, r := range rules {
 		if r.CIDR.Contains(peer) && ruleMatches(r.Protocol, r.From, r.To, proto, port) {
-			return r.Allow
+			if r.Allow {
+				return permit
+			}
+			return deny
 		}
 	}
-	return false
+	return deny
 }
 
 var (
 	genAddr = rapid.Custom(func(t *rapid.T) netip.Addr { // few, so that prefixes overlap
+		if rapid.IntRange(0, 4).Draw(t, "v6") == 0 {
+			return netip.AddrFrom16([16]byte{0: 0x20, 1: 0x01, 2: 0x0d, 3: 0xb8, 15: byte(rapid.IntRange(0, 3).Draw(t, "e"))})
+		}
 		return netip.AddrFrom4([4]byte{10, byte(rapid.IntRange(0, 2).Draw(t, "b")), byte(rapid.IntRange(0, 3).Draw(t, "c")), byte(rapid.IntRange(0, 7).Draw(t, "d"))})
 	})
 	genPrefix = rapid.Custom(func(t *rapid.T) netip.Prefix {
 		if rapid.IntRange(0, 9).Draw(t, "family") == 0 {
 			return netip.PrefixFrom(netip.MustParseAddr("::ffff:0:0").Next(), rapid.SampledFrom([]int{0, 1, 80, 96}).Draw(t, "bits6")).Masked()
 		}
-		return netip.PrefixFrom(genAddr.Draw(t, "addr"), rapid.SampledFrom([]int{0, 8, 15, 16, 22, 23, 24, 30, 31, 32}).Draw(t, "bits")).Masked()
+		a := genAddr.Draw(t, "addr")
+		if a.Is6() {
+			return netip.PrefixFrom(a, rapid.SampledFrom([]int{0, 3, 32, 126, 127, 128}).Draw(t, "bits6")).Masked()
+		}
+		return netip.PrefixFrom(a, rapid.SampledFrom([]int{0, 8, 15, 16, 22, 23, 24, 30, 31, 32}).Draw(t, "bits")).Masked()
 	})
 	genProto = rapid.SampledFrom([]int{vpc.AllProtocols, vpc.TCP, vpc.UDP, vpc.ICMP, 50})
 	genPort  = rapid.OneOf(rapid.IntRange(0, 65535), rapid.SampledFrom([]int{0, 1, 22, 80, 443, 1023, 1024, 32767, 32768, 65534, 65535}))
@@ -179,9 +196,13 @@ func TestCompiledACLsDecideByTheFirstMatch(t *testing.T) {
 			edges = append(edges, r.From, r.To)
 			rules = append(rules, r)
 		}
-		l := aclList(rules)
+		lists := [2]*ruleList{aclList(rules, false), aclList(rules, true)}
 		for range 40 {
 			peer, proto, port := genQuery(t, edges)
+			l := lists[0]
+			if peer.Is6() {
+				l = lists[1]
+			}
 			if got, want := decide(l, peer, proto, port), naiveACL(rules, peer, proto, port); got != want {
 				t.Fatalf("%v protocol %d port %d: %v, want %v by %+v", peer, proto, port, got, want, rules)
 			}
@@ -206,10 +227,13 @@ func TestListsAreKnownByTheirMeaning(t *testing.T) {
 		t.Errorf("a list that allows nothing has number %d", none.id)
 	}
 	allowAll := []desired.ACLRule{{Allow: true, Protocol: vpc.AllProtocols, CIDR: anywhere}}
-	if aclList(allowAll) != nil {
+	if aclList(allowAll, false) != nil {
 		t.Error("an ACL that allows all is looked up")
 	}
-	if aclList(append([]desired.ACLRule{{Protocol: vpc.TCP, CIDR: anywhere, From: 22, To: 22}}, allowAll...)) == nil {
+	if aclList(allowAll, true) == nil {
+		t.Error("an ACL that says nothing of IPv6 allows it")
+	}
+	if aclList(append([]desired.ACLRule{{Protocol: vpc.TCP, CIDR: anywhere, From: 22, To: 22}}, allowAll...), false) == nil {
 		t.Error("an ACL that denies something is not looked up")
 	}
 }

@@ -23,6 +23,8 @@ type entries struct {
 	listeners  map[bpf.DatapathListenerKey]bpf.DatapathListener
 	maglev     map[bpf.DatapathSlotKey]bpf.DatapathBackend
 	probes     map[bpf.DatapathAddr]bpf.DatapathProbe
+	publics    map[bpf.DatapathAddr]bpf.DatapathPublic
+	cuts       map[bpf.DatapathCutKey]uint8
 }
 
 func newEntries() *entries {
@@ -37,6 +39,8 @@ func newEntries() *entries {
 		listeners:  map[bpf.DatapathListenerKey]bpf.DatapathListener{},
 		maglev:     map[bpf.DatapathSlotKey]bpf.DatapathBackend{},
 		probes:     map[bpf.DatapathAddr]bpf.DatapathProbe{},
+		publics:    map[bpf.DatapathAddr]bpf.DatapathPublic{},
+		cuts:       map[bpf.DatapathCutKey]uint8{},
 	}
 }
 
@@ -52,6 +56,8 @@ type tables struct {
 	listeners  table[bpf.DatapathListenerKey, bpf.DatapathListener]
 	maglev     table[bpf.DatapathSlotKey, bpf.DatapathBackend]
 	probes     table[bpf.DatapathAddr, bpf.DatapathProbe]
+	publics    table[bpf.DatapathAddr, bpf.DatapathPublic]
+	cuts       table[bpf.DatapathCutKey, uint8]
 	generation *ebpf.Map
 }
 
@@ -69,6 +75,8 @@ func openTables(m *bpf.DatapathMaps) (*tables, error) {
 		t.listeners.open("listeners", m.Listeners),
 		t.maglev.open("maglev", m.Maglev),
 		t.probes.open("probes", m.Probes),
+		t.publics.open("publics", m.Publics),
+		t.cuts.open("cuts", m.Cuts),
 	)
 	return t, err
 }
@@ -86,10 +94,12 @@ func (t *tables) apply(want *entries, wait func() error) (err error) {
 	err = inOrder(
 		func() error { return t.endpoints.prune(want.endpoints) },
 		func() error { return t.ports.prune(want.ports) },
+		func() error { return t.publics.prune(want.publics) },
 		func() error { return t.probes.prune(want.probes) },
 		func() error { return t.interfaces.prune(want.interfaces) },
 		t.raise,
 
+		func() error { return t.cuts.add(want.cuts) },
 		func() error { return t.rulePorts.add(want.rulePorts) },
 		func() error { return t.rulePeers.add(want.rulePeers) },
 		func() error { return t.maglev.add(want.maglev) },
@@ -99,8 +109,10 @@ func (t *tables) apply(want *entries, wait func() error) (err error) {
 		func() error { return t.endpoints.add(want.endpoints) },
 		func() error { return t.interfaces.add(want.interfaces) },
 		func() error { return t.probes.add(want.probes) },
+		func() error { return t.publics.add(want.publics) },
 		func() error { return t.ports.add(want.ports) },
 
+		func() error { return t.cuts.prune(want.cuts) },
 		func() error { return t.listeners.prune(want.listeners) },
 		func() error { return t.subnets.prune(want.subnets) },
 		t.raise,

@@ -418,7 +418,7 @@ func TestRestartsUnderTrafficLoseNothing(t *testing.T) {
 	}
 	ds, err := w.dp.Drops()
 	for _, d := range ds {
-		if d.Reason.Code != bpf.DropIPv6 && d.Reason.Code != bpf.DropMulticast { // the namespaces' own chatter
+		if d.Reason.Code != bpf.DropND && d.Reason.Code != bpf.DropMulticast { // the namespaces' own chatter
 			t.Errorf("while the programs were replaced: %+v", d)
 		}
 	}

@@ -174,6 +174,15 @@ type Interface struct {
 	Balancer string         `json:"balancer,omitempty"`
 }
 
+// Addrs are all its addresses, the first one first.
+func (i Interface) Addrs() []netip.Addr {
+	var out []netip.Addr
+	if i.Addr.IsValid() {
+		out = append(out, i.Addr)
+	}
+	return append(append(out, i.Secondary...), i.IPv6...)
+}
+
 // Rule allows packets of one protocol to or from its peers.
 type Rule struct {
 	Protocol int `json:"protocol"` // IANA number or vpc.AllProtocols

@@ -71,7 +71,7 @@ func camel(s string) string {
 	var b strings.Builder
 	for _, w := range strings.Split(s, "_") {
 		switch w {
-		case "IP", "ACL", "MAC", "TCP", "NAT", "ARP", "IPV6":
+		case "IP", "ACL", "MAC", "TCP", "NAT", "ARP", "ND", "ICMP", "IPV6":
 			b.WriteString(strings.Replace(w, "IPV6", "IPv6", 1))
 		default:
 			b.WriteString(w[:1] + strings.ToLower(w[1:]))
