@@ -392,6 +392,9 @@ __noinline int conn_new_pair(__u32 initiator)
 	s->half[0].server_vni = s->half[1].server_vni = s->hop.server_vni;
 	s->half[0].idle_tcp = s->half[1].idle_tcp = s->hop.idle_tcp;
 	s->half[0].proxy = s->half[1].proxy = s->hop.proxy;
+	s->half[0].proxy_isn = s->packet.seq;
+	s->half[0].proxy_high = s->packet.seq + 1;
+	s->half[0].proxy_state = PROXY_BEGUN;
 	s->half[1].peer = s->key;
 	s->half[1].peer_initiator = initiator;
 

@@ -446,13 +446,16 @@ type DatapathScratch struct {
 		Sender   uint8
 		Whole    uint8
 		Pad      uint8
+		Shift    uint32
+		First    uint32
 	}
 	InterfaceKey DatapathInterfaceKey
 	RouteKey     DatapathRouteKey
 	Frame        [96]uint8
 	OldInner     [60]uint8
 	NewInner     [60]uint8
-	Options      [68]uint8
+	Options      [104]uint8
+	Proxy        [128]uint8
 	Names        struct {
 		_             structs.HostLayout
 		Action        DatapathAction
@@ -469,6 +472,7 @@ type DatapathScratch struct {
 		ProxyLayout   DatapathProxyLayout
 		ProxyState    DatapathProxyState
 	}
+	_ [4]byte
 }
 
 type DatapathSeen uint32

@@ -9,17 +9,19 @@
 
 #include "nat.h"
 
-static __always_inline int deliver(struct __sk_buff *ctx, struct scratch *s, struct interface *to,
-				   const __u8 *source_mac)
+/* address writes the MAC addresses of a frame for an interface. */
+static __always_inline int address(struct __sk_buff *ctx, const struct interface *to, const __u8 *source_mac)
 {
 	__u8 macs[12];
 
-	if (!to->ifindex)
-		return drop(ctx, DROP_REMOTE_HOST);
 	__builtin_memcpy(macs, to->mac, 6);
 	__builtin_memcpy(macs + 6, source_mac, 6);
-	if (bpf_skb_store_bytes(ctx, 0, macs, sizeof(macs), 0) || bpf_skb_change_type(ctx, 0 /* PACKET_HOST */))
-		return drop(ctx, DROP_REWRITE);
+	return bpf_skb_store_bytes(ctx, 0, macs, sizeof(macs), 0) || bpf_skb_change_type(ctx, 0 /* PACKET_HOST */);
+}
+
+/* hand gives a finished frame to an interface of this host. */
+static __always_inline int hand(struct __sk_buff *ctx, struct scratch *s, struct interface *to)
+{
 	count(COUNT_DELIVERED, 1);
 	count(COUNT_DELIVERED_BYTES, s->packet.len);
 	ctx->cb[1] = to->ifindex;
@@ -29,6 +31,16 @@ static __always_inline int deliver(struct __sk_buff *ctx, struct scratch *s, str
 	}
 	ctx->cb[0] = ACTION_PEER;
 	return bpf_redirect_peer(to->ifindex, 0);
+}
+
+static __always_inline int deliver(struct __sk_buff *ctx, struct scratch *s, struct interface *to,
+				   const __u8 *source_mac)
+{
+	if (!to->ifindex)
+		return drop(ctx, DROP_REMOTE_HOST);
+	if (address(ctx, to, source_mac))
+		return drop(ctx, DROP_REWRITE);
+	return hand(ctx, s, to);
 }
 
 /* answer sends the frame, already turned into an answer, back out of the

@@ -55,6 +55,7 @@ enum drop_reason {
 	DROP_NO_PUBLIC_ADDRESS = 45, /* The route leads to the internet gateway, and the source has no public address. */
 	DROP_FAMILY = 46, /* An IPv4 client cannot reach an IPv6 target. */
 	DROP_TARGET_GONE = 47, /* The target's connections have been ended; a TCP sender got a reset. */
+	DROP_PROXY = 48, /* The target gets a PROXY protocol header, and the packet (a fragment, or a SYN with data) leaves no place for it. */
 };
 
 #endif

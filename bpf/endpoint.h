@@ -10,6 +10,7 @@
 
 #include "lookup.h"
 #include "nd.h"
+#include "proxy.h"
 #include "reset.h"
 #include "rules.h"
 
@@ -131,6 +132,22 @@ static __always_inline int choose(struct scratch *s, struct listener *l)
 	return 0;
 }
 
+/* proxied delivers a client's packet to a target that gets a PROXY protocol header. */
+static __always_inline int proxied(struct __sk_buff *ctx, struct scratch *s, struct conn *c, struct interface *target)
+{
+	int reason;
+
+	if (!target->ifindex)
+		return drop(ctx, DROP_REMOTE_HOST);
+	/* first, since a clone may leave before the rest is done */
+	if (address(ctx, target, target->gateway))
+		return drop(ctx, DROP_REWRITE);
+	reason = proxy_out(ctx, c, target->ifindex);
+	if (reason)
+		return drop(ctx, reason);
+	return hand(ctx, s, target);
+}
+
 /* provider takes a packet from the link to its target: the checks of the
  * node's and the target's side, the source port, the rewrite, the delivery.
  * c and other are the flow's two entries, or NULL for a new flow. */
@@ -188,6 +205,8 @@ static __always_inline int provider(struct __sk_buff *ctx, struct scratch *s, st
 	reason = translate(ctx);
 	if (reason)
 		return drop(ctx, reason);
+	if (c && c->proxy && p->proto == IPPROTO_TCP)
+		return proxied(ctx, s, c, target);
 	return deliver(ctx, s, target, target->gateway);
 }
 
@@ -345,6 +364,13 @@ static __always_inline int repeat(struct __sk_buff *ctx, struct scratch *s, stru
 	reason = translate(ctx);
 	if (reason)
 		return drop(ctx, reason);
+	if (c->proxy && s->packet.proto == IPPROTO_TCP) {
+		if (c->kind == CONN_CONSUMER)
+			return proxied(ctx, s, c, to);
+		reason = proxy_back(ctx, other);
+		if (reason)
+			return drop(ctx, reason);
+	}
 	return deliver(ctx, s, to, to->gateway);
 }
 
@@ -381,6 +407,11 @@ static __always_inline int gone(struct __sk_buff *ctx, struct scratch *s, struct
 	if (told || s->packet.proto != IPPROTO_TCP || (s->packet.tcp_flags & TCP_SYN))
 		return reset(ctx, s, reason);
 	note_drop(ctx, reason);
+	/* the other end counts its own numbers, see proxy.h */
+	if (c->kind == CONN_CONSUMER && c->proxy_state & PROXY_SENT)
+		s->packet.seq += c->proxy_len;
+	else if (c->kind == CONN_PROVIDER && other && other->proxy_state & PROXY_SENT)
+		s->packet.ack = proxy_acked(other, s->packet.ack);
 	return tell(ctx, s);
 }
 
@@ -477,7 +508,13 @@ static __always_inline int reply(struct __sk_buff *ctx, struct scratch *s, struc
 		if (reason)
 			return drop(ctx, reason);
 	}
+	if (p->icmp == ICMP_ERROR && other->proxy_state & PROXY_SENT) {
+		s->inner.shift = other->proxy_len;
+		s->inner.first = other->proxy_isn + 1;
+	}
 	reason = translate(ctx);
+	if (!reason && other->proxy && p->proto == IPPROTO_TCP)
+		reason = proxy_back(ctx, other);
 	if (reason)
 		return drop(ctx, reason);
 	return deliver(ctx, s, client, client->gateway);

@@ -243,6 +243,16 @@ static __always_inline __s64 change_inner(struct scratch *s, const __u32 ip, con
 		putraw16(l4 + 2, in->dport);
 		ports = csum_fold32((__u64)(__u16)~csum_fold32(old_port) + csum_fold32(new_port));
 		ports = csum_fold32((__u64)(__u32)addresses + ports);
+		if (in->shift && in->proto == IPPROTO_TCP) {
+			__s32 ahead = get32(l4 + 4) - in->first;
+
+			if (ahead >= (__s32)in->shift)
+				put32(l4 + 4, get32(l4 + 4) - in->shift);
+			else if (ahead > 0)
+				put32(l4 + 4, in->first);
+			ports = (__u32)bpf_csum_diff((__be32 *)(o + ip + 4), 4, (__be32 *)(l4 + 4), 4, (__u32)ports);
+			ports = csum_fold32((__u32)ports);
+		}
 		if (in->proto == IPPROTO_UDP) {
 			if (raw16(l4 + UDP_CSUM)) {
 				check = csum_add(raw16(l4 + UDP_CSUM), ports);

@@ -54,6 +54,7 @@ const (
 	DropNoPublicAddress  = 45 // The route leads to the internet gateway, and the source has no public address.
 	DropFamily           = 46 // An IPv4 client cannot reach an IPv6 target.
 	DropTargetGone       = 47 // The target's connections have been ended; a TCP sender got a reset.
+	DropProxy            = 48 // The target gets a PROXY protocol header, and the packet (a fragment, or a SYN with data) leaves no place for it.
 )
 
 // Reasons lists every reason in the header's order: number, name, sentence.
@@ -110,4 +111,5 @@ var Reasons = []struct {
 	{45, "no-public-address", "The route leads to the internet gateway, and the source has no public address."},
 	{46, "family", "An IPv4 client cannot reach an IPv6 target."},
 	{47, "target-gone", "The target's connections have been ended; a TCP sender got a reset."},
+	{48, "proxy", "The target gets a PROXY protocol header, and the packet (a fragment, or a SYN with data) leaves no place for it."},
 }

@@ -421,6 +421,8 @@ struct inner {
 	__u8 sender; /* which end of its key sent it */
 	__u8 whole;  /* 20 bytes of its payload are there, not only 8 */
 	__u8 pad;
+	__u32 shift; /* what its TCP sequence number is to be lowered by */
+	__u32 first; /* the first number that is */
 };
 
 /* What one half of the path hands to the other about a new flow: everything
@@ -491,7 +493,8 @@ struct scratch {
 	struct route_key route_key;
 	__u8 frame[96];
 	__u8 old_inner[60], new_inner[60];
-	__u8 options[68]; /* 40 at most; more for the verifier */
+	__u8 options[104]; /* 60 at most; more for the verifier */
+	__u8 proxy[128];   /* header, and zeros */
 	struct names names;
 };
 

@@ -343,4 +343,3 @@ func deletePeering(w *world) {
 		})
 	}
 }
-

@@ -158,7 +158,7 @@ func exchange(c net.Conn, seed, size int) string {
 		}
 		_, err := io.Copy(c, stream(seed, size))
 		if err == nil {
-			err = c.(*net.TCPConn).CloseWrite()
+			err = c.(interface{ CloseWrite() error }).CloseWrite()
 		}
 		sent <- err
 	}()
