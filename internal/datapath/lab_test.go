@@ -92,7 +92,7 @@ func withLab(run func() int) (code int, err error) {
 	return run(), nil
 }
 
-func needRoot(t *testing.T) {
+func needRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: loads eBPF programs and makes network devices")
@@ -139,7 +139,7 @@ var (
 )
 
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	dp      *Datapath
 	cfg     Config
 	host    desired.Host
@@ -161,7 +161,7 @@ var open = desired.RuleSet{
 
 // newWorld opens a datapath and applies the lab's domain. Options change the
 // configuration or the domain first.
-func newWorld(t *testing.T, options ...func(*world)) *world {
+func newWorld(t testing.TB, options ...func(*world)) *world {
 	t.Helper()
 	needRoot(t)
 	w := &world{t: t, devices: map[vpc.InterfaceID]Device{}}
@@ -352,7 +352,7 @@ func (w *world) frame(p packet) []byte {
 	return serialize(w.t, append(all, gopacket.Payload(p.payload))...)
 }
 
-func serialize(t *testing.T, all ...gopacket.SerializableLayer) []byte {
+func serialize(t testing.TB, all ...gopacket.SerializableLayer) []byte {
 	t.Helper()
 	b := gopacket.NewSerializeBuffer()
 	if err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, all...); err != nil {
@@ -371,7 +371,7 @@ func (w *world) send(p packet) Verdict {
 }
 
 // enter moves the calling goroutine into a namespace until restore is called.
-func enter(t *testing.T, ns netns.NsHandle) (restore func()) {
+func enter(t testing.TB, ns netns.NsHandle) (restore func()) {
 	t.Helper()
 	runtime.LockOSThread()
 	here, err := netns.Get()
@@ -464,7 +464,7 @@ func (w *world) resets(p packet, reason uint32) *layers.TCP {
 }
 
 // decode parses a frame and recomputes every checksum in it.
-func decode(t *testing.T, frame []byte) gopacket.Packet {
+func decode(t testing.TB, frame []byte) gopacket.Packet {
 	t.Helper()
 	out := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.Default)
 	ip, ok := out.Layer(layers.LayerTypeIPv4).(*layers.IPv4)
@@ -507,7 +507,7 @@ func onesSum(start uint32, b []byte) uint32 {
 // ends5 is a packet's addresses and ports.
 type ends5 struct{ src, dst netip.AddrPort }
 
-func endsOf(t *testing.T, p gopacket.Packet) ends5 {
+func endsOf(t testing.TB, p gopacket.Packet) ends5 {
 	t.Helper()
 	ip := p.Layer(layers.LayerTypeIPv4).(*layers.IPv4)
 	src, _ := netip.AddrFromSlice(ip.SrcIP.To4())
