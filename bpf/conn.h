@@ -12,6 +12,7 @@
 
 #define EEXIST_ (-17)
 #define SECOND 1000000000ull
+#define barrier() asm volatile("" ::: "memory")
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
@@ -230,8 +231,8 @@ static __always_inline void conn_alive(struct conn *c, const struct packet *p, b
 	conn_see(c, seen);
 }
 
-/* conn_touch notes one packet and counts it. Of a translated flow the
- * consumer's half counts; the provider's is only kept alive. */
+/* conn_touch notes one packet and counts it. Each half of a translated flow
+ * counts what its own sender sends. */
 static __always_inline void conn_touch(struct conn *c, const struct packet *p, bool by_initiator)
 {
 	if (p->icmp == ICMP_ERROR) /* is about the flow, not of it */
@@ -246,14 +247,30 @@ static __always_inline void conn_touch(struct conn *c, const struct packet *p, b
 	}
 }
 
+/* conn_led remembers where a packet of a half passes to when every check has let it. */
+static __always_inline void conn_led(struct scratch *s, struct conn *c, const struct interface *to)
+{
+	if (s->packet.icmp == ICMP_ERROR)
+		return;
+	c->to_ifindex = to->ifindex;
+	c->to_flags = to->flags;
+	__builtin_memcpy(c->to_mac, to->mac, 6);
+	__builtin_memcpy(c->to_gateway, to->gateway, 6);
+	c->refreshed = s->packet.now;
+	barrier(); /* last: it says that the others are right */
+	c->generation = s->generation;
+}
+
 static __always_inline void conn_fill(struct conn *c, const struct packet *p, __u8 kind, __u8 initiator)
 {
 	__builtin_memset(c, 0, sizeof(*c));
 	c->eni = p->eni;
 	c->created = p->now;
 	c->last_seen = p->now;
-	c->packets[0] = 1;
-	c->bytes[0] = p->tot_len;
+	if (kind != CONN_PROVIDER) {
+		c->packets[0] = 1;
+		c->bytes[0] = p->tot_len;
+	}
 	c->kind = kind;
 	c->initiator = initiator;
 }

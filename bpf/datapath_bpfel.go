@@ -51,7 +51,13 @@ type DatapathConn struct {
 	LastSeen      uint64
 	Packets       [2]uint64
 	Bytes         [2]uint64
+	Refreshed     uint64
 	Generation    uint64
+	ToIfindex     uint32
+	ToFlags       uint16
+	ToMac         [6]uint8
+	ToGateway     [6]uint8
+	Pad2          [6]uint8
 	Group         uint64
 	Via           uint64
 	Peer          DatapathConnKey
@@ -533,6 +539,7 @@ const (
 	DatapathVarPortFirst        = "port_first"
 	DatapathVarPortLast         = "port_last"
 	DatapathVarQuota            = "quota"
+	DatapathVarRefreshEvery     = "refresh_every"
 	DatapathVarTimeoutClosing   = "timeout_closing"
 	DatapathVarTimeoutFragment  = "timeout_fragment"
 	DatapathVarTimeoutIcmp      = "timeout_icmp"
@@ -629,6 +636,7 @@ type DatapathVariableSpecs struct {
 	PortFirst        *ebpf.VariableSpec `ebpf:"port_first"`
 	PortLast         *ebpf.VariableSpec `ebpf:"port_last"`
 	Quota            *ebpf.VariableSpec `ebpf:"quota"`
+	RefreshEvery     *ebpf.VariableSpec `ebpf:"refresh_every"`
 	TimeoutClosing   *ebpf.VariableSpec `ebpf:"timeout_closing"`
 	TimeoutFragment  *ebpf.VariableSpec `ebpf:"timeout_fragment"`
 	TimeoutIcmp      *ebpf.VariableSpec `ebpf:"timeout_icmp"`
@@ -720,6 +728,7 @@ type DatapathVariables struct {
 	PortFirst        *ebpf.Variable `ebpf:"port_first"`
 	PortLast         *ebpf.Variable `ebpf:"port_last"`
 	Quota            *ebpf.Variable `ebpf:"quota"`
+	RefreshEvery     *ebpf.Variable `ebpf:"refresh_every"`
 	TimeoutClosing   *ebpf.Variable `ebpf:"timeout_closing"`
 	TimeoutFragment  *ebpf.Variable `ebpf:"timeout_fragment"`
 	TimeoutIcmp      *ebpf.Variable `ebpf:"timeout_icmp"`

@@ -133,19 +133,17 @@ static __always_inline int choose(struct scratch *s, struct listener *l)
 }
 
 /* proxied delivers a client's packet to a target that gets a PROXY protocol header. */
-static __always_inline int proxied(struct __sk_buff *ctx, struct scratch *s, struct conn *c, struct interface *target)
+static __always_inline int proxied(struct __sk_buff *ctx, struct scratch *s, struct conn *c)
 {
 	int reason;
 
-	if (!target->ifindex)
-		return drop(ctx, DROP_REMOTE_HOST);
 	/* first, since a clone may leave before the rest is done */
-	if (address(ctx, target, target->gateway))
+	if (address(ctx, c->to_mac, c->to_gateway))
 		return drop(ctx, DROP_REWRITE);
-	reason = proxy_out(ctx, c, target->ifindex);
+	reason = proxy_out(ctx, c, c->to_ifindex);
 	if (reason)
 		return drop(ctx, reason);
-	return hand(ctx, s, target);
+	return hand(ctx, s, c->to_ifindex, c->to_flags);
 }
 
 /* provider takes a packet from the link to its target: the checks of the
@@ -188,8 +186,7 @@ static __always_inline int provider(struct __sk_buff *ctx, struct scratch *s, st
 	if (!target->ifindex)
 		return drop(ctx, DROP_REMOTE_HOST);
 	if (c && other) {
-		if (p->icmp != ICMP_ERROR)
-			c->generation = s->generation;
+		conn_led(s, c, target);
 		conn_touch(c, p, true);
 		conn_alive(other, p, true);
 	} else {
@@ -206,7 +203,7 @@ static __always_inline int provider(struct __sk_buff *ctx, struct scratch *s, st
 	if (reason)
 		return drop(ctx, reason);
 	if (c && c->proxy && p->proto == IPPROTO_TCP)
-		return proxied(ctx, s, c, target);
+		return proxied(ctx, s, c);
 	return deliver(ctx, s, target, target->gateway);
 }
 
@@ -336,42 +333,43 @@ static __always_inline bool checked(const struct scratch *s, const struct conn *
 	       s->packet.icmp != ICMP_ERROR;
 }
 
-/* repeat takes a packet the way the one before it went. */
+/* repeat takes a packet the way the one before it went. The other half is kept
+ * alive now and then; what ends the flow, it learns at once. */
 static __always_inline int repeat(struct __sk_buff *ctx, struct scratch *s, struct conn *c)
 {
-	struct interface *to;
-	struct conn *other;
+	struct packet *p = &s->packet;
+	bool client = c->kind == CONN_CONSUMER;
+	struct conn *other = 0;
 	int reason;
 
 	other_side(s, c);
-	other = bpf_map_lookup_elem(&conns, &s->peer);
-	if (!other) { /* a pair without its other half is over */
-		conn_forget(&s->key);
-		return drop(ctx, DROP_STALE);
+	if (c->proxy || (p->tcp_flags & (TCP_FIN | TCP_RST)) || p->now - c->refreshed > refresh_every) {
+		other = bpf_map_lookup_elem(&conns, &s->peer);
+		if (!other) { /* a pair without its other half is over */
+			conn_forget(&s->key);
+			return drop(ctx, DROP_STALE);
+		}
+		conn_alive(other, p, client);
+		c->refreshed = p->now;
 	}
-	to = s->peer.vni == UPLINK_VNI ? uplink(s) : interface_at(s, s->peer.vni, &s->new_dst);
-	if (!to)
-		return drop(ctx, DROP_NO_INTERFACE);
+	if (!c->to_ifindex)
+		return drop(ctx, DROP_REMOTE_HOST);
 	if (c->endpoint && too_big(ctx, s))
 		return drop(ctx, DROP_TOO_BIG);
-	if (c->kind == CONN_CONSUMER) {
-		conn_touch(c, &s->packet, true);
-		conn_alive(other, &s->packet, true);
-	} else {
-		conn_alive(c, &s->packet, false);
-		conn_touch(other, &s->packet, false);
-	}
+	conn_touch(c, p, client);
 	reason = translate(ctx);
 	if (reason)
 		return drop(ctx, reason);
-	if (c->proxy && s->packet.proto == IPPROTO_TCP) {
-		if (c->kind == CONN_CONSUMER)
-			return proxied(ctx, s, c, to);
-		reason = proxy_back(ctx, other);
+	if (c->proxy && p->proto == IPPROTO_TCP) {
+		if (client)
+			return proxied(ctx, s, c);
+		reason = other ? proxy_back(ctx, other) : DROP_STALE;
 		if (reason)
 			return drop(ctx, reason);
 	}
-	return deliver(ctx, s, to, to->gateway);
+	if (address(ctx, c->to_mac, c->to_gateway))
+		return drop(ctx, DROP_REWRITE);
+	return hand(ctx, s, c->to_ifindex, c->to_flags);
 }
 
 /* tell turns a packet of an ended flow into a reset for the other end, which
@@ -499,10 +497,9 @@ static __always_inline int reply(struct __sk_buff *ctx, struct scratch *s, struc
 	}
 	if (!client->ifindex)
 		return drop(ctx, DROP_REMOTE_HOST);
-	if (p->icmp != ICMP_ERROR)
-		c->generation = s->generation;
-	conn_alive(c, p, false);
-	conn_touch(other, p, false);
+	conn_led(s, c, client);
+	conn_touch(c, p, false);
+	conn_alive(other, p, false);
 	if (p->proto == IPPROTO_TCP && (p->tcp_flags & TCP_SYN) && !(c->flags & CONN_NAT)) {
 		reason = clamp_mss(ctx);
 		if (reason)

@@ -26,8 +26,8 @@ HASH_MAP(subnets, __u64, struct subnet, 65536);
 LPM_MAP(routes, struct route_key, struct route, 1048576);
 LPM_MAP(rule_peers, struct rule_peer_key, __u64, 4194304);
 LPM_MAP(rule_ports, struct rule_port_key, __u8, 1048576);
-HASH_MAP(endpoints, __u64, struct endpoint, 65536);
-HASH_MAP(listeners, struct listener_key, struct listener, 65536);
+HASH_MAP(endpoints, __u64, struct endpoint, 262144);
+HASH_MAP(listeners, struct listener_key, struct listener, 262144);
 HASH_MAP(maglev, struct slot_key, struct backend, 1048576);
 HASH_MAP(probes, struct addr, struct probe, 65536);
 HASH_MAP(publics, struct addr, struct public, 262144);
@@ -38,7 +38,7 @@ HASH_MAP(cuts, struct cut_key, __u8, 262144);
 MAP(generation, BPF_MAP_TYPE_ARRAY, __u32, __u64, 1, 0);
 /* ---- */
 HASH_MAP(conns, struct conn_key, struct conn, 1048576);
-HASH_MAP(eni_quota, __u64, __u64, 65536);
+HASH_MAP(eni_quota, __u64, __u64, 262144);
 HASH_MAP(fragments, struct fragment_key, struct fragment_value, 1048576);
 HASH_MAP(crowds, struct crowd_key, struct crowd, 65536);
 HASH_MAP(drops, struct drop_key, struct drop_value, 262144);
@@ -56,6 +56,7 @@ const volatile __u64 timeout_udp_stream = 180000000000ull;
 const volatile __u64 timeout_udp_nat = 120000000000ull;
 const volatile __u64 timeout_icmp = 30000000000ull;
 const volatile __u64 timeout_other = 600000000000ull;
+const volatile __u64 refresh_every = 1000000000ull; /* far below any timeout */
 const volatile __u64 timeout_fragment = 30000000000ull;
 const volatile __u64 quota = 65536;
 const volatile __u32 mss = 8460;

@@ -271,12 +271,19 @@ struct conn {
 	__u64 endpoint;
 	__u64 created;
 	__u64 last_seen;
-	__u64 packets[2]; /* [0] by the initiator, [1] by the responder */
+	__u64 packets[2]; /* [0] by the initiator, [1] by the responder; of a half: by its own sender only */
 	__u64 bytes[2];
+	__u64 refreshed; /* when the other half was last kept alive */
 	/* The generation of the facts under which a packet by this half's sender
 	 * last passed every check; while it is the current one, the checks need
 	 * not be made again. One word, so that it can never be half old. */
 	__u64 generation;
+	/* Where they led then. */
+	__u32 to_ifindex;
+	__u16 to_flags; /* INTERFACE_* */
+	__u8 to_mac[6];
+	__u8 to_gateway[6];
+	__u8 pad2[6];
 	__u64 group;          /* of the target */
 	__u64 via;            /* subnet of the NAT gateway */
 	struct conn_key peer; /* the other half */

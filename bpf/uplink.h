@@ -137,8 +137,7 @@ static __always_inline int nat(struct __sk_buff *ctx, struct scratch *s, struct 
 			conn_forget(&s->key);
 			return drop(ctx, DROP_STALE);
 		}
-		if (p->icmp != ICMP_ERROR)
-			c->generation = s->generation;
+		conn_led(s, c, up);
 		conn_touch(c, p, true);
 		conn_alive(other, p, true);
 	} else {

@@ -261,6 +261,10 @@ func (r *Reader) Connections() iter.Seq2[Connection, error] {
 		for {
 			n, err := r.conns.BatchLookup(&cursor, keys, values, nil)
 			for i := range n {
+				if err := r.join(&values[i]); err != nil {
+					yield(Connection{}, err)
+					return
+				}
 				if !yield(connection(keys[i], values[i], boot), nil) {
 					return
 				}
@@ -274,6 +278,28 @@ func (r *Reader) Connections() iter.Seq2[Connection, error] {
 			}
 		}
 	}
+}
+
+// join gives a half of a translated flow what its other half has counted and
+// seen: each counts its own sender's packets.
+func (r *Reader) join(v *bpf.DatapathConn) error {
+	if bpf.DatapathConnKind(v.Kind) == bpf.DatapathConnKindCONN_PLAIN {
+		return nil
+	}
+	var other bpf.DatapathConn
+	err := r.conns.Lookup(&v.Peer, &other)
+	if errors.Is(err, ebpf.ErrKeyNotExist) { // it has just gone
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read map conns: %w", err)
+	}
+	for i := range v.Packets {
+		v.Packets[i] += other.Packets[i]
+		v.Bytes[i] += other.Bytes[i]
+	}
+	v.LastSeen = max(v.LastSeen, other.LastSeen)
+	return nil
 }
 
 func connection(k bpf.DatapathConnKey, v bpf.DatapathConn, boot time.Time) Connection {
