@@ -412,7 +412,7 @@ func proberChild(ctx context.Context, ns string, f *edgeFeed, a *agent.Agent, cr
 						continue
 					}
 					a.Health(r.Name, hostsync.Health{
-						Group: r.Group, TargetID: r.TargetID, TargetPort: r.TargetPort,
+						Group: r.Group, TargetID: r.TargetID, TargetPort: r.TargetPort, Zone: r.Zone,
 						Healthy: r.Healthy, Reason: r.Reason, Description: r.Description,
 					})
 				}

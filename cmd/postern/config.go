@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"postern.dev/postern/internal/control"
+	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/notify"
 	"postern.dev/postern/internal/vpc"
 )
@@ -55,6 +56,9 @@ type Config struct {
 	// PublicPool are the IPv4 blocks that Elastic IPs come from. Absent:
 	// 192.0.2.0/24. An address in use stays when the pool changes.
 	PublicPool []string `json:"publicPool,omitempty"`
+	// ProxyProtocolLayout is whose layout of an endpoint's id is in the PROXY
+	// protocol headers that targets get: aws, azure or alibaba. Absent: aws.
+	ProxyProtocolLayout string `json:"proxyProtocolLayout,omitempty"`
 	// Quotas bound what one account may make. What is absent is AWS's default.
 	Quotas control.Quotas `json:"quotas,omitempty"`
 	// Topics are where connection notifications can go. The first that fits
@@ -198,6 +202,11 @@ func (c *Config) check() error {
 	}
 	if c.MTU < 576 || c.MTU > 9001 {
 		return fmt.Errorf("mtu %d: want 576 to 9001", c.MTU)
+	}
+	switch desired.ProxyLayout(c.ProxyProtocolLayout) {
+	case "", desired.ProxyAWS, desired.ProxyAzure, desired.ProxyAlibaba:
+	default:
+		return fmt.Errorf("proxyProtocolLayout %q: want aws, azure or alibaba", c.ProxyProtocolLayout)
 	}
 	if c.Store != "embedded" {
 		for _, u := range strings.Split(c.Store, ",") {

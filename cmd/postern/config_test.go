@@ -94,3 +94,13 @@ func TestPublicPoolIsNetworksThatNoServiceHas(t *testing.T) {
 		t.Errorf("a service in the default pool: %v, want an error that names publicPool", err)
 	}
 }
+
+func TestTheProxyProtocolLayoutIsOneOfThree(t *testing.T) {
+	for layout, ok := range map[string]bool{"": true, "aws": true, "azure": true, "alibaba": true, "AWS": false, "gcp": false} {
+		c := defaultConfig()
+		c.DataDir, c.ProxyProtocolLayout = "/d", layout
+		if err := c.check(); (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "proxyProtocolLayout") {
+			t.Errorf("%q: %v", layout, err)
+		}
+	}
+}

@@ -214,6 +214,7 @@ func seed(ctx context.Context, c *control.Control, cfg Config, host vpc.HostID) 
 	region := vpc.Region{
 		Name: cfg.Region, Zones: cfg.zones(), Domain: "vpce.amazonaws.com",
 		DHCPOptions: stableID(vpc.PrefixDHCPOptions, cfg.Region),
+		ProxyLayout: cfg.ProxyProtocolLayout,
 	}
 	var h *vpc.Host
 	if host != "" {
@@ -341,7 +342,7 @@ func report(ctx context.Context, c *control.Control, r hostsync.Report) error {
 	var health []control.HealthReport
 	for _, h := range r.Health {
 		health = append(health, control.HealthReport{
-			Group: h.Group, Target: h.TargetID, Port: h.TargetPort,
+			Group: h.Group, Target: h.TargetID, Port: h.TargetPort, Zone: h.Zone,
 			Healthy: h.Healthy, Reason: h.Reason, Description: h.Description,
 		})
 	}

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -82,18 +83,27 @@ func (a *Agent) Run(ctx context.Context) error {
 	if held.Revision != 0 {
 		// Until the server answers, the host is what it was: same state, same
 		// names, same probes.
-		a.Edge.Desired(held)
-		a.loop.Set(held)
+		a.desired(held)
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { a.loop.Run(ctx) })
 	wg.Go(func() { a.reports(ctx) })
-	a.Sync.Follow(ctx, held, func(h desired.Host) {
-		a.Edge.Desired(h)
-		a.loop.Set(h)
-	}, a.Edge.Settings)
+	a.Sync.Follow(ctx, held, a.desired, a.Edge.Settings)
 	wg.Wait()
 	return nil
+}
+
+// desired passes a new state on and forgets the results of probes that are
+// not in it.
+func (a *Agent) desired(h desired.Host) {
+	a.mu.Lock()
+	maps.DeleteFunc(a.health, func(name string, _ hostsync.Health) bool {
+		_, probed := h.Probes[name]
+		return !probed
+	})
+	a.mu.Unlock()
+	a.Edge.Desired(h)
+	a.loop.Set(h)
 }
 
 // reached notes what the loop did; reports sends it.
@@ -107,13 +117,13 @@ func (a *Agent) reached(st reconcile.Status) {
 	a.poke()
 }
 
-// Health takes a prober's result.
+// Health takes a prober's result. One that says what the last one said is sent
+// too: the server may have forgotten that on purpose, as when a target leaves
+// its group and comes back.
 func (a *Agent) Health(name string, h hostsync.Health) {
 	a.mu.Lock()
-	if a.health[name] != h {
-		a.health[name] = h
-		a.unsent[name] = h
-	}
+	a.health[name] = h
+	a.unsent[name] = h
 	a.mu.Unlock()
 	a.poke()
 }
@@ -128,7 +138,9 @@ func (a *Agent) poke() {
 // keepAlive is how often a host reports when nothing happens.
 const keepAlive = 10 * time.Second
 
-// reports sends the newest status whenever it changes.
+// reports sends the newest status whenever it changes, and with every known
+// health result each keepAlive: one that came while the server could not use
+// it, as between two changes of a listener, is not lost for good.
 func (a *Agent) reports(ctx context.Context) {
 	tick := time.NewTicker(keepAlive)
 	defer tick.Stop()
@@ -136,6 +148,7 @@ func (a *Agent) reports(ctx context.Context) {
 		select {
 		case <-a.wake:
 		case <-tick.C:
+			a.recall()
 		case <-ctx.Done():
 			return
 		}
@@ -167,12 +180,15 @@ func (a *Agent) reports(ctx context.Context) {
 // Resend makes the next report carry every known health result, for a server
 // that has just started.
 func (a *Agent) Resend() {
-	a.mu.Lock()
-	for n, h := range a.health {
-		a.unsent[n] = h
-	}
-	a.mu.Unlock()
+	a.recall()
 	a.poke()
+}
+
+// recall makes every known health result one to send.
+func (a *Agent) recall() {
+	a.mu.Lock()
+	maps.Copy(a.unsent, a.health)
+	a.mu.Unlock()
 }
 
 // saveStep is the last reconcile step: what is saved is what was applied.

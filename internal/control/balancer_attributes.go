@@ -11,23 +11,17 @@ import (
 	"postern.dev/postern/internal/vpc"
 )
 
-// Attributes that have an effect here.
-const (
-	AttrCrossZone           = "load_balancing.cross_zone.enabled"
-	AttrDeletionProtection  = "deletion_protection.enabled"
-	AttrPreserveClientIP    = "preserve_client_ip.enabled"
-	AttrDeregistrationDelay = "deregistration_delay.timeout_seconds"
-)
+// attributed is a load balancing object. It knows what an attribute is while
+// none was set.
+type attributed interface{ AttributeDefault(key string) string }
 
-// AttributeSpec is one attribute of a load balancing object: its default and
-// what a value must be.
-type AttributeSpec[T any] struct {
+// AttributeSpec is one attribute of a load balancing object and what a value
+// must be.
+type AttributeSpec[T attributed] struct {
 	Key string
 	// Works is whether the value has an effect; a value that does not is kept
 	// and shown only.
 	Works bool
-	// Default is the value while none was set.
-	Default func(T) string
 	// Check says what is wrong with a value, "" if nothing is.
 	Check func(o T, value string) string
 	// Applies is whether the object has the attribute; nil is always.
@@ -36,7 +30,7 @@ type AttributeSpec[T any] struct {
 
 // AttributeTable are the attributes of a kind of object, in the order in which
 // they are described.
-type AttributeTable[T any] struct {
+type AttributeTable[T attributed] struct {
 	// Noun names the kind in error messages, as AWS's do.
 	Noun  string
 	Specs []AttributeSpec[T]
@@ -61,12 +55,7 @@ func (t AttributeTable[T]) value(o T, set map[string]string, key string) string 
 	if v, ok := set[key]; ok {
 		return v
 	}
-	for _, s := range t.Specs {
-		if s.Key == key {
-			return s.Default(o)
-		}
-	}
-	return ""
+	return o.AttributeDefault(key)
 }
 
 // set answers old with the changes made, or refuses an unknown key or a wrong value.
@@ -92,8 +81,6 @@ func (t AttributeTable[T]) set(o T, old, changes map[string]string) (map[string]
 	}
 	return out, nil
 }
-
-func always[T any](v string) func(T) string { return func(T) string { return v } }
 
 func oneOf[T any](values ...string) func(T, string) string {
 	return func(_ T, v string) string {
@@ -135,49 +122,71 @@ func atMost[T any](n int) func(T, string) string {
 	}
 }
 
-func boolText(b bool) string { return strconv.FormatBool(b) }
-
 // BalancerAttributes are the attributes of a network load balancer.
 var BalancerAttributes = AttributeTable[*vpc.LoadBalancer]{Noun: "Load balancer", Specs: []AttributeSpec[*vpc.LoadBalancer]{
-	{Key: AttrDeletionProtection, Works: true, Default: always[*vpc.LoadBalancer]("false"), Check: oneOf[*vpc.LoadBalancer]("true", "false")},
-	{Key: AttrCrossZone, Works: true, Default: always[*vpc.LoadBalancer]("false"), Check: oneOf[*vpc.LoadBalancer]("true", "false")},
-	{Key: "access_logs.s3.enabled", Default: always[*vpc.LoadBalancer]("false"), Check: oneOf[*vpc.LoadBalancer]("true", "false")},
-	{Key: "access_logs.s3.bucket", Default: always[*vpc.LoadBalancer](""), Check: atMost[*vpc.LoadBalancer](255)},
-	{Key: "access_logs.s3.prefix", Default: always[*vpc.LoadBalancer](""), Check: atMost[*vpc.LoadBalancer](1024)},
-	{Key: "ipv6.deny_all_igw_traffic", Default: func(lb *vpc.LoadBalancer) string { return boolText(lb.Scheme == "internal") }, Check: oneOf[*vpc.LoadBalancer]("true", "false")},
-	{Key: "zonal_shift.config.enabled", Default: always[*vpc.LoadBalancer]("false"), Check: oneOf[*vpc.LoadBalancer]("true", "false")},
-	{Key: "dns_record.client_routing_policy", Default: always[*vpc.LoadBalancer]("any_availability_zone"),
+	{Key: vpc.AttrDeletionProtection, Works: true, Check: oneOf[*vpc.LoadBalancer]("true", "false")},
+	{Key: vpc.AttrCrossZone, Works: true, Check: oneOf[*vpc.LoadBalancer]("true", "false")},
+	{Key: "access_logs.s3.enabled", Check: oneOf[*vpc.LoadBalancer]("true", "false")},
+	{Key: "access_logs.s3.bucket", Check: atMost[*vpc.LoadBalancer](255)},
+	{Key: "access_logs.s3.prefix", Check: atMost[*vpc.LoadBalancer](1024)},
+	{Key: "ipv6.deny_all_igw_traffic", Check: oneOf[*vpc.LoadBalancer]("true", "false")},
+	{Key: "zonal_shift.config.enabled", Check: oneOf[*vpc.LoadBalancer]("true", "false")},
+	{Key: "dns_record.client_routing_policy",
 		Check: oneOf[*vpc.LoadBalancer]("any_availability_zone", "availability_zone_affinity", "partial_availability_zone_affinity")},
-	{Key: "secondary_ips.auto_assigned.per_subnet", Default: always[*vpc.LoadBalancer]("0"), Check: between[*vpc.LoadBalancer](0, 7)},
+	{Key: "secondary_ips.auto_assigned.per_subnet", Check: between[*vpc.LoadBalancer](0, 7)},
 }}
 
 // TargetGroupAttributes are the attributes of a network load balancer's target group.
 var TargetGroupAttributes = AttributeTable[*vpc.TargetGroup]{Noun: "Target group", Specs: []AttributeSpec[*vpc.TargetGroup]{
-	{Key: AttrDeregistrationDelay, Works: true, Default: always[*vpc.TargetGroup]("300"), Check: between[*vpc.TargetGroup](0, 3600)},
-	{Key: "deregistration_delay.connection_termination.enabled", Default: func(g *vpc.TargetGroup) string { return boolText(g.Protocol != "TCP") }, Check: oneOf[*vpc.TargetGroup]("true", "false")},
-	{Key: "stickiness.enabled", Default: always[*vpc.TargetGroup]("false"), Check: oneOf[*vpc.TargetGroup]("true", "false")},
-	{Key: "stickiness.type", Default: always[*vpc.TargetGroup]("source_ip"), Check: oneOf[*vpc.TargetGroup]("source_ip")},
-	{Key: AttrCrossZone, Works: true, Default: always[*vpc.TargetGroup]("use_load_balancer_configuration"),
-		Check: oneOf[*vpc.TargetGroup]("true", "false", "use_load_balancer_configuration")},
-	{Key: AttrPreserveClientIP, Works: true, Default: func(g *vpc.TargetGroup) string { return boolText(g.TargetType == "instance" || g.Protocol != "TCP") },
-		Check: func(g *vpc.TargetGroup, v string) string {
-			if v == "false" && g.Protocol != "TCP" {
-				return "client IP preservation cannot be disabled for UDP and TCP_UDP"
-			}
-			return oneOf[*vpc.TargetGroup]("true", "false")(g, v)
-		}},
-	{Key: "proxy_protocol_v2.enabled", Default: always[*vpc.TargetGroup]("false"), Check: oneOf[*vpc.TargetGroup]("true", "false")},
-	{Key: "target_health_state.unhealthy.connection_termination.enabled", Default: always[*vpc.TargetGroup]("true"), Check: oneOf[*vpc.TargetGroup]("true", "false")},
-	{Key: "target_health_state.unhealthy.draining_interval_seconds", Default: always[*vpc.TargetGroup]("0"), Check: between[*vpc.TargetGroup](0, 360000)},
-	{Key: "target_group_health.dns_failover.minimum_healthy_targets.count", Default: always[*vpc.TargetGroup]("1"), Check: offOr[*vpc.TargetGroup](1, DefaultQuotas.TargetsPerLoadBalancer)},
-	{Key: "target_group_health.dns_failover.minimum_healthy_targets.percentage", Default: always[*vpc.TargetGroup]("off"), Check: offOr[*vpc.TargetGroup](1, 100)},
-	{Key: "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", Default: always[*vpc.TargetGroup]("1"), Check: between[*vpc.TargetGroup](1, DefaultQuotas.TargetsPerLoadBalancer)},
-	{Key: "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", Default: always[*vpc.TargetGroup]("off"), Check: offOr[*vpc.TargetGroup](1, 100)},
+	{Key: vpc.AttrDeregistrationDelay, Works: true, Check: between[*vpc.TargetGroup](0, 3600)},
+	{Key: vpc.AttrDeregistrationCut, Works: true, Check: oneOf[*vpc.TargetGroup]("true", "false")},
+	{Key: vpc.AttrSticky, Works: true, Check: oneOf[*vpc.TargetGroup]("true", "false")},
+	{Key: "stickiness.type", Works: true, Check: oneOf[*vpc.TargetGroup]("source_ip")},
+	{Key: vpc.AttrCrossZone, Works: true, Check: oneOf[*vpc.TargetGroup]("true", "false", vpc.AttrAsLoadBalancer)},
+	{Key: vpc.AttrPreserveClientIP, Works: true, Check: func(g *vpc.TargetGroup, v string) string {
+		if v == "false" && g.Protocol != "TCP" {
+			return "client IP preservation cannot be disabled for UDP and TCP_UDP"
+		}
+		return oneOf[*vpc.TargetGroup]("true", "false")(g, v)
+	}},
+	{Key: vpc.AttrProxyProtocol, Works: true, Check: func(g *vpc.TargetGroup, v string) string {
+		if v == "true" && g.Protocol != "TCP" {
+			return "the PROXY protocol is supported for TCP only"
+		}
+		return oneOf[*vpc.TargetGroup]("true", "false")(g, v)
+	}},
+	{Key: vpc.AttrUnhealthyCut, Works: true, Check: oneOf[*vpc.TargetGroup]("true", "false")},
+	{Key: vpc.AttrUnhealthyDraining, Works: true, Check: between[*vpc.TargetGroup](0, 360000)},
+	{Key: vpc.AttrFailoverDNSCount, Works: true, Check: offOr[*vpc.TargetGroup](1, DefaultQuotas.TargetsPerLoadBalancer)},
+	{Key: vpc.AttrFailoverDNSPercent, Works: true, Check: offOr[*vpc.TargetGroup](1, 100)},
+	{Key: vpc.AttrFailoverRoutingCount, Works: true, Check: between[*vpc.TargetGroup](1, DefaultQuotas.TargetsPerLoadBalancer)},
+	{Key: vpc.AttrFailoverRoutingPercent, Works: true, Check: offOr[*vpc.TargetGroup](1, 100)},
 }}
+
+// checkAttributesTogether refuses changes that made a group's attributes
+// exclude one another. A draining interval may stay when cutting is switched
+// on, and has no effect then.
+func checkAttributesTogether(g *vpc.TargetGroup, changes map[string]string) error {
+	if v, set := changes[vpc.AttrUnhealthyDraining]; set && v != "0" && g.Is(vpc.AttrUnhealthyCut) {
+		return vpc.Errorf(vpc.Combination, "Attributes", vpc.AttrUnhealthyDraining,
+			"Target group attribute '%s' can be specified only if '%s' is false", vpc.AttrUnhealthyDraining, vpc.AttrUnhealthyCut)
+	}
+	for _, pair := range [][2]string{
+		{vpc.AttrFailoverDNSCount, vpc.AttrFailoverRoutingCount}, {vpc.AttrFailoverDNSPercent, vpc.AttrFailoverRoutingPercent},
+	} {
+		dns, ok := g.Minimum(pair[0])
+		routing, ok2 := g.Minimum(pair[1])
+		if ok && ok2 && dns < routing {
+			return vpc.Errorf(vpc.Combination, "Attributes", pair[0],
+				"Target group attribute '%s' must be greater than or equal to '%s'", pair[0], pair[1])
+		}
+	}
+	return nil
+}
 
 // ListenerAttributes are the attributes of a network load balancer's listener.
 var ListenerAttributes = AttributeTable[*vpc.Listener]{Noun: "Listener", Specs: []AttributeSpec[*vpc.Listener]{
-	{Key: "tcp.idle_timeout.seconds", Default: always[*vpc.Listener]("350"), Check: between[*vpc.Listener](60, 6000),
+	{Key: vpc.AttrTCPIdle, Works: true, Check: between[*vpc.Listener](60, 6000),
 		Applies: func(l *vpc.Listener) bool { return l.Protocol != "UDP" }},
 }}
 

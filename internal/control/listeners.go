@@ -166,6 +166,7 @@ func leftAlone(tx *store.Tx, arn vpc.ARN) {
 	forgetHealth(tx, arn, func(*vpc.Health) bool { return true })
 	g = vpc.Edit(g)
 	g.Targets = slices.DeleteFunc(g.Targets, func(t vpc.Target) bool { return !t.Draining.IsZero() })
+	g.Cut = nil
 	tx.Put(g)
 }
 

@@ -217,7 +217,7 @@ func (c *Control) DeleteBalancer(ctx context.Context, caller Caller, arn vpc.ARN
 		if err != nil {
 			return nil
 		}
-		if BalancerAttributes.value(lb, lb.Attributes, AttrDeletionProtection) == "true" {
+		if lb.Attribute(vpc.AttrDeletionProtection) == "true" {
 			return vpc.Errorf(vpc.NotPermitted, string(vpc.KindBalancer), string(arn), "Load balancer '%s' cannot be deleted because deletion protection is enabled", arn)
 		}
 		if s, ok := vpc.First[vpc.EndpointService](tx, vpc.IndexBalancer, arn); ok {
@@ -262,7 +262,8 @@ func (c *Control) SetBalancerAttributes(ctx context.Context, caller Caller, arn 
 }
 
 // SetBalancerGroups replaces the security groups of a load balancer that was
-// made with some. enforce, "on" or "off", is kept; "" leaves it.
+// made with some. enforce, "on" or "off", says whether they judge what comes
+// through endpoints; "" leaves it.
 func (c *Control) SetBalancerGroups(ctx context.Context, caller Caller, arn vpc.ARN, groups []vpc.GroupID, enforce string) error {
 	return c.editBalancer(ctx, caller, arn, func(tx *store.Tx, lb *vpc.LoadBalancer) error {
 		if len(lb.Groups) == 0 {
@@ -332,10 +333,47 @@ func (c *Control) SetBalancerSubnets(ctx context.Context, caller Caller, arn vpc
 					"Availability Zone '%s' cannot be disabled for load balancer '%s' because VPC endpoint service '%s' uses it", n.Zone, arn, service.ID)
 			}
 			dropBalancerNode(tx, n)
+			forgetNode(tx, arn, n.Zone)
 		}
 		lb.Nodes = kept
 		return c.addBalancerNodes(tx, lb, added, addedIn)
 	})
+}
+
+// activeTime bounds how long AwaitBalancer waits.
+const activeTime = time.Second
+
+// AwaitBalancer waits until a load balancer is active, if nothing but a moment
+// is missing: every host carries its nodes already. Clients that wait
+// themselves would look again after many seconds.
+func (c *Control) AwaitBalancer(ctx context.Context, arn vpc.ARN) {
+	ctx, cancel := context.WithTimeout(ctx, activeTime)
+	defer cancel()
+	for {
+		snap, changed := c.Store.Changed()
+		lb, ok := vpc.Get[vpc.LoadBalancer](snap, arn)
+		if !ok || lb.Active {
+			return
+		}
+		if carried, _ := c.balancerCarried(snap, lb); !carried {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// balancerCarried reports whether every live host carries a load balancer's
+// nodes, and if not why.
+func (c *Control) balancerCarried(snap *store.Snapshot, lb *vpc.LoadBalancer) (bool, string) {
+	var nodes []string
+	for _, n := range lb.Nodes {
+		nodes = append(nodes, string(n.Interface))
+	}
+	return c.holds(snap, c.LocalHost, snap.Changed(vpc.KindBalancer, string(lb.ARN)), nodes...)
 }
 
 // RunBalancerLifecycle brings load balancing forward until ctx is done, and
@@ -343,6 +381,7 @@ func (c *Control) SetBalancerSubnets(ctx context.Context, caller Caller, arn vpc
 //
 //	load balancer, not active  every live host carries its nodes     active
 //	target, draining           its deregistration delay has passed   removed, with its health
+//	target, unhealthy.draining its draining interval has passed      unhealthy
 //
 // Like RunEndpointLifecycle it is driven by the store and the hosts' status.
 func (c *Control) RunBalancerLifecycle(ctx context.Context) error {
@@ -359,11 +398,7 @@ func (c *Control) stepBalancers(ctx context.Context, snap *store.Snapshot, stuck
 		if lb.Active {
 			continue
 		}
-		var nodes []string
-		for _, n := range lb.Nodes {
-			nodes = append(nodes, string(n.Interface))
-		}
-		if ok, why := c.holds(snap, c.LocalHost, snap.Changed(vpc.KindBalancer, string(lb.ARN)), nodes...); !ok {
+		if ok, why := c.balancerCarried(snap, lb); !ok {
 			stuck.waits(string(lb.ARN), why)
 			continue
 		}

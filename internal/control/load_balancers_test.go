@@ -12,7 +12,6 @@ import (
 
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/control/controltest"
-	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/vpc"
 )
 
@@ -51,7 +50,7 @@ func (w *workloads) listener(lb, group vpc.ARN, port int) vpc.ARN {
 
 func (w *workloads) health(group vpc.ARN) string {
 	w.t.Helper()
-	list, err := control.DescribeTargetHealth(w.View(), me, group, nil)
+	list, err := w.DescribeTargetHealth(me, group, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -94,9 +93,9 @@ func TestDeletingABalancerTakesItsListenersAndInterfaces(t *testing.T) {
 	lb, g := w.balancer("one", w.a, w.b), w.targetGroup("g", "ip")
 	l := w.listener(lb, g, 80)
 	w.wants("a group in use", w.DeleteTargetGroup(w.ctx, me, g), vpc.InUse)
-	w.wants("protect", w.SetBalancerAttributes(w.ctx, me, lb, map[string]string{control.AttrDeletionProtection: "true"}), "")
+	w.wants("protect", w.SetBalancerAttributes(w.ctx, me, lb, map[string]string{vpc.AttrDeletionProtection: "true"}), "")
 	w.wants("protected", w.DeleteBalancer(w.ctx, me, lb), vpc.NotPermitted)
-	w.wants("unprotect", w.SetBalancerAttributes(w.ctx, me, lb, map[string]string{control.AttrDeletionProtection: "false"}), "")
+	w.wants("unprotect", w.SetBalancerAttributes(w.ctx, me, lb, map[string]string{vpc.AttrDeletionProtection: "false"}), "")
 	service := &vpc.EndpointService{ID: "vpce-svc-00000000000000001", Owner: me.Account, Balancers: []vpc.ARN{lb}}
 	w.put(service)
 	w.wants("used by a service", w.DeleteBalancer(w.ctx, me, lb), vpc.InUse)
@@ -208,20 +207,21 @@ func TestTargetHealthFollowsTheProberAndTheListeners(t *testing.T) {
 			t.Fatalf("health %s, want %s", got, want)
 		}
 	}
-	report := control.HealthReport{Group: g, Target: string(i.ID), Port: 80, Healthy: true}
+	report := control.HealthReport{Group: g, Target: string(i.ID), Port: 80, Zone: "us-east-1b", Healthy: true}
 	is("unused/Target.NotInUse")
 	w.wants("a report for a group nobody uses", w.ReportHealth(w.ctx, []control.HealthReport{report}), "")
 	lb := w.balancer("one", w.b)
 	l := w.listener(lb, g, 80)
 	is("unused/Target.NotInUse") // its zone has no node
-	w.wants("cross-zone", w.SetBalancerAttributes(w.ctx, me, lb, map[string]string{control.AttrCrossZone: "true"}), "")
+	w.wants("cross-zone", w.SetBalancerAttributes(w.ctx, me, lb, map[string]string{vpc.AttrCrossZone: "true"}), "")
 	is("initial/Elb.RegistrationInProgress")
 	w.wants("report", w.ReportHealth(w.ctx, []control.HealthReport{report}), "")
 	is("healthy")
 	before := w.View().Revision()
-	unknown := report
+	unknown, elsewhere := report, report
 	unknown.Port = 81
-	w.wants("the same, and an unknown target", w.ReportHealth(w.ctx, []control.HealthReport{report, unknown}), "")
+	elsewhere.Zone = "us-east-1a" // there is no node
+	w.wants("the same, and what there is not", w.ReportHealth(w.ctx, []control.HealthReport{report, unknown, elsewhere}), "")
 	if now := w.View().Revision(); now != before {
 		t.Errorf("wrote revision %d after %d for no change", now, before)
 	}
@@ -229,14 +229,14 @@ func TestTargetHealthFollowsTheProberAndTheListeners(t *testing.T) {
 	w.wants("unhealthy", w.ReportHealth(w.ctx, []control.HealthReport{report}), "")
 	is("unhealthy/Target.Timeout")
 	h, _ := vpc.Get[vpc.Health](w.View(), vpc.HealthKey(g, string(i.ID), 80))
-	if len(h.Description) != 256 {
-		t.Errorf("a description of %d bytes was kept", len(h.Description))
+	if len(h.Nodes) != 1 || len(h.Nodes[0].Description) != 256 {
+		t.Errorf("kept: %+v", h.Nodes)
 	}
 	w.wants("delete the listener", w.DeleteListener(w.ctx, me, l), "")
 	is("unused/Target.NotInUse")
 	w.listener(lb, g, 80)
 	is("initial/Elb.RegistrationInProgress") // nothing old is believed
-	list, err := control.DescribeTargetHealth(w.View(), me, g, []control.TargetInput{{ID: "i-0000000000000beef"}})
+	list, err := w.DescribeTargetHealth(me, g, []control.TargetInput{{ID: "i-0000000000000beef"}})
 	if err != nil || len(list) != 1 || list[0].Reason != "Target.NotRegistered" {
 		t.Errorf("a stranger: %+v %v", list, err)
 	}
@@ -247,9 +247,9 @@ func TestADeregisteredTargetDrainsAndGoesWithItsHealth(t *testing.T) {
 	i := w.run(w.a)
 	g, lb := w.targetGroup("g", "instance"), w.balancer("one", w.a)
 	w.listener(lb, g, 80)
-	w.wants("delay", w.SetTargetGroupAttributes(w.ctx, me, g, map[string]string{control.AttrDeregistrationDelay: "60"}), "")
+	w.wants("delay", w.SetTargetGroupAttributes(w.ctx, me, g, map[string]string{vpc.AttrDeregistrationDelay: "60"}), "")
 	target := []control.TargetInput{{ID: string(i.ID)}}
-	healthy := []control.HealthReport{{Group: g, Target: string(i.ID), Port: 80, Healthy: true}}
+	healthy := []control.HealthReport{{Group: g, Target: string(i.ID), Port: 80, Zone: "us-east-1a", Healthy: true}}
 	w.wants("register", w.RegisterTargets(w.ctx, me, g, target), "")
 	w.wants("report", w.ReportHealth(w.ctx, healthy), "")
 	w.start(w.RunBalancerLifecycle)
@@ -306,7 +306,7 @@ func TestWhatCannotBeATarget(t *testing.T) {
 		w.wants(what, w.RegisterTargets(w.ctx, me, c.group, []control.TargetInput{c.target}), c.want)
 	}
 	w.wants("somebody else", w.RegisterTargets(w.ctx, controltest.Provider, ips, []control.TargetInput{{ID: "10.0.1.9"}}), vpc.NotFound)
-	w.listener(w.balancer("two", w.b), ips, 80)
+	w.listener(w.balancer("two", w.a), ips, 80)
 	if got := w.health(ips); got != "unhealthy/Target.Timeout" {
 		t.Errorf("an address nobody has: %s", got)
 	}
@@ -349,16 +349,16 @@ func TestAttributesHaveValidDefaultsAndRefuseTheRest(t *testing.T) {
 	w := newWorkloads(t)
 	lb, g := w.balancer("one", w.a), w.targetGroup("g", "ip")
 	l := w.listener(lb, g, 80)
-	for _, protocol := range []string{"TCP", "UDP", "TCP_UDP"} {
-		for _, kind := range []string{"instance", "ip"} {
-			o := &vpc.TargetGroup{Protocol: protocol, TargetType: kind}
-			values := map[string]string{}
-			for _, a := range control.TargetGroupAttributes.Describe(o, nil) {
-				values[a.Key] = a.Value
-			}
-			if got := values[control.AttrPreserveClientIP] == "true"; got != desired.PreservesClientIP(o) {
-				t.Errorf("%s %s: the default of client IP preservation is shown as %v and is not", protocol, kind, got)
-			}
+	for _, c := range []struct{ protocol, kind, preserve, cut string }{
+		{"TCP", "instance", "true", "false"}, {"TCP", "ip", "false", "false"}, {"UDP", "instance", "true", "true"},
+		{"UDP", "ip", "true", "true"}, {"TCP_UDP", "instance", "true", "true"}, {"TCP_UDP", "ip", "true", "true"},
+	} {
+		values := map[string]string{}
+		for _, a := range control.TargetGroupAttributes.Describe(&vpc.TargetGroup{Protocol: c.protocol, TargetType: c.kind}, nil) {
+			values[a.Key] = a.Value
+		}
+		if p, cut := values[vpc.AttrPreserveClientIP], values[vpc.AttrDeregistrationCut]; p != c.preserve || cut != c.cut {
+			t.Errorf("%s %s: client IP preservation %s, connection termination %s by default", c.protocol, c.kind, p, cut)
 		}
 	}
 	all := func(list []control.Attribute) map[string]string {
@@ -380,7 +380,7 @@ func TestAttributesHaveValidDefaultsAndRefuseTheRest(t *testing.T) {
 		t.Errorf("clients look for other words than %q", err)
 	}
 	for key, value := range map[string]string{
-		control.AttrDeregistrationDelay: "3601", control.AttrPreserveClientIP: "yes", control.AttrCrossZone: "on", "stickiness.type": "lb_cookie",
+		vpc.AttrDeregistrationDelay: "3601", vpc.AttrPreserveClientIP: "yes", vpc.AttrCrossZone: "on", "stickiness.type": "lb_cookie",
 	} {
 		w.wants(key+"="+value, w.SetTargetGroupAttributes(w.ctx, me, g, map[string]string{key: value}), vpc.Invalid)
 	}
@@ -392,8 +392,14 @@ func TestAttributesHaveValidDefaultsAndRefuseTheRest(t *testing.T) {
 	}
 	slices.Sort(works)
 	if want := []string{
+		"listener tcp.idle_timeout.seconds",
 		"load balancer deletion_protection.enabled", "load balancer load_balancing.cross_zone.enabled",
-		"target group deregistration_delay.timeout_seconds", "target group load_balancing.cross_zone.enabled", "target group preserve_client_ip.enabled",
+		"target group deregistration_delay.connection_termination.enabled", "target group deregistration_delay.timeout_seconds",
+		"target group load_balancing.cross_zone.enabled", "target group preserve_client_ip.enabled", "target group proxy_protocol_v2.enabled",
+		"target group stickiness.enabled", "target group stickiness.type",
+		"target group target_group_health.dns_failover.minimum_healthy_targets.count", "target group target_group_health.dns_failover.minimum_healthy_targets.percentage",
+		"target group target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", "target group target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage",
+		"target group target_health_state.unhealthy.connection_termination.enabled", "target group target_health_state.unhealthy.draining_interval_seconds",
 	}; !slices.Equal(works, want) {
 		t.Errorf("attributes with an effect: %v", works)
 	}
@@ -423,7 +429,7 @@ func TestABalancerHasSoManyTargetsThatItCanBeDeleted(t *testing.T) {
 	var reports []control.HealthReport
 	for port := 1; port <= control.DefaultQuotas.TargetsPerLoadBalancer; port++ {
 		targets = append(targets, control.TargetInput{ID: "10.0.1.9", Port: port})
-		reports = append(reports, control.HealthReport{Group: full, Target: "10.0.1.9", Port: port, Healthy: true})
+		reports = append(reports, control.HealthReport{Group: full, Target: "10.0.1.9", Port: port, Zone: "us-east-1a", Healthy: true})
 	}
 	w.wants("one too many", w.RegisterTargets(w.ctx, me, full, append(slices.Clone(targets), control.TargetInput{ID: "10.0.1.10"})), vpc.Limit)
 	w.wants("as many as there may be", w.RegisterTargets(w.ctx, me, full, targets), "")

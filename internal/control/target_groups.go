@@ -210,8 +210,10 @@ func (c *Control) ModifyTargetGroup(ctx context.Context, caller Caller, arn vpc.
 func (c *Control) SetTargetGroupAttributes(ctx context.Context, caller Caller, arn vpc.ARN, changes map[string]string) error {
 	return c.editTargetGroup(ctx, caller, arn, func(_ *store.Tx, g *vpc.TargetGroup) error {
 		var err error
-		g.Attributes, err = TargetGroupAttributes.set(g, g.Attributes, changes)
-		return err
+		if g.Attributes, err = TargetGroupAttributes.set(g, g.Attributes, changes); err != nil {
+			return err
+		}
+		return checkAttributesTogether(g, changes)
 	})
 }
 
@@ -389,29 +391,47 @@ func (c *Control) deregister(tx *store.Tx, arn vpc.ARN, match func(vpc.Target) b
 		return
 	}
 	g = vpc.Edit(g)
-	drain := inUse(tx, arn) && drainTime(g) > 0
-	kept := g.Targets[:0]
-	for _, t := range g.Targets {
-		switch {
-		case !match(t):
-			kept = append(kept, t)
-		case !t.Draining.IsZero():
-			kept = append(kept, t)
-		case drain:
-			t.Draining = c.Now()
-			kept = append(kept, t)
-		default:
-			forgetHealth(tx, arn, func(h *vpc.Health) bool { return h.Target == t.ID && h.Port == t.Port })
+	drain := inUse(tx, arn) && g.Seconds(vpc.AttrDeregistrationDelay) > 0
+	for i, t := range g.Targets {
+		if match(t) && t.Draining.IsZero() {
+			g.Targets[i].Draining = c.Now()
+			g.Targets[i].Addr, _, _ = desired.TargetPlace(tx, g, t)
 		}
 	}
-	g.Targets = kept
+	if !drain {
+		c.removeTargets(tx, g, match)
+	}
 	tx.Put(g)
 }
 
-// drainTime is the group's deregistration delay.
-func drainTime(g *vpc.TargetGroup) time.Duration {
-	n, _ := strconv.Atoi(TargetGroupAttributes.value(g, g.Attributes, AttrDeregistrationDelay))
-	return time.Duration(n) * time.Second
+// removeTargets takes targets that drain no longer out of a private copy of
+// their group, with their health. If the group says so, their flows are ended.
+func (c *Control) removeTargets(tx *store.Tx, g *vpc.TargetGroup, match func(vpc.Target) bool) {
+	idle := longestIdle(tx, g.ARN)
+	g.Targets = slices.DeleteFunc(g.Targets, func(t vpc.Target) bool {
+		if !match(t) {
+			return false
+		}
+		forgetHealth(tx, g.ARN, func(h *vpc.Health) bool { return h.Target == t.ID && h.Port == t.Port })
+		if idle > 0 && g.Is(vpc.AttrDeregistrationCut) && t.Addr.IsValid() {
+			g.Cut = slices.DeleteFunc(g.Cut, func(o vpc.CutTarget) bool { return o.Addr == t.Addr && o.Port == t.Port })
+			g.Cut = append(g.Cut, vpc.CutTarget{Addr: t.Addr, Port: t.Port, Until: c.Now().Add(idle)})
+		}
+		return true
+	})
+	// No more than there can be targets; the oldest are the likeliest to have
+	// no flow left.
+	g.Cut = slices.Clone(g.Cut[max(0, len(g.Cut)-c.Quotas.TargetsPerLoadBalancer):])
+}
+
+// longestIdle is how long a flow to one of a group's targets may be silent at
+// most; 0 if no listener forwards to the group.
+func longestIdle(v vpc.View, arn vpc.ARN) time.Duration {
+	var longest time.Duration
+	for l := range vpc.By[vpc.Listener](v, vpc.IndexTargetGroup, arn) {
+		longest = max(longest, l.Idle(vpc.TCP), l.Idle(vpc.UDP))
+	}
+	return longest
 }
 
 // forgetHealth removes health records of a group.
@@ -423,52 +443,95 @@ func forgetHealth(tx *store.Tx, arn vpc.ARN, match func(*vpc.Health) bool) {
 	}
 }
 
-// stepTargets removes targets whose draining is over.
+// stepTargets does what is due in target groups: it removes targets whose
+// draining is over, marks unhealthy ones whose draining interval is over, and
+// forgets targets to cut whose flows would all have been idle too long.
 func (c *Control) stepTargets(ctx context.Context, snap *store.Snapshot, next *wait) {
-	over := func(v vpc.View, g *vpc.TargetGroup, t vpc.Target) (bool, time.Duration) {
-		left := t.Draining.Add(drainTime(g)).Sub(c.Now())
-		return !t.Draining.IsZero() && (left <= 0 || !inUse(v, g.ARN)), left
-	}
 	for g := range vpc.All[vpc.TargetGroup](snap) {
-		due := false
-		for _, t := range g.Targets {
-			if t.Draining.IsZero() {
-				continue
-			}
-			if done, left := over(snap, g, t); done {
-				due = true
-			} else {
-				next.sooner(left)
-			}
+		due, left := c.dueInGroup(snap, g)
+		if left > 0 {
+			next.sooner(left)
 		}
 		if !due {
 			continue
 		}
 		_, err := c.Store.Update(ctx, func(tx *store.Tx) error {
-			g, ok := vpc.Get[vpc.TargetGroup](tx, g.ARN)
-			if !ok {
-				return nil
+			if g, ok := vpc.Get[vpc.TargetGroup](tx, g.ARN); ok {
+				c.advanceGroup(tx, vpc.Edit(g))
 			}
-			g = vpc.Edit(g)
-			g.Targets = slices.DeleteFunc(g.Targets, func(t vpc.Target) bool {
-				done, _ := over(tx, g, t)
-				if done {
-					forgetHealth(tx, g.ARN, func(h *vpc.Health) bool { return h.Target == t.ID && h.Port == t.Port })
-				}
-				return done
-			})
-			tx.Put(g)
 			return nil
 		})
 		if err != nil && ctx.Err() == nil {
-			c.Log.Warn("drained targets not removed, trying again", "target group", g.ARN, "error", err)
+			c.Log.Warn("target group not advanced, trying again", "target group", g.ARN, "error", err)
 			next.sooner(retryTime)
 		}
 	}
 }
 
-// targetPlace is desired.TargetPlace; see there.
-func targetPlace(v vpc.View, g *vpc.TargetGroup, t vpc.Target) (*vpc.NetworkInterface, bool) {
-	_, n, ok := desired.TargetPlace(v, g, t)
-	return n, ok
+// timesOfGroup calls f with how long each thing of a group's that ends by
+// itself still has; not above 0 is due.
+func (c *Control) timesOfGroup(v vpc.View, g *vpc.TargetGroup, f func(left time.Duration)) {
+	for _, t := range g.Targets {
+		if !t.Draining.IsZero() {
+			f(c.drainLeft(v, g, t))
+		}
+	}
+	for _, t := range g.Cut {
+		f(t.Until.Sub(c.Now()))
+	}
+	interval := g.UnhealthyDraining()
+	if interval == 0 {
+		return
+	}
+	for h := range vpc.By[vpc.Health](v, vpc.IndexTargetGroup, g.ARN) {
+		for _, n := range h.Nodes {
+			if !n.Healthy && !n.Drained {
+				f(n.Since.Add(interval).Sub(c.Now()))
+			}
+		}
+	}
+}
+
+// dueInGroup reports whether something of a group's is due, and how long it is
+// until the next thing is; 0 is never.
+func (c *Control) dueInGroup(v vpc.View, g *vpc.TargetGroup) (due bool, left time.Duration) {
+	c.timesOfGroup(v, g, func(d time.Duration) {
+		switch {
+		case d <= 0:
+			due = true
+		case left == 0 || d < left:
+			left = d
+		}
+	})
+	return due, left
+}
+
+// advanceGroup does what is due in a private copy of a group and stores it.
+func (c *Control) advanceGroup(tx *store.Tx, g *vpc.TargetGroup) {
+	c.removeTargets(tx, g, func(t vpc.Target) bool { return !t.Draining.IsZero() && c.drainLeft(tx, g, t) <= 0 })
+	g.Cut = slices.DeleteFunc(g.Cut, func(t vpc.CutTarget) bool { return !t.Until.After(c.Now()) })
+	if interval := g.UnhealthyDraining(); interval > 0 {
+		for h := range vpc.By[vpc.Health](tx, vpc.IndexTargetGroup, g.ARN) {
+			h = vpc.Edit(h)
+			changed := false
+			for i, n := range h.Nodes {
+				if !n.Healthy && !n.Drained && !n.Since.Add(interval).After(c.Now()) {
+					h.Nodes[i].Drained, changed = true, true
+				}
+			}
+			if changed {
+				tx.Put(h)
+			}
+		}
+	}
+	tx.Put(g)
+}
+
+// drainLeft is how long a draining target still has. With no listener there is
+// nothing to wait for.
+func (c *Control) drainLeft(v vpc.View, g *vpc.TargetGroup, t vpc.Target) time.Duration {
+	if !inUse(v, g.ARN) {
+		return 0
+	}
+	return t.Draining.Add(g.Seconds(vpc.AttrDeregistrationDelay)).Sub(c.Now())
 }

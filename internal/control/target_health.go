@@ -9,18 +9,14 @@ import (
 	"slices"
 	"strings"
 
+	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/store"
 	"postern.dev/postern/internal/vpc"
 )
 
-// Target health states.
-const (
-	HealthInitial   = "initial"
-	HealthHealthy   = "healthy"
-	HealthUnhealthy = "unhealthy"
-	HealthUnused    = "unused"
-	HealthDraining  = "draining"
-)
+// HealthUnavailable is the health of a target whose host cannot check it now;
+// the other states are desired's.
+const HealthUnavailable = "unavailable"
 
 // reportedReasons are the reason codes a prober may give.
 var reportedReasons = []string{
@@ -33,45 +29,47 @@ const (
 	maxHealthBatch = 500
 )
 
-// HealthReport is what a prober found of one target.
+// HealthReport is what a prober found of one target, as the load balancer's
+// node in one zone.
 type HealthReport struct {
 	Group   vpc.ARN `json:"group"`
 	Target  string  `json:"target"` // as registered: instance id or address
 	Port    int     `json:"port"`   // as registered
+	Zone    string  `json:"zone"`
 	Healthy bool    `json:"healthy"`
 	// Reason is AWS's reason code; Description is for people. Both are empty when healthy.
 	Reason      string `json:"reason,omitempty"`
 	Description string `json:"description,omitempty"`
 }
 
-// record is the stored form of a report. A reason we do not know, which only a
-// newer prober would send, becomes Target.FailedHealthChecks.
-func (r HealthReport) record() *vpc.Health {
-	h := &vpc.Health{TargetGroup: r.Group, Target: r.Target, Port: r.Port, Healthy: r.Healthy}
+// result is what a report says, in stored form. A reason we do not know, which
+// only a newer prober would send, becomes Target.FailedHealthChecks.
+func (r HealthReport) result() vpc.NodeHealth {
+	n := vpc.NodeHealth{Zone: r.Zone, Healthy: r.Healthy}
 	if !r.Healthy {
-		h.Reason, h.Description = r.Reason, strings.ToValidUTF8(r.Description, "?")
-		if !slices.Contains(reportedReasons, h.Reason) {
-			h.Reason = "Target.FailedHealthChecks"
+		n.Reason, n.Description = r.Reason, strings.ToValidUTF8(r.Description, "?")
+		if !slices.Contains(reportedReasons, n.Reason) {
+			n.Reason = "Target.FailedHealthChecks"
 		}
-		if len(h.Description) > maxHealthText {
-			h.Description = strings.ToValidUTF8(h.Description[:maxHealthText], "")
+		if len(n.Description) > maxHealthText {
+			n.Description = strings.ToValidUTF8(n.Description[:maxHealthText], "")
 		}
 	}
-	return h
+	return n
 }
 
-// ReportHealth keeps what a prober found. Only changes are written; reports of
-// targets that are not registered, or are draining, are passed over.
+// ReportHealth keeps what probers found. Only changes are written; reports of
+// targets that are not registered, or are draining, and those of nodes that
+// the group's load balancer does not have are passed over.
 func (c *Control) ReportHealth(ctx context.Context, reports []HealthReport) error {
 	for batch := range slices.Chunk(reports, maxHealthBatch) {
 		snap := c.Store.Snapshot()
-		if !slices.ContainsFunc(batch, func(r HealthReport) bool { return newHealth(snap, r) != nil }) {
+		if !slices.ContainsFunc(batch, func(r HealthReport) bool { return c.newHealth(snap, r) != nil }) {
 			continue
 		}
 		_, err := c.Store.Update(ctx, func(tx *store.Tx) error {
 			for _, r := range batch {
-				if h := newHealth(tx, r); h != nil {
-					h.Since = c.Now()
+				if h := c.newHealth(tx, r); h != nil {
 					tx.Put(h)
 				}
 			}
@@ -85,18 +83,64 @@ func (c *Control) ReportHealth(ctx context.Context, reports []HealthReport) erro
 }
 
 // newHealth is the record to write for a report, nil if there is nothing to write.
-func newHealth(v vpc.View, r HealthReport) *vpc.Health {
+func (c *Control) newHealth(v vpc.View, r HealthReport) *vpc.Health {
 	g, ok := vpc.Get[vpc.TargetGroup](v, r.Group)
-	if !ok || !inUse(v, r.Group) || !slices.ContainsFunc(g.Targets, func(t vpc.Target) bool {
+	if !ok || !hasNode(v, r.Group, r.Zone) || !slices.ContainsFunc(g.Targets, func(t vpc.Target) bool {
 		return t.ID == r.Target && t.Port == r.Port && t.Draining.IsZero()
 	}) {
 		return nil
 	}
-	h := r.record()
-	if old, ok := vpc.Get[vpc.Health](v, h.Key()); ok && old.Healthy == h.Healthy && old.Reason == h.Reason && old.Description == h.Description {
+	h := &vpc.Health{TargetGroup: r.Group, Target: r.Target, Port: r.Port}
+	if old, ok := vpc.Get[vpc.Health](v, h.Key()); ok {
+		h = vpc.Edit(old)
+	}
+	now := r.result()
+	now.Since = c.Now()
+	i, there := slices.BinarySearchFunc(h.Nodes, r.Zone, func(n vpc.NodeHealth, zone string) int { return strings.Compare(n.Zone, zone) })
+	if !there {
+		h.Nodes = slices.Insert(h.Nodes, i, now)
+		return h
+	}
+	old := h.Nodes[i]
+	if old.Healthy == now.Healthy { // unhealthy for another reason is unhealthy for as long
+		now.Since, now.Drained = old.Since, old.Drained
+	}
+	if old == now {
 		return nil
 	}
+	h.Nodes[i] = now
 	return h
+}
+
+// hasNode reports whether the load balancer that forwards to a group has a
+// node in a zone.
+func hasNode(v vpc.View, group vpc.ARN, zone string) bool {
+	for _, arn := range BalancersOf(v, group) {
+		lb, ok := vpc.Get[vpc.LoadBalancer](v, arn)
+		if ok && slices.ContainsFunc(lb.Nodes, func(n vpc.BalancerNode) bool { return n.Zone == zone }) {
+			return true
+		}
+	}
+	return false
+}
+
+// forgetNode drops what a load balancer's node in a zone found.
+func forgetNode(tx *store.Tx, lb vpc.ARN, zone string) {
+	seen := map[vpc.ARN]bool{}
+	for l := range vpc.By[vpc.Listener](tx, vpc.IndexBalancer, lb) {
+		if seen[l.TargetGroup] {
+			continue
+		}
+		seen[l.TargetGroup] = true
+		for h := range vpc.By[vpc.Health](tx, vpc.IndexTargetGroup, l.TargetGroup) {
+			if _, there := h.In(zone); !there {
+				continue
+			}
+			h = vpc.Edit(h)
+			h.Nodes = slices.DeleteFunc(h.Nodes, func(n vpc.NodeHealth) bool { return n.Zone == zone })
+			tx.Put(h)
+		}
+	}
 }
 
 // TargetHealth is one target with its health as the API shows it.
@@ -110,7 +154,8 @@ type TargetHealth struct {
 
 // DescribeTargetHealth answers the health of the given targets of a group, or
 // of all in registration order when none is given.
-func DescribeTargetHealth(v vpc.View, caller Caller, arn vpc.ARN, targets []TargetInput) ([]TargetHealth, error) {
+func (c *Control) DescribeTargetHealth(caller Caller, arn vpc.ARN, targets []TargetInput) ([]TargetHealth, error) {
+	v := c.View()
 	g, err := Owned[vpc.TargetGroup](v, caller, arn)
 	if err != nil {
 		return nil, err
@@ -118,7 +163,7 @@ func DescribeTargetHealth(v vpc.View, caller Caller, arn vpc.ARN, targets []Targ
 	var out []TargetHealth
 	if len(targets) == 0 {
 		for _, t := range g.Targets {
-			out = append(out, targetHealth(v, g, t))
+			out = append(out, c.targetHealth(v, g, t))
 		}
 		return out, nil
 	}
@@ -131,10 +176,10 @@ func DescribeTargetHealth(v vpc.View, caller Caller, arn vpc.ARN, targets []Targ
 			t.Port = g.Port
 		}
 		if i := slices.IndexFunc(g.Targets, func(o vpc.Target) bool { return o.ID == t.ID && o.Port == t.Port }); i >= 0 {
-			out = append(out, targetHealth(v, g, g.Targets[i]))
+			out = append(out, c.targetHealth(v, g, g.Targets[i]))
 			continue
 		}
-		out = append(out, TargetHealth{Target: t, CheckPort: checkPort(g, t), State: HealthUnused,
+		out = append(out, TargetHealth{Target: t, CheckPort: checkPort(g, t), State: desired.HealthUnused,
 			Reason: "Target.NotRegistered", Description: "Target is not registered to the target group"})
 	}
 	return out, nil
@@ -147,62 +192,20 @@ func checkPort(g *vpc.TargetGroup, t vpc.Target) string {
 	return g.Check.Port
 }
 
-func targetHealth(v vpc.View, g *vpc.TargetGroup, t vpc.Target) TargetHealth {
-	out := TargetHealth{Target: t, CheckPort: checkPort(g, t)}
-	is := func(state, reason, description string) TargetHealth {
-		out.State, out.Reason, out.Description = state, reason, description
+// targetHealth is a registered target's health: what its load balancer's nodes
+// see, unless it should be checked and its host is known not to be there.
+func (c *Control) targetHealth(v vpc.View, g *vpc.TargetGroup, t vpc.Target) TargetHealth {
+	h := desired.HealthOf(v, g, t)
+	out := TargetHealth{Target: t, CheckPort: checkPort(g, t), State: h.State, Reason: h.Reason, Description: h.Description}
+	if h.State == desired.HealthUnused || h.State == desired.HealthDraining {
 		return out
 	}
-	if !t.Draining.IsZero() {
-		return is(HealthDraining, "Target.DeregistrationInProgress", "Target deregistration is in progress")
-	}
-	if !inUse(v, g.ARN) {
-		return is(HealthUnused, "Target.NotInUse", "Target group is not configured to receive traffic from the load balancer")
-	}
-	if g.TargetType == "instance" {
-		i, ok := vpc.Get[vpc.Instance](v, t.ID)
-		if !ok {
-			return is(HealthUnused, "Target.InvalidState", "Target is in the terminated state")
-		}
-		if i.State != vpc.InstanceRunning {
-			return is(HealthUnused, "Target.InvalidState", fmt.Sprintf("Target is in the %s state", i.State))
+	if _, n, ok := desired.TargetPlace(v, g, t); ok && n != nil && n.Attachment != nil {
+		status, _ := c.Hosts.Status()
+		if s, known := status[n.Attachment.Host]; known && !s.Live {
+			out.State, out.Reason = HealthUnavailable, "Elb.InternalError"
+			out.Description = "The host of the target is not connected, so its health is not known"
 		}
 	}
-	n, ok := targetPlace(v, g, t)
-	switch {
-	case ok && n != nil && n.Type != vpc.TypeInterface:
-		return is(HealthUnused, "Target.IpUnusable", "Target IP address belongs to an endpoint or a load balancer")
-	case !ok || n == nil || n.Attachment == nil:
-		// No host has the address, so no prober asks; nothing would answer.
-		return is(HealthUnhealthy, "Target.Timeout", "Nothing in the VPC has the target's address")
-	case !zoneEnabled(v, g, t, n.Zone):
-		return is(HealthUnused, "Target.NotInUse", "Target is in an Availability Zone that is not enabled for the load balancer")
-	}
-	h, ok := vpc.Get[vpc.Health](v, vpc.HealthKey(g.ARN, t.ID, t.Port))
-	switch {
-	case !ok:
-		return is(HealthInitial, "Elb.RegistrationInProgress", "Target registration is in progress")
-	case h.Healthy:
-		return is(HealthHealthy, "", "")
-	}
-	return is(HealthUnhealthy, h.Reason, h.Description)
-}
-
-// zoneEnabled reports whether some load balancer of the group has a node that
-// sends to targets in the zone.
-func zoneEnabled(v vpc.View, g *vpc.TargetGroup, t vpc.Target, zone string) bool {
-	for _, arn := range BalancersOf(v, g.ARN) {
-		lb, ok := vpc.Get[vpc.LoadBalancer](v, arn)
-		if !ok {
-			continue
-		}
-		cross := TargetGroupAttributes.value(g, g.Attributes, AttrCrossZone)
-		if cross == "use_load_balancer_configuration" {
-			cross = BalancerAttributes.value(lb, lb.Attributes, AttrCrossZone)
-		}
-		if cross == "true" || t.Zone == "all" || slices.ContainsFunc(lb.Nodes, func(n vpc.BalancerNode) bool { return n.Zone == zone }) {
-			return true
-		}
-	}
-	return false
+	return out
 }

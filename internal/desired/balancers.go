@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"time"
 
 	"postern.dev/postern/internal/vpc"
 )
@@ -22,21 +23,50 @@ func (b *builder) balancer(lb *vpc.LoadBalancer) {
 		if _, done := b.h.Balancers[name]; done {
 			continue
 		}
-		out := Balancer{VNI: v.VNI, Interface: n.Interface, Addr: n.Addr, Zone: n.Zone}
+		out := Balancer{
+			VNI: v.VNI, Interface: n.Interface, Addr: n.Addr, Addr6: n.Addr6, Zone: n.Zone,
+			SkipEndpointIngress: len(lb.Groups) > 0 && lb.EnforceOnPrivateLink == "off",
+		}
 		for l := range vpc.By[vpc.Listener](b.v, vpc.IndexBalancer, lb.ARN) {
-			g, ok := vpc.Get[vpc.TargetGroup](b.v, l.TargetGroup)
-			if !ok {
-				continue
-			}
-			targets := b.inService(lb, g, n.Zone)
-			for _, proto := range protocols(l.Protocol) {
-				out.Listeners = append(out.Listeners, Listener{
-					Protocol: proto, Port: l.Port, Targets: targets, PreserveClientIP: PreservesClientIP(g),
-				})
+			if g, ok := vpc.Get[vpc.TargetGroup](b.v, l.TargetGroup); ok {
+				out.Listeners = append(out.Listeners, b.listeners(lb, l, g, n.Zone)...)
 			}
 		}
 		b.h.Balancers[name] = out
 	}
+}
+
+// listeners are what a listener is on the node in a zone, one per protocol.
+func (b *builder) listeners(lb *vpc.LoadBalancer, l *vpc.Listener, g *vpc.TargetGroup, zone string) []Listener {
+	p := b.pool(lb, g, zone)
+	targets, cut := p.serving(g), p.cut(b.v, g)
+	var out []Listener
+	for _, proto := range protocols(l.Protocol) {
+		o := Listener{
+			Protocol: proto, Port: l.Port, Targets: targets, PreserveClientIP: g.Is(vpc.AttrPreserveClientIP),
+			Group: g.ARN, Cut: cut, Sticky: g.Is(vpc.AttrSticky),
+		}
+		if proto == vpc.TCP {
+			if _, set := l.Attributes[vpc.AttrTCPIdle]; set {
+				o.Idle = int(l.Idle(proto) / time.Second)
+			}
+			o.ProxyProtocol = b.proxyLayout(g)
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+// proxyLayout is the layout of the PROXY protocol header that a group's
+// targets get, "" for no header.
+func (b *builder) proxyLayout(g *vpc.TargetGroup) ProxyLayout {
+	if !g.Is(vpc.AttrProxyProtocol) {
+		return ""
+	}
+	if r, ok := vpc.Get[vpc.Region](b.v, vpc.RegionKey); ok && r.ProxyLayout != "" {
+		return ProxyLayout(r.ProxyLayout)
+	}
+	return ProxyAWS
 }
 
 func protocols(listener string) []int {
@@ -51,113 +81,13 @@ func protocols(listener string) []int {
 	return nil
 }
 
-// PreservesClientIP is the group's preserve_client_ip.enabled, with AWS's
-// default: on for instance targets and for UDP.
-func PreservesClientIP(g *vpc.TargetGroup) bool {
-	if s, ok := g.Attributes["preserve_client_ip.enabled"]; ok {
-		return s == "true"
-	}
-	return g.TargetType == "instance" || g.Protocol != "TCP"
+// ProbeName is the key of a target's probe from the node in a zone.
+func ProbeName(group vpc.ARN, target string, port int, zone string) string {
+	return vpc.HealthKey(group, target, port) + "@" + zone
 }
 
-// crossZone is whether a node sends to targets of other zones.
-func crossZone(lb *vpc.LoadBalancer, g *vpc.TargetGroup) bool {
-	switch g.Attributes["load_balancing.cross_zone.enabled"] {
-	case "true":
-		return true
-	case "false":
-		return false
-	}
-	return lb.Attributes["load_balancing.cross_zone.enabled"] == "true"
-}
-
-// TargetPlace finds where a target is: its address, and its interface if it
-// has one in the group's VPC.
-func TargetPlace(v vpc.View, g *vpc.TargetGroup, t vpc.Target) (netip.Addr, *vpc.NetworkInterface, bool) {
-	if g.TargetType == "instance" {
-		i, ok := vpc.Get[vpc.Instance](v, t.ID)
-		if !ok {
-			return netip.Addr{}, nil, false
-		}
-		n, ok := vpc.Get[vpc.NetworkInterface](v, i.Primary)
-		if !ok {
-			return netip.Addr{}, nil, false
-		}
-		return n.Addr, n, true
-	}
-	a, err := netip.ParseAddr(t.ID)
-	if err != nil {
-		return netip.Addr{}, nil, false
-	}
-	n, _ := vpc.First[vpc.NetworkInterface](v, vpc.IndexAddr, string(g.VPC)+"/"+a.String())
-	return a, n, true
-}
-
-// inScope are the targets a node in zone may send to, before health.
-func inScope(v vpc.View, lb *vpc.LoadBalancer, g *vpc.TargetGroup, zone string) []vpc.Target {
-	var out []vpc.Target
-	for _, t := range g.Targets {
-		if !t.Draining.IsZero() {
-			continue
-		}
-		_, n, ok := TargetPlace(v, g, t)
-		if !ok || n != nil && n.Type != vpc.TypeInterface {
-			continue // gone, or the address of an endpoint or a balancer
-		}
-		if crossZone(lb, g) || t.Zone == "all" || n == nil || n.Zone == zone {
-			out = append(out, t)
-		}
-	}
-	return out
-}
-
-// inService are the targets in scope that get traffic: the healthy ones, or
-// all of them when none is healthy (fail-open).
-func (b *builder) inService(lb *vpc.LoadBalancer, g *vpc.TargetGroup, zone string) []Target {
-	all := inScope(b.v, lb, g, zone)
-	healthy := slices.DeleteFunc(slices.Clone(all), func(t vpc.Target) bool { return !b.healthy(g, t) })
-	if len(healthy) > 0 {
-		all = healthy
-	}
-	var out []Target
-	for _, t := range all {
-		a, _, _ := TargetPlace(b.v, g, t)
-		out = append(out, Target{Addr: a, Port: t.Port})
-	}
-	slices.SortFunc(out, func(x, y Target) int {
-		if n := x.Addr.Compare(y.Addr); n != 0 {
-			return n
-		}
-		return x.Port - y.Port
-	})
-	return out
-}
-
-func (b *builder) healthy(g *vpc.TargetGroup, t vpc.Target) bool {
-	h, ok := vpc.Get[vpc.Health](b.v, vpc.HealthKey(g.ARN, t.ID, t.Port))
-	return ok && h.Healthy
-}
-
-// zoneHealthy reports whether a balancer's node in a zone has a healthy target
-// for every listener.
-func (b *builder) zoneHealthy(lb *vpc.LoadBalancer, zone string) bool {
-	for l := range vpc.By[vpc.Listener](b.v, vpc.IndexBalancer, lb.ARN) {
-		g, ok := vpc.Get[vpc.TargetGroup](b.v, l.TargetGroup)
-		if !ok || !slices.ContainsFunc(inScope(b.v, lb, g, zone), func(t vpc.Target) bool { return b.healthy(g, t) }) {
-			return false
-		}
-	}
-	return true
-}
-
-// ProbeName is the key of a target's probe.
-func ProbeName(group vpc.ARN, target string, port int) string {
-	return vpc.HealthKey(group, target, port)
-}
-
-// probes adds the health checks this host runs: those of the targets on it.
-// A target is checked from the node in its own zone, or from the first node
-// that may send to it.
+// probes adds the health checks this host runs: those of the targets on it,
+// from every node that may send to them.
 func (b *builder) probes() {
 	taken := map[netip.Addr]bool{}
 	for _, n := range sortedInterfaces(b.h) {
@@ -168,7 +98,10 @@ func (b *builder) probes() {
 		if !ok {
 			continue
 		}
-		ids := []string{n.Addr.String()}
+		var ids []string
+		for _, a := range append(eni.Addrs(), eni.IPv6...) {
+			ids = append(ids, a.String())
+		}
 		if eni.Attachment != nil && eni.Attachment.Instance != "" {
 			ids = append(ids, string(eni.Attachment.Instance))
 		}
@@ -187,58 +120,69 @@ func (b *builder) probes() {
 	}
 }
 
+// probe adds the checks of one target, unless no node may send to it.
 func (b *builder) probe(taken map[netip.Addr]bool, eni *vpc.NetworkInterface, vni vpc.VNI, g *vpc.TargetGroup, t vpc.Target) {
-	node, ok := b.probingNode(eni, g, t)
-	addr, place, ok2 := TargetPlace(b.v, g, t)
-	if !ok || !ok2 || place == nil || place.ID != eni.ID {
+	addr, place, ok := TargetPlace(b.v, g, t)
+	if !ok || place == nil || place.ID != eni.ID {
 		return
 	}
-	port := t.Port
+	lb, listenerPort, ok := b.user(g)
+	if !ok {
+		return
+	}
+	p := Probe{
+		Group: g.ARN, TargetID: t.ID, TargetPort: t.Port, VNI: vni, Target: addr, Port: t.Port, Check: g.Check,
+		ListenerPort: listenerPort, ProxyProtocol: g.Is(vpc.AttrProxyProtocol),
+	}
 	if n, err := strconv.Atoi(g.Check.Port); err == nil {
-		port = n
+		p.Port = n
 	}
-	name := ProbeName(g.ARN, t.ID, t.Port)
-	b.h.Probes[name] = Probe{
-		Group: g.ARN, TargetID: t.ID, TargetPort: t.Port, VNI: vni, Node: node, Target: addr, Port: port,
-		Check: g.Check, Via: viaAddr(taken, name),
-	}
-}
-
-// probingNode is the address checks of a target come from; there is none if
-// no load balancer uses the group.
-func (b *builder) probingNode(eni *vpc.NetworkInterface, g *vpc.TargetGroup, t vpc.Target) (netip.Addr, bool) {
-	var other netip.Addr
-	for l := range vpc.By[vpc.Listener](b.v, vpc.IndexTargetGroup, g.ARN) {
-		lb, ok := vpc.Get[vpc.LoadBalancer](b.v, l.Balancer)
-		if !ok {
+	for _, n := range lb.Nodes {
+		p.Zone, p.Node = n.Zone, n.Addr
+		if addr.Is6() {
+			p.Node = n.Addr6
+		}
+		if s := HealthAt(b.v, lb, g, t, n.Zone).State; s == HealthUnused || s == HealthDraining || !p.Node.IsValid() {
 			continue
 		}
-		for _, n := range lb.Nodes {
-			if n.Zone == eni.Zone {
-				return n.Addr, true
-			}
-			if !other.IsValid() && (t.Zone == "all" || crossZone(lb, g)) {
-				other = n.Addr
-			}
+		name := ProbeName(g.ARN, t.ID, t.Port, n.Zone)
+		if _, done := b.h.Probes[name]; done {
+			continue
 		}
+		p.Via = viaAddr(taken, name, addr.Is6())
+		b.h.Probes[name] = p
 	}
-	return other, other.IsValid()
 }
 
-// viaAddr picks the probe's address in ProbePrefix by its name; names that
-// fall together take the next one.
-func viaAddr(taken map[netip.Addr]bool, name string) netip.Addr {
-	base := ProbePrefix.Addr().As4()
-	size := uint32(1) << (32 - ProbePrefix.Bits())
-	n := uint32(vpc.Num(name))
-	for {
-		var a [4]byte
-		binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(base[:])+n%size)
-		if addr := netip.AddrFrom4(a); !taken[addr] {
+// user is the load balancer that forwards to a group, with the lowest port it
+// does so from; there is at most one.
+func (b *builder) user(g *vpc.TargetGroup) (*vpc.LoadBalancer, int, bool) {
+	var lb *vpc.LoadBalancer
+	port := 0
+	for l := range vpc.By[vpc.Listener](b.v, vpc.IndexTargetGroup, g.ARN) {
+		if o, ok := vpc.Get[vpc.LoadBalancer](b.v, l.Balancer); ok && (port == 0 || l.Port < port) {
+			lb, port = o, l.Port
+		}
+	}
+	return lb, port, lb != nil
+}
+
+// viaAddr picks the probe's address in ProbePrefix, or ProbePrefix6, by its
+// name; names that fall together take the next one.
+func viaAddr(taken map[netip.Addr]bool, name string, ipv6 bool) netip.Addr {
+	prefix := ProbePrefix
+	if ipv6 {
+		prefix = ProbePrefix6
+	}
+	size := uint64(1) << min(32, prefix.Addr().BitLen()-prefix.Bits())
+	for n := uint64(uint32(vpc.Num(name))); ; n++ {
+		b := prefix.Addr().AsSlice()
+		low := b[len(b)-4:]
+		binary.BigEndian.PutUint32(low, binary.BigEndian.Uint32(low)+uint32(n%size))
+		if addr, _ := netip.AddrFromSlice(b); !taken[addr] {
 			taken[addr] = true
 			return addr
 		}
-		n++
 	}
 }
 

@@ -65,6 +65,19 @@ func service(v *vpctest.View, state vpc.EndpointState, named bool) *vpc.Endpoint
 	return e
 }
 
+// found is a target's health as the nodes in some zones see it.
+func found(target string, port int, healthy bool, zones ...string) *vpc.Health {
+	h := &vpc.Health{TargetGroup: tg, Target: target, Port: port}
+	for _, z := range zones {
+		n := vpc.NodeHealth{Zone: z, Healthy: healthy}
+		if !healthy {
+			n.Reason = "Target.FailedHealthChecks"
+		}
+		h.Nodes = append(h.Nodes, n)
+	}
+	return h
+}
+
 func names(h desired.Host, vni vpc.VNI) map[string]string {
 	out := map[string]string{}
 	for _, r := range h.VPCs[vni].Records {
@@ -118,10 +131,11 @@ func TestRegionalNameLeavesOutZonesWithoutHealthyTargets(t *testing.T) {
 	b = vpc.Edit(b)
 	b.Nodes = append(b.Nodes, vpc.BalancerNode{Zone: "us-east-1b", Subnet: "subnet-p", Interface: "eni-nodeb", Addr: netip.MustParseAddr("10.0.2.9")})
 	v.Put(b)
-	v.Put(&vpc.NetworkInterface{ID: "eni-pb", VPC: "vpc-p", Subnet: "subnet-p", Zone: "us-east-1b", Type: vpc.TypeInterface, Addr: netip.MustParseAddr("10.0.2.6"), MAC: "02:00:00:00:00:0b"})
+	v.Put(&vpc.NetworkInterface{ID: "eni-pb", VPC: "vpc-p", Subnet: "subnet-p", Zone: "us-east-1b", Type: vpc.TypeInterface, Addr: netip.MustParseAddr("10.0.2.6"), MAC: "02:00:00:00:00:0b",
+		Attachment: &vpc.Attachment{Host: host, External: &vpc.ExternalWorkload{Ifname: "tap0"}}})
 	v.Put(&vpc.TargetGroup{ARN: tg, VPC: "vpc-p", TargetType: "ip", Protocol: "TCP", Port: 8080, Targets: []vpc.Target{{ID: "10.0.1.5", Port: 8080}, {ID: "10.0.2.6", Port: 8080}}})
 	health := func(target string, healthy bool) {
-		v.Put(&vpc.Health{TargetGroup: tg, Target: target, Port: 8080, Healthy: healthy})
+		v.Put(found(target, 8080, healthy, "us-east-1a", "us-east-1b"))
 	}
 	regional := "vpce-1-abc.vpce-svc-1.us-east-1.vpce.amazonaws.com"
 	want := func(what, addrs string) {
@@ -159,11 +173,11 @@ func TestTargetsFollowHealthAndFailOpen(t *testing.T) {
 	if n := count(); n != 2 {
 		t.Errorf("no health known: %d targets, want both (fail-open)", n)
 	}
-	v.Put(&vpc.Health{TargetGroup: tg, Target: "10.0.1.5", Port: 8080, Healthy: true})
+	v.Put(found("10.0.1.5", 8080, true, "us-east-1a"))
 	if n := count(); n != 1 {
 		t.Errorf("one healthy: %d targets, want 1", n)
 	}
-	v.Put(&vpc.Health{TargetGroup: tg, Target: "10.0.1.5", Port: 8080, Healthy: false})
+	v.Put(found("10.0.1.5", 8080, false, "us-east-1a"))
 	if n := count(); n != 2 {
 		t.Errorf("all unhealthy: %d targets, want both (fail-open)", n)
 	}

@@ -16,6 +16,8 @@ type builder struct {
 	v    vpc.View
 	host vpc.HostID
 	h    Host
+	// pools are those that were asked for, by target group and zone.
+	pools map[[2]string]pool
 }
 
 // ForHost computes what host should hold at the view's revision.

@@ -50,12 +50,15 @@ func (b *builder) names(v *vpc.VPC) VPC {
 	}
 	for lb := range vpc.By[vpc.LoadBalancer](b.v, vpc.IndexVPC, v.ID) {
 		name := lb.Name + "-" + lb.Suffix + ".elb." + region.Name + ".amazonaws.com"
-		var all []netip.Addr
+		zones := b.answeringZones(lb)
+		var answer []netip.Addr
 		for _, n := range lb.Nodes {
-			all = append(all, n.Addr)
+			if slices.Contains(zones, n.Zone) {
+				answer = append(answer, n.Addr)
+			}
 			add(Record{Name: n.Zone + "." + name, Addrs: []netip.Addr{n.Addr}})
 		}
-		add(Record{Name: name, Addrs: all})
+		add(Record{Name: name, Addrs: answer})
 	}
 	for e := range vpc.By[vpc.Endpoint](b.v, vpc.IndexVPC, v.ID) {
 		if e.State.Carries() && e.Named && e.Type == vpc.InterfaceEndpoint {

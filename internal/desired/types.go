@@ -250,7 +250,7 @@ type Balancer struct {
 func NodeName(lb vpc.ARN, zone string) string { return string(lb) + "@" + zone }
 
 // Listener is one port of a node. Targets are those that get traffic now:
-// the healthy ones in scope, or all when none is healthy (fail-open).
+// the healthy ones in scope, or all when too few are healthy (fail-open).
 type Listener struct {
 	// Protocol is vpc.TCP or vpc.UDP; a TCP_UDP listener is two.
 	Protocol int      `json:"protocol"`
@@ -326,10 +326,16 @@ type Probe struct {
 	// TargetPort is the registered port; Port the one that is checked.
 	TargetPort int             `json:"targetPort"`
 	VNI        vpc.VNI         `json:"vni"`
+	Zone       string          `json:"zone"` // the node's
 	Node       netip.Addr      `json:"node"` // source of the check
 	Target     netip.Addr      `json:"target"`
 	Port       int             `json:"port"`
 	Check      vpc.HealthCheck `json:"check"`
+	// ListenerPort is the load balancer's, which checks with HTTP name as
+	// their host's.
+	ListenerPort int `json:"listenerPort"`
+	// ProxyProtocol says that the target expects a PROXY protocol header.
+	ProxyProtocol bool `json:"proxyProtocol,omitempty"`
 	// Via is the address the prober connects to inside the service
 	// namespace; the datapath turns it into Target (see ProbeAddrs).
 	Via netip.Addr `json:"via"`
@@ -345,8 +351,14 @@ var (
 	EdgeAddr = netip.MustParseAddr("100.64.0.1")
 	// ClientPrefix holds the source addresses that stand for clients.
 	ClientPrefix = netip.MustParsePrefix("100.65.0.0/16")
-	// ProbePrefix holds Probe.Via.
+	// ProbePrefix holds Probe.Via of IPv4 targets.
 	ProbePrefix = netip.MustParsePrefix("100.80.0.0/12")
+
+	// ServicePrefix6 is the same for IPv6, EdgeAddr6 where probes of IPv6
+	// targets come from and ProbePrefix6 their Probe.Via.
+	ServicePrefix6 = netip.MustParsePrefix("fd70:6f73:7465:726e::/64")
+	EdgeAddr6      = netip.MustParseAddr("fd70:6f73:7465:726e::1")
+	ProbePrefix6   = netip.MustParsePrefix("fd70:6f73:7465:726e:1::/80")
 )
 
 // Ports of the edge in the service namespace.

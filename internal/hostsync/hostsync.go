@@ -60,15 +60,16 @@ type Report struct {
 	Applied vpc.Revision      `json:"applied"`
 	Errors  map[string]string `json:"errors,omitempty"`
 	// Health are the targets whose health changed since the last report that
-	// was answered.
+	// was answered, and now and then all that are known.
 	Health []Health `json:"health,omitempty"`
 }
 
-// Health is one target's result.
+// Health is one target's result from one node.
 type Health struct {
 	Group       vpc.ARN `json:"group"`
 	TargetID    string  `json:"targetId"`
 	TargetPort  int     `json:"targetPort"`
+	Zone        string  `json:"zone"` // the node's
 	Healthy     bool    `json:"healthy"`
 	Reason      string  `json:"reason,omitempty"`
 	Description string  `json:"description,omitempty"`

@@ -13,6 +13,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"postern.dev/postern/internal/desired"
 )
@@ -36,6 +37,9 @@ type checker struct {
 func newChecker(p desired.Probe, dial func(ctx context.Context, network, address string) (net.Conn, error)) (*checker, error) {
 	port := strconv.Itoa(p.Port)
 	c := &checker{dial: dial, address: net.JoinHostPort(p.Via.String(), port)}
+	if p.ProxyProtocol {
+		c.dial = announced(dial)
+	}
 	switch p.Check.Protocol {
 	case "TCP":
 		return c, nil
@@ -58,10 +62,40 @@ func newChecker(p desired.Probe, dial func(ctx context.Context, network, address
 	if c.matcher, err = parseMatcher(text); err != nil {
 		return nil, err
 	}
-	c.host = net.JoinHostPort(p.Node.String(), port)
+	// An NLB names itself and the port it listens on, not the target's.
+	c.host = net.JoinHostPort(p.Node.String(), strconv.Itoa(p.ListenerPort))
 	u.Scheme, u.Host = strings.ToLower(p.Check.Protocol), c.host
 	c.url = u
 	return c, nil
+}
+
+// proxyLocal is a PROXY protocol version 2 header that says LOCAL: the
+// connection is the sender's own, nobody is behind it.
+const proxyLocal = "\r\n\r\n\x00\r\nQUIT\n" + "\x20\x00\x00\x00"
+
+// announced is dial for targets that expect a PROXY protocol header before
+// anything else: each connection begins with one.
+func announced(dial func(ctx context.Context, network, address string) (net.Conn, error)) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		if at, ok := ctx.Deadline(); ok {
+			err = conn.SetWriteDeadline(at)
+		}
+		if err == nil {
+			_, err = conn.Write([]byte(proxyLocal))
+		}
+		if err == nil {
+			err = conn.SetWriteDeadline(time.Time{})
+		}
+		if err != nil {
+			conn.Close()
+			return nil, err
+		}
+		return conn, nil
+	}
 }
 
 // do checks once, until ctx ends at the latest.

@@ -9,6 +9,13 @@
 // one try. Until the first decision a target's state is unknown, what AWS calls
 // "initial".
 //
+// A target has a probe for every node that may send to it, and each probe
+// decides for itself: what stands between a node and the target (groups, network
+// ACLs) is part of the check.
+//
+// A target that expects a PROXY protocol header gets one with each check, with
+// the command LOCAL: it tells of no client, since there is none.
+//
 // # How a state is decided
 //
 // The first success makes an unknown target healthy; as many failures in a row

@@ -27,6 +27,7 @@ type Result struct {
 	Group      vpc.ARN // target group
 	TargetID   string  // as registered
 	TargetPort int
+	Zone       string // the node's
 	Healthy    bool
 	// Reason is AWS's code and Description AWS's words for it; both are empty
 	// for a healthy target.
@@ -199,7 +200,7 @@ func (p *prober) run(ctx context.Context, name string, r *runner, slots chan str
 		}
 		if st.observe(o) {
 			c := change{from: r, Result: Result{
-				Name: name, Group: r.probe.Group, TargetID: r.probe.TargetID, TargetPort: r.probe.TargetPort,
+				Name: name, Group: r.probe.Group, TargetID: r.probe.TargetID, TargetPort: r.probe.TargetPort, Zone: r.probe.Zone,
 				Healthy: st.healthy, Reason: st.last.reason, Description: st.last.description,
 			}}
 			select {

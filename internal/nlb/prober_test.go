@@ -3,8 +3,11 @@
 package nlb
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -30,7 +33,7 @@ var (
 
 func tcpProbe(target string) desired.Probe {
 	return desired.Probe{
-		Group: "tg", TargetID: target, TargetPort: 8080, VNI: vpc.FirstVNI, Node: node,
+		Group: "tg", TargetID: target, TargetPort: 8080, Zone: "a", VNI: vpc.FirstVNI, Node: node,
 		Target: netip.MustParseAddr(target), Port: 8080, Via: netip.MustParseAddr("100.80.0.1"),
 		Check: vpc.HealthCheck{Protocol: "TCP", Interval: 30, Timeout: 10, Healthy: 3, Unhealthy: 2},
 	}
@@ -107,7 +110,7 @@ func TestFirstSuccessMakesHealthy(t *testing.T) {
 		b.up.Store(true)
 		b.in <- map[string]desired.Probe{"a": tcpProbe("10.0.0.1")}
 		got := b.after(startSpread)
-		want := Result{Name: "a", Group: "tg", TargetID: "10.0.0.1", TargetPort: 8080, Healthy: true}
+		want := Result{Name: "a", Group: "tg", TargetID: "10.0.0.1", TargetPort: 8080, Zone: "a", Healthy: true}
 		if len(got) != 1 || got[0] != want {
 			t.Fatalf("got %+v, want %+v within the start spread", got, want)
 		}
@@ -266,7 +269,7 @@ func TestRealTargets(t *testing.T) {
 	for _, tc := range []struct {
 		name, matcher string
 		code          int
-		tls           bool
+		tls, proxy    bool
 		want          outcome
 	}{
 		{name: "default matcher", code: 204},
@@ -275,9 +278,15 @@ func TestRealTargets(t *testing.T) {
 		{name: "a range", code: 503, matcher: "200-299,500-599"},
 		{name: "an unknown certificate", code: 200, tls: true},
 		{name: "a server error", code: 500, tls: true, want: outcome{ReasonMismatch, "Health checks failed with these codes: [500]"}},
+		{name: "a PROXY header", code: 200, proxy: true},
+		{name: "a PROXY header before TLS", code: 200, tls: true, proxy: true},
+		{name: "a PROXY header and a code out of the list", code: 404, proxy: true, want: outcome{ReasonMismatch, "Health checks failed with these codes: [404]"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			srv := httptest.NewUnstartedServer(status(tc.code))
+			if tc.proxy {
+				srv.Listener = proxied{srv.Listener}
+			}
 			protocol := "HTTP"
 			if tc.tls {
 				protocol = "HTTPS"
@@ -287,7 +296,7 @@ func TestRealTargets(t *testing.T) {
 			}
 			defer srv.Close()
 			at := netip.MustParseAddrPort(srv.Listener.Addr().String())
-			p := desired.Probe{Node: node, Via: at.Addr(), Port: int(at.Port()),
+			p := desired.Probe{Node: node, Via: at.Addr(), Port: int(at.Port()), ListenerPort: 443, ProxyProtocol: tc.proxy,
 				Check: vpc.HealthCheck{Protocol: protocol, Path: "/health?deep=1", Matcher: tc.matcher}}
 			c, err := newChecker(p, new(net.Dialer).DialContext)
 			if err != nil {
@@ -298,10 +307,71 @@ func TestRealTargets(t *testing.T) {
 			if got := c.do(ctx); got != tc.want {
 				t.Errorf("got %+v, want %+v", got, tc.want)
 			}
-			if want := netip.AddrPortFrom(node, at.Port()).String(); host.Load() != want {
+			if want := netip.AddrPortFrom(node, 443).String(); host.Load() != want {
 				t.Errorf("Host %q, want %q", host.Load(), want)
 			}
 		})
+	}
+}
+
+// proxied is a listener whose connections must begin with a PROXY protocol
+// header that says LOCAL; others are closed.
+type proxied struct{ net.Listener }
+
+func (l proxied) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		// Signature, version 2 and LOCAL, no family, no addresses.
+		want := []byte{0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a, 0x20, 0x00, 0x00, 0x00}
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(c, got); err == nil && bytes.Equal(got, want) {
+			return c, nil
+		}
+		c.Close()
+	}
+}
+
+func TestATCPCheckSendsTheProxyHeader(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	at := netip.MustParseAddrPort(l.Addr().String())
+	p := desired.Probe{Node: node, Via: at.Addr(), Port: int(at.Port()), ProxyProtocol: true, Check: vpc.HealthCheck{Protocol: "TCP"}}
+	c, err := newChecker(p, new(net.Dialer).DialContext)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan error, 1)
+	go func() {
+		conn, err := proxied{l}.Accept()
+		if err == nil {
+			var rest []byte
+			if rest, err = io.ReadAll(conn); err == nil && len(rest) > 0 {
+				err = fmt.Errorf("%q after the header", rest)
+			}
+			conn.Close()
+		}
+		got <- err
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if o := c.do(ctx); o != (outcome{}) {
+		t.Errorf("checked: %+v", o)
+	}
+	select {
+	case err := <-got:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-ctx.Done():
+		t.Error("the target got no header")
+		l.Close()
+		<-got
 	}
 }
 

@@ -67,6 +67,9 @@ type Region struct {
 	DHCPOptions string `json:"dhcpOptions"`
 	// Domain is the suffix of endpoint names: vpce.amazonaws.com.
 	Domain string `json:"domain"`
+	// ProxyLayout is whose layout PROXY protocol headers have: aws (also ""),
+	// azure or alibaba.
+	ProxyLayout string `json:"proxyLayout,omitempty"`
 }
 
 // RegionKey is the key of the one Region object.

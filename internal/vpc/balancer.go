@@ -86,8 +86,18 @@ type Target struct {
 	Port int    `json:"port"`
 	// Zone is set for targets outside the VPC ("all") and stored for others.
 	Zone string `json:"zone,omitempty"`
-	// Draining is when the target was deregistered; zero if it is not.
-	Draining time.Time `json:"draining,omitzero"`
+	// Draining is when the target was deregistered; zero if it is not. Addr is
+	// the address it had then: an instance may be gone before its flows are.
+	Draining time.Time  `json:"draining,omitzero"`
+	Addr     netip.Addr `json:"addr,omitzero"`
+}
+
+// CutTarget is where a target was whose flows are ended because it was
+// deregistered. It is kept until the last of them would have been idle too long.
+type CutTarget struct {
+	Addr  netip.Addr `json:"addr"`
+	Port  int        `json:"port"`
+	Until time.Time  `json:"until"`
 }
 
 // HealthCheck is a target group's check. Durations are whole seconds.
@@ -114,6 +124,7 @@ type TargetGroup struct {
 	IPv6       bool              `json:"ipv6,omitempty"` // IpAddressType ipv6; else ipv4
 	Check      HealthCheck       `json:"check"`
 	Targets    []Target          `json:"targets,omitempty"`
+	Cut        []CutTarget       `json:"cut,omitempty"`
 	Attributes map[string]string `json:"attributes,omitempty"` // absent keys have AWS's default
 	Tags       Tags              `json:"tags,omitempty"`
 }
@@ -166,17 +177,38 @@ func (l *Listener) Claims(add func(string)) {
 // OwnerID is the account it belongs to.
 func (l *Listener) OwnerID() AccountID { return l.Owner }
 
-// Health is what the prober last said of one target, per group. It is written
-// only when it changes.
+// Health is what the probers last said of one target, per group and for each
+// node of the load balancer. It is written only when it changes.
 type Health struct {
 	TargetGroup ARN    `json:"targetGroup"`
 	Target      string `json:"target"` // Target.ID
 	Port        int    `json:"port"`   // Target.Port
-	Healthy     bool   `json:"healthy"`
+	// Nodes are the nodes that have decided, in order of their zones.
+	Nodes []NodeHealth `json:"nodes,omitempty"`
+}
+
+// NodeHealth is a target's health as the node in one zone finds it.
+type NodeHealth struct {
+	Zone    string `json:"zone"`
+	Healthy bool   `json:"healthy"`
 	// Reason is AWS's reason code, "" when healthy; Description is for people.
-	Reason      string    `json:"reason,omitempty"`
-	Description string    `json:"description,omitempty"`
-	Since       time.Time `json:"since"`
+	Reason      string `json:"reason,omitempty"`
+	Description string `json:"description,omitempty"`
+	// Since is when it became healthy or unhealthy.
+	Since time.Time `json:"since"`
+	// Drained says that the group's draining interval for unhealthy targets
+	// has passed since then.
+	Drained bool `json:"drained,omitempty"`
+}
+
+// In is what the node in a zone found, false if it has not decided.
+func (h *Health) In(zone string) (NodeHealth, bool) {
+	for _, n := range h.Nodes {
+		if n.Zone == zone {
+			return n, true
+		}
+	}
+	return NodeHealth{}, false
 }
 
 // HealthKey is the key of a target's health record.

@@ -168,6 +168,9 @@ func (c *checker) targetGroup(g *TargetGroup) {
 		c.must(t.Port >= 1 && t.Port <= 65535, g, "target %s has the port %d", t.ID, t.Port)
 	}
 	unique(c, g, "target", targets)
+	for _, t := range g.Cut {
+		c.must(t.Addr.IsValid() && t.Port >= 1 && t.Port <= 65535, g, "it cuts flows to %s port %d", t.Addr, t.Port)
+	}
 	balancers := map[ARN]bool{}
 	for l := range By[Listener](c.v, IndexTargetGroup, g.ARN) {
 		balancers[l.Balancer] = true
@@ -194,4 +197,11 @@ func (c *checker) health(h *Health) {
 		return
 	}
 	c.must(slices.ContainsFunc(g.Targets, func(t Target) bool { return t.ID == h.Target && t.Port == h.Port }), h, "its target is not registered")
+	var zones []string
+	for _, n := range h.Nodes {
+		zones = append(zones, n.Zone)
+		c.must(!n.Healthy || n.Reason == "" && !n.Drained, h, "in zone %s it is healthy and has the reason %q", n.Zone, n.Reason)
+	}
+	c.must(slices.IsSorted(zones), h, "its nodes are not in order of their zones: %v", zones)
+	unique(c, h, "zone", zones)
 }

@@ -85,7 +85,7 @@ func newWorld(t *testing.T) *world {
 	must(c.RegisterTargets(ctx, me, tg, []control.TargetInput{{ID: "10.0.1.99"}}))
 	l, err := c.CreateListener(ctx, me, control.CreateListenerInput{Balancer: lb, Protocol: "TCP", Port: 80, TargetGroup: tg})
 	must(err)
-	must(c.ReportHealth(ctx, []control.HealthReport{{Group: tg, Target: "10.0.1.99", Port: 80, Healthy: true}}))
+	must(c.ReportHealth(ctx, []control.HealthReport{{Group: tg, Target: "10.0.1.99", Port: 80, Zone: "us-east-1a", Healthy: true}}))
 	s, err := c.CreateService(ctx, me, control.CreateServiceInput{Balancers: []vpc.ARN{lb}, PrivateDNSName: "x.example.com"})
 	must(err)
 	_, err = c.ModifyPermissions(ctx, me, control.ModifyPermissionsInput{ID: s.ID, Add: []string{"*"}})
@@ -355,6 +355,10 @@ func TestEveryBrokenInvariantIsNamed(t *testing.T) {
 		{"a DHCP option", func(w *world) { w.dhcp.Options = append(w.dhcp.Options, w.dhcp.Options[0]) }, "there twice"},
 		{"a DHCP option's values", func(w *world) { w.dhcp.Options[0].Values = nil }, "no value"},
 		{"health", func(w *world) { w.targets.Targets = nil }, "its target is not registered"},
+		{"health's reason", func(w *world) { w.health.Nodes[0].Reason = "Target.Timeout" }, "has the reason \"Target.Timeout\""},
+		{"health's zones", func(w *world) { w.health.Nodes = append(w.health.Nodes, w.health.Nodes[0]) }, "zone us-east-1a is there twice"},
+		{"health's order", func(w *world) { w.health.Nodes = append(w.health.Nodes, vpc.NodeHealth{Zone: "a"}) }, "not in order"},
+		{"a target to cut", func(w *world) { w.targets.Cut = []vpc.CutTarget{{Port: 80}} }, "cuts flows to invalid IP"},
 		{"a notification of nothing", func(w *world) { w.notify.Service = "" }, "must be of one"},
 		{"a notification of two", func(w *world) { w.notify.Endpoint = w.second.ID }, "must be of one"},
 		{"a notification of a gateway", func(w *world) { w.notify.Service, w.notify.Endpoint = "", w.gateway.ID }, "its endpoint is of type Gateway"},

@@ -96,6 +96,9 @@ func TestSDKClientBuildsAndTearsDownABalancer(t *testing.T) {
 		t.Fatal(err)
 	}
 	arn := made.LoadBalancers[0].LoadBalancerArn
+	if code := made.LoadBalancers[0].State.Code; code != types.LoadBalancerStateEnumActive {
+		t.Errorf("a load balancer that every host carries is %s", code)
+	}
 	if err := awselb.NewLoadBalancerAvailableWaiter(s.Client, func(o *awselb.LoadBalancerAvailableWaiterOptions) { o.MinDelay = 10 * time.Millisecond }).
 		Wait(ctx, &awselb.DescribeLoadBalancersInput{Names: []string{"web"}}, 10*time.Second); err != nil {
 		t.Fatal(err)

@@ -142,6 +142,7 @@ func createLoadBalancer(call *Call, in *CreateLoadBalancerInput) (*LoadBalancers
 	if err != nil {
 		return nil, err
 	}
+	call.Control.AwaitBalancer(call.Context, arn)
 	v := call.view()
 	lb, err := find[vpc.LoadBalancer](call, v, string(arn))
 	if err != nil {
@@ -216,12 +217,11 @@ func modifyLoadBalancerAttributes(call *Call, in *ModifyLoadBalancerAttributesIn
 	return describeLoadBalancerAttributes(call, &in.BalancerInput)
 }
 
-// SetSecurityGroupsInput is the input of SetSecurityGroups. Whether the groups
-// apply to traffic from endpoints is kept and shown only.
+// SetSecurityGroupsInput is the input of SetSecurityGroups.
 type SetSecurityGroupsInput struct {
 	BalancerInput
 	SecurityGroups []string `query:"SecurityGroups,required"`
-	Enforce        string   `query:"EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic,stored,enum=on|off"`
+	Enforce        string   `query:"EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic,enum=on|off"`
 }
 
 // SetSecurityGroupsOutput is the output of SetSecurityGroups.

@@ -101,8 +101,7 @@ type TargetHealth struct {
 }
 
 func describeTargetHealth(call *Call, in *DescribeTargetHealthInput) (*DescribeTargetHealthOutput, error) {
-	v := call.view()
-	g, err := find[vpc.TargetGroup](call, v, in.Arn)
+	g, err := find[vpc.TargetGroup](call, call.view(), in.Arn)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +109,7 @@ func describeTargetHealth(call *Call, in *DescribeTargetHealthInput) (*DescribeT
 	if err != nil {
 		return nil, err
 	}
-	list, err := control.DescribeTargetHealth(v, call.Caller, g.ARN, targets)
+	list, err := call.Control.DescribeTargetHealth(call.Caller, g.ARN, targets)
 	if err != nil {
 		return nil, err
 	}

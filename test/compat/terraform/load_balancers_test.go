@@ -387,6 +387,7 @@ func (p *provider) targetGroupResource() resource {
 func TestTargetGroup(t *testing.T) {
 	p := start(t)
 	vpc := p.vpc("10.0.0.0/16")
+	proxied := map[string]string{"TCP": "true", "UDP": "false"} // a PROXY header begins a TCP stream
 	for protocol, c := range map[string]attrs{
 		"TCP": {"target_type": "ip", "check_protocol": "TCP", "preserve_client_ip": "false", "connection_termination": "false"},
 		"UDP": {"target_type": "instance", "check_protocol": "HTTP", "path": "/ok", "matcher": "200-399", "preserve_client_ip": "true"},
@@ -397,7 +398,7 @@ func TestTargetGroup(t *testing.T) {
 			"dns_failover_count": "1", "dns_failover_percentage": "off", "routing_count": "1", "routing_percentage": "off",
 		}.with(c), []change{
 			{set: attrs{"interval": 10, "healthy": 2, "unhealthy": 2}},
-			{set: attrs{"deregistration_delay": "0", "proxy_protocol_v2": "true", "tags": tagsTwo}},
+			{set: attrs{"deregistration_delay": "0", "proxy_protocol_v2": proxied[protocol], "tags": tagsTwo}},
 			{set: attrs{"load_balancing_cross_zone_enabled": "true"}},
 		})
 	}
