@@ -52,8 +52,8 @@ func (n numbers) id(num uint64) string {
 	switch {
 	case num == 0:
 		return ""
-	case num == datapath.ServiceInterface:
-		return "service-port"
+	case datapath.OwnName(num) != "":
+		return datapath.OwnName(num)
 	case n.names[num].ID != "":
 		return n.names[num].ID
 	}
@@ -69,6 +69,12 @@ func (n numbers) name(num uint64) string {
 	return string(x.Instance)
 }
 
+// isInterface reports whether a number is that of an interface or instance.
+func (n numbers) isInterface(num uint64, id string) bool {
+	x := n.names[num]
+	return num != 0 && (n.id(num) == id || x.Instance != "" && string(x.Instance) == id)
+}
+
 // vpcOf is the VPC a VNI is the number of, or the one its link belongs to.
 func (n numbers) vpcOf(v vpc.VNI) string {
 	switch s := n.spaces[v]; {
@@ -80,19 +86,6 @@ func (n numbers) vpcOf(v vpc.VNI) string {
 		return string(s.VPC)
 	}
 	return fmt.Sprintf("vni-%d", v)
-}
-
-// protocolName is a protocol as people write it.
-func protocolName(p int) string {
-	switch p {
-	case vpc.TCP:
-		return "tcp"
-	case vpc.UDP:
-		return "udp"
-	case vpc.ICMP:
-		return "icmp"
-	}
-	return strconv.Itoa(p)
 }
 
 // mapsOf opens the maps of o's installation for reading.

@@ -24,6 +24,19 @@ var (
 	UplinkInterface = vpc.Num("postern:uplink")
 )
 
+// OwnName names a number that no AWS id stands behind; "" if one may.
+func OwnName(n uint64) string {
+	switch n {
+	case nodeEdge:
+		return "edge"
+	case nodeResolver:
+		return "resolver"
+	case ServiceInterface:
+		return "service-port"
+	}
+	return ""
+}
+
 // serviceGateway is the MAC address that the datapath has towards the service
 // namespace.
 var serviceGateway = [6]uint8{0x02, 'p', 'o', 's', 't', 'n'}
