@@ -178,6 +178,7 @@ func someNumbers() numbers {
 		Names: []admin.Name{
 			{Num: num("eni-1"), ID: "eni-1", Kind: vpc.KindInterface, Name: "web", Instance: "i-1"},
 			{Num: num("vpce-1"), ID: "vpce-1", Kind: vpc.KindEndpoint},
+			{Num: num("pcx-1"), ID: "pcx-1", Kind: vpc.KindPeering},
 		},
 		Spaces: []admin.Space{{VNI: 0x2000, VPC: "vpc-1"}, {VNI: 0x3000, VPC: "vpc-2"}, {VNI: 0x4000, VPC: "vpc-1", Endpoint: "vpce-1"}},
 	})
@@ -217,6 +218,17 @@ func TestDropsAreNamedAndFiltered(t *testing.T) {
 	}{{dropsInput{iface: "eni-1"}, 2}, {dropsInput{iface: "i-1"}, 2}, {dropsInput{iface: "eni-2"}, 0}, {dropsInput{since: time.Minute}, 3}} {
 		if got := dropAnswers(list, someNumbers(), x.in, now); len(got) != x.want {
 			t.Errorf("%+v gives %d rows, want %d", x.in, len(got), x.want)
+		}
+	}
+}
+
+func TestSpacesHaveNames(t *testing.T) {
+	for v, want := range map[vpc.VNI]string{
+		0: "", vpc.ServiceVNI: "service", vpc.UplinkVNI: "uplink", 0x2000: "vpc-1", 0x4000: "vpc-1", 0x9000: "vni-36864",
+		datapath.PeeringSpace(vpc.Num("pcx-1")): "pcx-1",
+	} {
+		if got := someNumbers().vpcOf(v); got != want {
+			t.Errorf("space %d shows as %q, want %q", v, got, want)
 		}
 	}
 }

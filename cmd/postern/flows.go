@@ -114,7 +114,7 @@ func runFlows(ctx context.Context, o *options, in flowsInput, now time.Time, out
 	} else {
 		fmt.Fprintln(errOut, "no flows")
 	}
-	if total > len(list) {
+	if total > len(list) && in.top == 0 {
 		fmt.Fprintf(errOut, "postern: %d of %d flows are shown; --limit 0 shows all\n", len(list), total)
 	}
 	return err
@@ -145,7 +145,7 @@ func pickFlows(all iter.Seq2[datapath.Connection, error], n numbers, in flowsInp
 			continue
 		}
 		a := flowRow(c, n, now)
-		if in.vpc != "" && in.vpc != a.VPC && (a.Peer == nil || in.vpc != a.Peer.VPC) ||
+		if in.vpc != "" && in.vpc != a.VPC && (a.Peer == nil || in.vpc != a.Peer.VPC) && in.vpc != string(n.names[c.Target].VPC) ||
 			in.endpoint != "" && in.endpoint != a.Endpoint ||
 			in.iface != "" && !n.isInterface(c.Interface, in.iface) && !n.isInterface(c.Target, in.iface) {
 			continue
@@ -174,6 +174,9 @@ func flowRow(c datapath.Connection, n numbers, now time.Time) flowAnswer {
 		a.State = "closed"
 	case c.Replied:
 		a.State = "open"
+	}
+	if of := n.names[c.Interface].VPC; of != "" { // across a peering, both VPCs have the same entry
+		a.VPC = string(of)
 	}
 	ports := c.Protocol == vpc.TCP || c.Protocol == vpc.UDP
 	if !ports {

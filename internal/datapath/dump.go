@@ -3,10 +3,12 @@
 package datapath
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
+	"math/bits"
 	"net"
 	"net/netip"
 	"os"
@@ -37,7 +39,7 @@ import (
 //	netip.Addr, netip.Prefix     an address, or one with its length
 //	net.HardwareAddr             a MAC address
 //	time.Time                    a moment
-//	string                       a name of an enumeration, or several with a |
+//	string                       text, a name of an enumeration, or several with a |
 type Entry struct {
 	Map        string
 	Key, Value any
@@ -250,9 +252,10 @@ var meaning = map[string]string{
 	"interface.kind": "interface_kind", "interface.flags": "interface_flag", "port.flags": "port_flag",
 	"route.kind": "route_kind", "listener.flags": "listener_flag",
 	"conn.kind": "conn_kind", "conn.seen": "seen", "conn.flags": "conn_flag",
+	"conn.proxy": "proxy_layout", "conn.proxy_state": "proxy_state", "listener.proxy": "proxy_layout",
 	"drop_key.reason": "reason",
 	"proto":           "protocol",
-	"vni":             "vni", "link": "vni",
+	"vni":             "vni", "link": "vni", "server_vni": "vni",
 	"last": "time", "created": "time", "last_seen": "time",
 }
 
@@ -263,6 +266,9 @@ func (d *decoder) decode(parent, field string, t btf.Type, b []byte) any {
 		def, ok := t.(*btf.Typedef)
 		if !ok {
 			break
+		}
+		if def.Name == "__be32" && len(b) >= 4 {
+			return netip.AddrFrom4([4]byte(b[:4]))
 		}
 		bigEndian = bigEndian || strings.HasPrefix(def.Name, "__be")
 		t = def.Type
@@ -310,7 +316,7 @@ func (d *decoder) means(what string, n uint64, size int) any {
 	switch {
 	case !ok:
 		return n
-	case strings.HasSuffix(what, "_flag") || what == "seen":
+	case strings.HasSuffix(what, "_flag") || what == "seen" || what == "proxy_state":
 		return flagNames(e, n)
 	}
 	return enumName(e, n)
@@ -321,7 +327,7 @@ func (d *decoder) decodeStruct(t *btf.Struct, b []byte) any {
 		return netip.AddrFrom16([16]byte(b)).Unmap()
 	}
 	var out Fields
-	bits := -1 // of an address in a longest prefix key
+	length := -1 // of an address in a longest prefix key
 	for _, m := range t.Members {
 		from := int(m.Offset.Bytes())
 		if strings.HasPrefix(m.Name, "pad") || from > len(b) {
@@ -329,11 +335,11 @@ func (d *decoder) decodeStruct(t *btf.Struct, b []byte) any {
 		}
 		v := d.decode(t.Name, m.Name, m.Type, b[from:])
 		if n, ok := v.(uint64); ok && m.Name == "prefixlen" && slices.ContainsFunc(t.Members, func(m btf.Member) bool { return m.Name == "addr" }) {
-			bits = int(n) - 64
+			length = int(n) - 64
 			continue
 		}
-		if a, ok := v.(netip.Addr); ok && bits >= 0 {
-			v = prefixOf(a, bits)
+		if a, ok := v.(netip.Addr); ok && length >= 0 {
+			v = prefixOf(a, length)
 		}
 		out = append(out, Field{m.Name, v})
 	}
@@ -342,11 +348,11 @@ func (d *decoder) decodeStruct(t *btf.Struct, b []byte) any {
 
 // prefixOf is an address of 128 bits with the length of its prefix; those of
 // IPv4 are behind 96 bits more.
-func prefixOf(a netip.Addr, bits int) netip.Prefix {
+func prefixOf(a netip.Addr, length int) netip.Prefix {
 	if a.Is4() {
-		bits -= 96
+		length -= 96
 	}
-	return netip.PrefixFrom(a, bits)
+	return netip.PrefixFrom(a, length)
 }
 
 func (d *decoder) decodeArray(parent, field string, t *btf.Array, b []byte) any {
@@ -358,6 +364,8 @@ func (d *decoder) decodeArray(parent, field string, t *btf.Array, b []byte) any 
 	switch {
 	case size == 1 && t.Nelems == 6:
 		return net.HardwareAddr(slices.Clone(b))
+	case size == 1:
+		return string(bytes.TrimRight(b, "\x00"))
 	case size == 4 && t.Nelems == 2 && !(isTypedef && strings.HasPrefix(def.Name, "__be")): // split in number.go
 		return Number(integer(b[:4], false) | integer(b[4:8], false)<<32)
 	}
@@ -397,9 +405,12 @@ func enumName(e *btf.Enum, n uint64) string {
 	return fmt.Sprint(n)
 }
 
+// flagNames tries what stands for several bits first.
 func flagNames(e *btf.Enum, n uint64) string {
 	var out []string
-	for _, v := range e.Values {
+	values := slices.Clone(e.Values)
+	slices.SortStableFunc(values, func(a, b btf.EnumValue) int { return bits.OnesCount64(b.Value) - bits.OnesCount64(a.Value) })
+	for _, v := range values {
 		if v.Value != 0 && n&v.Value == v.Value {
 			out = append(out, shortName(v.Name))
 			n &^= v.Value

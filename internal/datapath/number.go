@@ -33,9 +33,15 @@ func OwnName(n uint64) string {
 		return "resolver"
 	case ServiceInterface:
 		return "service-port"
+	case UplinkInterface:
+		return "uplink"
 	}
 	return ""
 }
+
+// PeeringSpace is the space of the flows across a peering with this number:
+// PEERING_KEY of bpf/datapath.c.
+func PeeringSpace(n uint64) vpc.VNI { return 1<<31 | vpc.VNI(uint32(n)) }
 
 // serviceGateway is the MAC address that the datapath has towards the service
 // namespace.

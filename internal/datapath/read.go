@@ -264,7 +264,7 @@ func (r *Reader) Connections() iter.Seq2[Connection, error] {
 			n, err := r.conns.BatchLookup(&cursor, keys, values, nil)
 			for i := range n {
 				c := connection(keys[i], values[i], boot)
-				c.Expires = c.LastSeen.Add(idle.of(c))
+				c.Expires = c.LastSeen.Add(idle.of(c, values[i]))
 				if !yield(c, nil) {
 					return
 				}
@@ -330,24 +330,30 @@ func readIdleTimes() (idleTimes, error) {
 }
 
 // of is conn_timeout of bpf/conn.h.
-func (t idleTimes) of(c Connection) time.Duration {
+func (t idleTimes) of(c Connection, v bpf.DatapathConn) time.Duration {
 	nat := c.Kind != "plain"
+	own := func(seconds uint32, name string) time.Duration {
+		if seconds != 0 {
+			return time.Duration(seconds) * time.Second
+		}
+		return t[name]
+	}
 	switch {
 	case c.Protocol == vpc.TCP && c.Finished:
 		return t["timeout_closing"]
 	case c.Protocol == vpc.TCP && !c.Replied:
 		return t["timeout_syn"]
 	case c.Protocol == vpc.TCP && nat:
-		return t["timeout_tcp_nat"]
+		return own(v.IdleTcp, "timeout_tcp_nat")
 	case c.Protocol == vpc.TCP:
-		return t["timeout_tcp"]
+		return own(v.IdleTcp, "timeout_tcp")
 	case c.Protocol == vpc.UDP && nat:
 		return t["timeout_udp_nat"]
 	case c.Protocol == vpc.UDP && c.Replied:
-		return t["timeout_udp_stream"]
+		return own(uint32(v.IdleUdpStream), "timeout_udp_stream")
 	case c.Protocol == vpc.UDP:
-		return t["timeout_udp"]
-	case c.Protocol == vpc.ICMP:
+		return own(uint32(v.IdleUdp), "timeout_udp")
+	case c.Protocol == vpc.ICMP || c.Protocol == vpc.ICMPv6:
 		return t["timeout_icmp"]
 	}
 	return t["timeout_other"]

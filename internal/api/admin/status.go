@@ -76,6 +76,9 @@ func (h *handler) names(*http.Request) (any, error) {
 			out.Names = append(out.Names, Name{Num: decimal(id), Kind: vpc.KindBalancer, ID: id, Name: b.Name, VPC: b.VPC})
 		}
 	}
+	for p := range vpc.All[vpc.Peering](v) {
+		out.Names = append(out.Names, Name{Num: decimal(p.ID), Kind: vpc.KindPeering, ID: string(p.ID), VPC: p.Requester.VPC})
+	}
 	for p := range vpc.All[vpc.VPC](v) {
 		out.Spaces = append(out.Spaces, Space{VNI: p.VNI, VPC: p.ID})
 	}
