@@ -50,7 +50,7 @@ test-long: test-deps build ## make test with the race detector and the long test
 	@GO="$(GO)" scripts/fuzz.sh $(FUZZTIME)
 
 .PHONY: bench
-bench: build ## ratios: packets against a plain veth, nftables and HAProxy, the API against moto and etcd; writes dated JSON (as root)
+bench: build ## ratios: packets against a plain veth, nftables, HAProxy and nginx, the API against moto and etcd; writes dated JSON (as root)
 	@scripts/deps.sh base bench
 	@$(GO) run ./test/bench $(BENCHFLAGS)
 	@$(GO) run ./test/bench/api $(APIBENCHFLAGS)

@@ -61,10 +61,10 @@ for group in "${@:-base}"; do
 		have gcc || need gcc libc6-dev # the race detector links with it
 		;;
 	bench)
-		have iperf3 || need iperf3
 		have haproxy || need haproxy
+		have nginx || need nginx
+		[[ -e /usr/lib/nginx/modules/ngx_stream_module.so ]] || need libnginx-mod-stream
 		have nft || need nftables
-		have taskset || need util-linux
 		;;
 	*)
 		echo "deps: unknown group $group: want base, compat, dev or bench" >&2
@@ -115,6 +115,13 @@ for p in "${clients[@]}"; do
 		echo "deps: no package $p here: its tests will skip" >&2
 	fi
 done
+# A proxy to measure is not one to run: Debian would start it on port 80.
+policy=/usr/sbin/policy-rc.d
+if [[ " ${packages[*]-} " =~ \ (nginx|haproxy)\  && ! -e $policy ]]; then
+	trap 'rm -f "$log" "$policy"' EXIT
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod +x "$policy"
+fi
 quietly apt-get install -y -qq --no-install-recommends "${packages[@]}"
 if [[ -n $aws_missing ]] && ! usable_aws; then
 	quietly python3 -m venv /opt/postern-awscli

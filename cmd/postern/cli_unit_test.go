@@ -178,6 +178,7 @@ func someNumbers() numbers {
 		Names: []admin.Name{
 			{Num: num("eni-1"), ID: "eni-1", Kind: vpc.KindInterface, Name: "web", Instance: "i-1"},
 			{Num: num("vpce-1"), ID: "vpce-1", Kind: vpc.KindEndpoint},
+			{Num: num("pcx-1"), ID: "pcx-1", Kind: vpc.KindPeering},
 		},
 		Spaces: []admin.Space{{VNI: 0x2000, VPC: "vpc-1"}, {VNI: 0x3000, VPC: "vpc-2"}, {VNI: 0x4000, VPC: "vpc-1", Endpoint: "vpce-1"}},
 	})
@@ -221,20 +222,45 @@ func TestDropsAreNamedAndFiltered(t *testing.T) {
 	}
 }
 
-func TestConnectionsShowTheMostRecentOnce(t *testing.T) {
+func TestSpacesHaveNames(t *testing.T) {
+	for v, want := range map[vpc.VNI]string{
+		0: "", vpc.ServiceVNI: "service", vpc.UplinkVNI: "uplink", 0x2000: "vpc-1", 0x4000: "vpc-1", 0x9000: "vni-36864",
+		datapath.PeeringSpace(vpc.Num("pcx-1")): "pcx-1",
+	} {
+		if got := someNumbers().vpcOf(v); got != want {
+			t.Errorf("space %d shows as %q, want %q", v, got, want)
+		}
+	}
+}
+
+func TestDropsSinceAreWhatWasAdded(t *testing.T) {
+	drop := func(iface uint64, code uint32, packets uint64) datapath.Drop {
+		return datapath.Drop{Interface: iface, Reason: datapath.ReasonOf(code), Packets: packets, Bytes: 100 * packets}
+	}
+	before := []datapath.Drop{drop(1, 1, 5), drop(1, 2, 5), drop(2, 1, 5), drop(3, 1, 5)}
+	now := []datapath.Drop{drop(1, 1, 7), drop(1, 2, 5), drop(2, 1, 2), drop(4, 1, 1)}
+	want := []datapath.Drop{drop(1, 1, 2), drop(2, 1, 2), drop(4, 1, 1)}
+	if got := dropsSince(before, now); !slices.Equal(got, want) {
+		t.Errorf("new drops %+v, want %+v", got, want)
+	}
+}
+
+func TestFlowsAreOneRowEach(t *testing.T) {
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	walk := func(yield func(datapath.Connection, error) bool) {
 		for i := range 50 {
-			c := datapath.Connection{Kind: "plain", VNI: 0x3000, Protocol: vpc.TCP, LastSeen: start.Add(time.Duration(i*7%50) * time.Second)}
+			at := start.Add(time.Duration(i*7%50) * time.Second)
+			c := datapath.Connection{Kind: "plain", VNI: 0x3000, Protocol: vpc.TCP, LastSeen: at, Expires: at.Add(time.Minute), Bytes: [2]uint64{uint64(i), 0}}
 			if !yield(c, nil) {
 				return
 			}
 		}
 		half := datapath.Connection{
-			Kind: "consumer", VNI: 0x2000, PeerVNI: 0x3000, Protocol: vpc.TCP, LastSeen: start, Replied: true,
+			Kind: "consumer", VNI: 0x2000, PeerVNI: 0x3000, Protocol: vpc.TCP, LastSeen: start, Expires: start.Add(350 * time.Second), Replied: true,
 			Interface: vpc.Num("eni-1"), Endpoint: vpc.Num("vpce-1"),
 			Initiator: netip.MustParseAddrPort("10.0.0.4:1000"), Responder: netip.MustParseAddrPort("10.0.0.9:80"),
 			PeerInitiator: netip.MustParseAddrPort("10.0.0.4:2000"), PeerResponder: netip.MustParseAddrPort("10.0.0.5:8080"),
+			Packets: [2]uint64{3, 2}, Bytes: [2]uint64{300, 2000},
 		}
 		if !yield(half, nil) {
 			return
@@ -242,7 +268,7 @@ func TestConnectionsShowTheMostRecentOnce(t *testing.T) {
 		half.Kind = "provider"
 		yield(half, nil)
 	}
-	list, total, err := recentConnections(iter.Seq2[datapath.Connection, error](walk), someNumbers(), connectionsInput{limit: 10})
+	list, total, err := pickFlows(iter.Seq2[datapath.Connection, error](walk), someNumbers(), flowsInput{limit: 10}, start)
 	if err != nil || total != 51 || len(list) != 10 {
 		t.Fatalf("%d of %d, %v; want 10 of 51", len(list), total, err)
 	}
@@ -251,25 +277,96 @@ func TestConnectionsShowTheMostRecentOnce(t *testing.T) {
 			t.Errorf("row %d was last seen %v, want %v", i, c.LastSeen, want)
 		}
 	}
-	list, total, err = recentConnections(walk, someNumbers(), connectionsInput{endpoint: "vpce-1"})
+	list, _, err = pickFlows(walk, someNumbers(), flowsInput{limit: 3, top: 3}, start)
+	if err != nil || len(list) != 3 || list[0].bytes() != 2300 || list[1].bytes() != 49 || list[2].bytes() != 48 {
+		t.Errorf("the three largest: %+v, %v", list, err)
+	}
+	list, total, err = pickFlows(walk, someNumbers(), flowsInput{endpoint: "vpce-1"}, start)
 	if err != nil || total != 1 {
 		t.Fatalf("%d flows through the endpoint, %v; want the one, once", total, err)
 	}
-	want := connectionAnswer{
-		Kind: "consumer", Protocol: "tcp", VPC: "vpc-1", Interface: "eni-1", Name: "web", Initiator: "10.0.0.4:1000", Responder: "10.0.0.9:80",
+	want := flowAnswer{
+		Translated: true, Protocol: "tcp", VPC: "vpc-1", Interface: "eni-1", Name: "web", Initiator: "10.0.0.4:1000", Responder: "10.0.0.9:80",
 		Endpoint: "vpce-1", Peer: &peer{"vpc-2", "10.0.0.4:2000", "10.0.0.5:8080"}, State: "open", Created: time.Time{}, LastSeen: start,
+		Expires: start.Add(350 * time.Second), Packets: [2]uint64{3, 2}, Bytes: [2]uint64{300, 2000},
 	}
 	if d := cmp.Diff(want, list[0]); d != "" {
 		t.Errorf("flow (-want +got):\n%s", d)
 	}
-	if list, _, _ = recentConnections(walk, someNumbers(), connectionsInput{provider: true, endpoint: "vpce-1"}); len(list) != 1 || list[0].Kind != "provider" {
-		t.Errorf("the provider's half: %+v", list)
+	var b bytes.Buffer
+	now := start.Add(10 * time.Second)
+	if err := flowTable(list, now).write(&b); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(strings.Join([]string{
+		"SEEN     LEFT   PROTO  STATE  VPC    FROM           NAME  TO           ENDPOINT  AS             TARGET         PACKETS  BYTES",
+		"10s ago  5m40s  tcp    open   vpc-1  10.0.0.4:1000  web   10.0.0.9:80  vpce-1    10.0.0.4:2000  10.0.0.5:8080  3/2      300/2000", "",
+	}, "\n"), b.String()); d != "" {
+		t.Errorf("table (-want +got):\n%s", d)
+	}
+	for _, x := range []struct {
+		in   flowsInput
+		want int
+	}{{flowsInput{iface: "i-1"}, 1}, {flowsInput{iface: "eni-2"}, 0}, {flowsInput{vpc: "vpc-2"}, 51}, {flowsInput{vpc: "vpc-1"}, 1}} {
+		if _, total, _ := pickFlows(walk, someNumbers(), x.in, start); total != x.want {
+			t.Errorf("%+v gives %d flows, want %d", x.in, total, x.want)
+		}
+	}
+	if list, _, _ := pickFlows(walk, someNumbers(), flowsInput{endpoint: "vpce-1"}, start.Add(time.Hour)); list[0].State != "expired" {
+		t.Errorf("after an hour the flow is %s", list[0].State)
 	}
 	broken := func(yield func(datapath.Connection, error) bool) {
 		yield(datapath.Connection{}, errors.New("map gone"))
 	}
-	if _, _, err := recentConnections(broken, numbers{}, connectionsInput{}); err == nil {
+	if _, _, err := pickFlows(broken, numbers{}, flowsInput{}, start); err == nil {
 		t.Error("an error of the walk was swallowed")
+	}
+}
+
+func TestTimeLeftIsShort(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0s", 0: "0s", 30500 * time.Millisecond: "30s", 350 * time.Second: "5m50s", 3725 * time.Second: "1h02m", 432000 * time.Second: "5d",
+	} {
+		if got := left(now, now.Add(d)); got != want {
+			t.Errorf("%v shows as %s, want %s", d, got, want)
+		}
+	}
+}
+
+func TestDumpNamesFiltersAndStops(t *testing.T) {
+	entries := func(yield func(datapath.Entry, error) bool) {
+		for i := range 5 {
+			e := datapath.Entry{Map: "interfaces",
+				Key: datapath.Fields{{Name: "vni", Value: vpc.VNI(0x2000)}, {Name: "addr", Value: addr(fmt.Sprint("10.0.0.", i))}},
+				Value: datapath.Fields{{Name: "eni", Value: datapath.Number(vpc.Num("eni-1"))}, {Name: "sg_in", Value: datapath.Number(0)},
+					{Name: "kind", Value: "endpoint"}, {Name: "ports", Value: []any{uint64(80), uint64(443)}},
+					{Name: "peer", Value: datapath.Fields{{Name: "vni", Value: vpc.VNI(0x3000)}, {Name: "addr", Value: addr("::")}}}},
+			}
+			if !yield(e, nil) {
+				return
+			}
+		}
+		if !yield(datapath.Entry{Map: "eni_quota", Key: datapath.Number(vpc.Num("eni-2")), Value: datapath.Number(7)}, nil) {
+			return
+		}
+		yield(datapath.Entry{}, errors.New("map gone"))
+	}
+	var out bytes.Buffer
+	more, err := dumpMap(entries, someNumbers(), dumpInput{limit: 1, vpc: "vpc-2", iface: "i-1"}, false, &out)
+	if want := "interfaces  vni=vpc-1 addr=10.0.0.0  =>  eni=eni-1 kind=endpoint ports=80,443 peer.vni=vpc-2\n"; err != nil || !more || out.String() != want {
+		t.Errorf("dump says %q, more %v, %v; want %q", &out, more, err, want)
+	}
+	out.Reset()
+	if more, err = dumpMap(entries, someNumbers(), dumpInput{limit: 1, iface: "eni-3"}, false, &out); err == nil || more || out.Len() > 0 {
+		t.Errorf("an interface without entries: %q, more %v; the error of the walk: %v", &out, more, err)
+	}
+	out.Reset()
+	dumpMap(entries, someNumbers(), dumpInput{}, true, &out)
+	lines := strings.Split(out.String(), "\n")
+	want := `{"map":"interfaces","key":{"addr":"10.0.0.4","vni":"vpc-1"},"value":{"eni":"eni-1","kind":"endpoint","peer":{"addr":"::","vni":"vpc-2"},"ports":[80,443],"sg_in":0}}`
+	if len(lines) != 7 || lines[4] != want || lines[5] != fmt.Sprintf(`{"map":"eni_quota","key":"#%016x","value":7}`, vpc.Num("eni-2")) {
+		t.Errorf("as JSON:\n%s", &out)
 	}
 }
 

@@ -10,8 +10,8 @@ func hostCommands(o *options) []*cobra.Command {
 	return []*cobra.Command{
 		newRunCommand(o),
 		newExecCommand(o),
-		newDropsCommand(o),
-		newConnectionsCommand(o),
+		newDatapathCommand(o),
+		newDropsCommand(o), // the same as datapath drops: it is what one types most
 		newDoctorCommand(o),
 		newResetCommand(o),
 		// Started by the others, never typed.

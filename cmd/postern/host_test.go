@@ -264,9 +264,20 @@ func TestCommandsOnARealHost(t *testing.T) {
 	if code != 1 || !strings.Contains(errOut, "refused") && !strings.Contains(errOut, "timeout") {
 		t.Errorf("a connection to a closed port: exit code %d, %s", code, errOut)
 	}
-	code, out, errOut = l.postern(nil, "connections", "--vpc", string(w.VPC), "--json")
+	code, out, errOut = l.postern(nil, "datapath", "flows", "--vpc", string(w.VPC), "--json")
 	if code != 0 || strings.Contains(errOut, "refused") && !strings.Contains(out, w.Addr.String()+":81") {
-		t.Errorf("connections: %d, %s%s", code, out, errOut)
+		t.Errorf("datapath flows: %d, %s%s", code, out, errOut)
+	}
+	code, out, errOut = l.postern(nil, "datapath", "dump", "--interface", id)
+	if code != 0 || !strings.Contains(out, "interfaces  vni="+string(w.VPC)+" addr="+w.Addr.String()) || !strings.Contains(out, "self.eni="+string(w.Interface)) {
+		t.Errorf("datapath dump of %s: %d, %s%s", id, code, out, errOut)
+	}
+	code, out, errOut = l.postern(nil, "datapath", "dump", "--map", "routes", "--vpc", string(w.VPC))
+	if code != 0 || !strings.Contains(out, "table=rtb-") || !strings.Contains(out, "kind=local") || strings.Contains(out, "interfaces") {
+		t.Errorf("datapath dump of the routes: %d, %s%s", code, out, errOut)
+	}
+	if code, _, errOut = l.postern(nil, "datapath", "dump", "--map", "nothing"); code != exitUsage || !strings.Contains(errOut, "endpoints, ") {
+		t.Errorf("datapath dump of no map: %d, %s", code, errOut)
 	}
 
 	// A signal ends the command, and the instance with it.

@@ -18,8 +18,9 @@ import (
 
 // numbers says what the datapath's numbers stand for.
 type numbers struct {
-	names  map[uint64]admin.Name
-	spaces map[vpc.VNI]admin.Space
+	names    map[uint64]admin.Name
+	spaces   map[vpc.VNI]admin.Space
+	peerings map[vpc.VNI]string // ids, by the space of their flows
 }
 
 // readNumbers asks the server. Packets are carried and counted without one,
@@ -35,10 +36,13 @@ func readNumbers(ctx context.Context, o *options, errOut io.Writer) numbers {
 }
 
 func newNumbers(list admin.Names) numbers {
-	n := numbers{names: map[uint64]admin.Name{}, spaces: map[vpc.VNI]admin.Space{}}
+	n := numbers{names: map[uint64]admin.Name{}, spaces: map[vpc.VNI]admin.Space{}, peerings: map[vpc.VNI]string{}}
 	for _, x := range list.Names {
 		if num, err := strconv.ParseUint(x.Num, 10, 64); err == nil {
 			n.names[num] = x
+			if x.Kind == vpc.KindPeering {
+				n.peerings[datapath.PeeringSpace(num)] = x.ID
+			}
 		}
 	}
 	for _, s := range list.Spaces {
@@ -52,8 +56,8 @@ func (n numbers) id(num uint64) string {
 	switch {
 	case num == 0:
 		return ""
-	case num == datapath.ServiceInterface:
-		return "service-port"
+	case datapath.OwnName(num) != "":
+		return datapath.OwnName(num)
 	case n.names[num].ID != "":
 		return n.names[num].ID
 	}
@@ -69,30 +73,28 @@ func (n numbers) name(num uint64) string {
 	return string(x.Instance)
 }
 
-// vpcOf is the VPC a VNI is the number of, or the one its link belongs to.
+// isInterface reports whether a number is that of an interface or instance.
+func (n numbers) isInterface(num uint64, id string) bool {
+	x := n.names[num]
+	return num != 0 && (n.id(num) == id || x.Instance != "" && string(x.Instance) == id)
+}
+
+// vpcOf is the VPC a VNI is the number of, or the one its link belongs to; or
+// the peering whose flows have it.
 func (n numbers) vpcOf(v vpc.VNI) string {
 	switch s := n.spaces[v]; {
 	case v == 0:
 		return ""
 	case v == vpc.ServiceVNI:
 		return "service"
+	case v == vpc.UplinkVNI:
+		return "uplink"
+	case n.peerings[v] != "":
+		return n.peerings[v]
 	case s.VPC != "":
 		return string(s.VPC)
 	}
 	return fmt.Sprintf("vni-%d", v)
-}
-
-// protocolName is a protocol as people write it.
-func protocolName(p int) string {
-	switch p {
-	case vpc.TCP:
-		return "tcp"
-	case vpc.UDP:
-		return "udp"
-	case vpc.ICMP:
-		return "icmp"
-	}
-	return strconv.Itoa(p)
 }
 
 // mapsOf opens the maps of o's installation for reading.

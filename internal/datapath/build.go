@@ -381,8 +381,10 @@ func (e *entries) addService(dev Device) {
 		if dev.Tap {
 			i.Flags |= uint16(bpf.DatapathInterfaceFlagINTERFACE_TAP)
 		}
+		edge6 := toAddr(desired.EdgeAddr6)
 		e.interfaces[bpf.DatapathInterfaceKey{Vni: vni, Addr: edge}] = i
-		e.ports[uint32(dev.Ifindex)] = bpf.DatapathPort{Self: i, Vni: vni, Addr: edge, Flags: uint32(bpf.DatapathPortFlagPORT_SOURCE_CHECK)}
+		e.interfaces[bpf.DatapathInterfaceKey{Vni: vni, Addr: edge6}] = i
+		e.ports[uint32(dev.Ifindex)] = bpf.DatapathPort{Self: i, Vni: vni, Addr: edge, Addr6: edge6, Flags: uint32(bpf.DatapathPortFlagPORT_SOURCE_CHECK)}
 	}
 	for _, l := range []struct {
 		node        uint64

@@ -236,6 +236,7 @@ func dual(w *world) {
 	o.Ingress = append(o.Ingress, allow(vpc.AllProtocols, -1, -1, half...))
 	o.Egress = append(o.Egress, allow(vpc.AllProtocols, -1, -1, anywhere6))
 	w.host.RuleSets["open"] = o
+	w.host.Probes["p6"] = desired.Probe{VNI: vniB, Node: nodev6, Target: b1v6, Port: 8086, Via: netip.MustParseAddr("fd70:6f73:7465:726e:1::7")}
 	edit(w.host.Balancers, node, func(b *desired.Balancer) {
 		b.Addr6 = nodev6
 		b.Listeners = append(b.Listeners, desired.Listener{

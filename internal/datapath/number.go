@@ -24,6 +24,25 @@ var (
 	UplinkInterface = vpc.Num("postern:uplink")
 )
 
+// OwnName names a number that no AWS id stands behind; "" if one may.
+func OwnName(n uint64) string {
+	switch n {
+	case nodeEdge:
+		return "edge"
+	case nodeResolver:
+		return "resolver"
+	case ServiceInterface:
+		return "service-port"
+	case UplinkInterface:
+		return "uplink"
+	}
+	return ""
+}
+
+// PeeringSpace is the space of the flows across a peering with this number:
+// PEERING_KEY of bpf/datapath.c.
+func PeeringSpace(n uint64) vpc.VNI { return 1<<31 | vpc.VNI(uint32(n)) }
+
 // serviceGateway is the MAC address that the datapath has towards the service
 // namespace.
 var serviceGateway = [6]uint8{0x02, 'p', 'o', 's', 't', 'n'}

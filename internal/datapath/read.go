@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
-	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -59,34 +59,30 @@ type Drop struct {
 }
 
 // Reader reads the maps that packets write, without changing any.
-type Reader struct{ conns, drops *ebpf.Map }
+type Reader struct {
+	dir          string
+	conns, drops *ebpf.Map
+}
 
 // OpenReader opens the maps pinned under pinDir for reading; it needs the
 // privileges to open pins, not those to load programs.
 func OpenReader(pinDir string) (*Reader, error) {
-	open := func(name string) (*ebpf.Map, error) {
-		m, err := ebpf.LoadPinnedMap(filepath.Join(mapDir(pinDir), name), &ebpf.LoadPinOptions{ReadOnly: true})
-		if err != nil {
-			return nil, fmt.Errorf("open the pinned map %s: %w", name, err)
-		}
-		return m, nil
-	}
-	conns, err := open("conns")
+	conns, err := openPinned(pinDir, "conns")
 	if err != nil {
 		return nil, err
 	}
-	drops, err := open("drops")
+	drops, err := openPinned(pinDir, "drops")
 	if err != nil {
 		conns.Close()
 		return nil, err
 	}
-	return &Reader{conns: conns, drops: drops}, nil
+	return &Reader{pinDir, conns, drops}, nil
 }
 
 // Close closes the maps.
 func (r *Reader) Close() error { return errors.Join(r.conns.Close(), r.drops.Close()) }
 
-func (d *Datapath) reader() *Reader { return &Reader{conns: d.objs.Conns, drops: d.objs.Drops} }
+func (d *Datapath) reader() *Reader { return &Reader{d.dir, d.objs.Conns, d.objs.Drops} }
 
 // Drops is Reader.Drops for the process that owns the datapath.
 func (d *Datapath) Drops() ([]Drop, error) { return d.reader().Drops() }
@@ -246,6 +242,7 @@ type Connection struct {
 	Link                         vpc.VNI
 	Replied, Finished            bool
 	Created, LastSeen            time.Time
+	Expires                      time.Time // when nothing more is seen of it; it may still be in the table then
 	// By the initiator and by the responder.
 	Packets, Bytes [2]uint64
 }
@@ -255,6 +252,11 @@ type Connection struct {
 func (r *Reader) Connections() iter.Seq2[Connection, error] {
 	return func(yield func(Connection, error) bool) {
 		boot := bootTime()
+		idle, err := readIdleTimes()
+		if err != nil {
+			yield(Connection{}, err)
+			return
+		}
 		var cursor ebpf.MapBatchCursor
 		keys := make([]bpf.DatapathConnKey, 4096)
 		values := make([]bpf.DatapathConn, len(keys))
@@ -265,7 +267,9 @@ func (r *Reader) Connections() iter.Seq2[Connection, error] {
 					yield(Connection{}, err)
 					return
 				}
-				if !yield(connection(keys[i], values[i], boot), nil) {
+				c := connection(keys[i], values[i], boot)
+				c.Expires = c.LastSeen.Add(idle.of(c, values[i]))
+				if !yield(c, nil) {
 					return
 				}
 			}
@@ -325,6 +329,60 @@ func connection(k bpf.DatapathConnKey, v bpf.DatapathConn, boot time.Time) Conne
 	c.PeerVNI = vpc.VNI(v.Peer.Vni)
 	c.PeerInitiator, c.PeerResponder = ends(v.Peer, v.PeerInitiator)
 	return c
+}
+
+// idleTimes are how long a connection lasts without packets, by the names of
+// the programs' variables.
+type idleTimes map[string]time.Duration
+
+// readIdleTimes reads what the programs are loaded with.
+func readIdleTimes() (idleTimes, error) {
+	spec, err := bpf.LoadDatapath()
+	if err != nil {
+		return nil, fmt.Errorf("read the embedded programs: %w", err)
+	}
+	t := idleTimes{}
+	for name, v := range spec.Variables {
+		var ns uint64
+		if !strings.HasPrefix(name, "timeout_") {
+			continue
+		}
+		if err := v.Get(&ns); err != nil {
+			return nil, fmt.Errorf("read variable %s: %w", name, err)
+		}
+		t[name] = time.Duration(ns)
+	}
+	return t, nil
+}
+
+// of is conn_timeout of bpf/conn.h.
+func (t idleTimes) of(c Connection, v bpf.DatapathConn) time.Duration {
+	nat := c.Kind != "plain"
+	own := func(seconds uint32, name string) time.Duration {
+		if seconds != 0 {
+			return time.Duration(seconds) * time.Second
+		}
+		return t[name]
+	}
+	switch {
+	case c.Protocol == vpc.TCP && c.Finished:
+		return t["timeout_closing"]
+	case c.Protocol == vpc.TCP && !c.Replied:
+		return t["timeout_syn"]
+	case c.Protocol == vpc.TCP && nat:
+		return own(v.IdleTcp, "timeout_tcp_nat")
+	case c.Protocol == vpc.TCP:
+		return own(v.IdleTcp, "timeout_tcp")
+	case c.Protocol == vpc.UDP && nat:
+		return t["timeout_udp_nat"]
+	case c.Protocol == vpc.UDP && c.Replied:
+		return own(uint32(v.IdleUdpStream), "timeout_udp_stream")
+	case c.Protocol == vpc.UDP:
+		return own(uint32(v.IdleUdp), "timeout_udp")
+	case c.Protocol == vpc.ICMP || c.Protocol == vpc.ICMPv6:
+		return t["timeout_icmp"]
+	}
+	return t["timeout_other"]
 }
 
 // ends gives a key's two ends, the initiator first.

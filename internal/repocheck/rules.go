@@ -52,7 +52,7 @@ var ImportRules = []ImportRule{
 		"an action is decode, one use case, encode"},
 	{"internal/api/sts", []string{"internal/api/actions", "internal/api/awsquery", "internal/authz", "internal/control", "internal/vpc", "internal/policy"},
 		"an action is decode, one use case, encode"},
-	{"internal/api/admin", []string{"internal/audit", "internal/control", "internal/vpc", "internal/policy"},
+	{"internal/api/admin", []string{"internal/audit", "internal/control", "internal/desired", "internal/vpc", "internal/policy"},
 		"the operator's calls are use cases too, without AWS's wire format"},
 	{"internal/api/...", []string{"internal/api/...", "internal/audit", "internal/authz", "internal/control", "internal/vpc", "internal/policy"},
 		"the front door joins signature, codec, actions and the record of calls"},

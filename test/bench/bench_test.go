@@ -7,11 +7,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,8 +92,8 @@ func TestRatiosAreTakenInsideARound(t *testing.T) {
 			samples = append(samples, streamSample(round, pass, "direct", speed), streamSample(round, pass, "postern", speed/2))
 		}
 	}
-	tb := &table{Name: "t", Samples: samples}
-	tb.summarise([]string{"direct", "postern"}, 3)
+	tb := &table{Name: "t", Samples: samples, paths: []string{"direct", "postern"}, pairs: [][2]string{{"postern", "direct"}, {"postern", "nftables"}}}
+	tb.summarise(3)
 	if len(tb.Ratios) != 1 || tb.Ratios[0].Cells["1 stream"] != (stats.Spread{Median: 0.5, Min: 0.5, Max: 0.5}) {
 		t.Errorf("ratios are %+v, want 0.5 in every round", tb.Ratios)
 	}
@@ -99,7 +101,7 @@ func TestRatiosAreTakenInsideARound(t *testing.T) {
 		t.Errorf("the direct path's values are %+v", got)
 	}
 	var out bytes.Buffer
-	tb.print(&out, []string{"direct", "postern"})
+	tb.print(&out)
 	if !strings.Contains(out.String(), "0.50 (0.50..0.50)") {
 		t.Errorf("the table says\n%s", &out)
 	}
@@ -107,14 +109,14 @@ func TestRatiosAreTakenInsideARound(t *testing.T) {
 
 func TestAMissingRoundGivesNoRatio(t *testing.T) {
 	samples := []sample{streamSample(0, 0, "direct", 10), streamSample(1, 0, "direct", 10), streamSample(0, 0, "postern", 10)}
-	if r := ratios(samples, figures[0], "postern", "direct", 2); r != nil {
+	if r := ratios(samples, figureNamed("1 stream"), "postern", "direct", 2); r != nil {
 		t.Errorf("got %v", r)
 	}
 }
 
 func TestFailedConnectionsAreReported(t *testing.T) {
 	tb := &table{Samples: []sample{{Path: "postern", measured: measured{Count: 7, Failed: 3, Failure: "no answer"}}, {Path: "direct", measured: measured{Count: 5}}}}
-	if f := tb.failures(); len(f) != 1 || !strings.Contains(f[0], "3 of 10") {
+	if f := tb.failures(); len(f) != 1 || !strings.Contains(f[0], "3 failed beside 7") {
 		t.Errorf("got %q", f)
 	}
 }
@@ -128,7 +130,7 @@ func loopback(t *testing.T) netip.AddrPort {
 	}
 	addr := l.Addr().(*net.TCPAddr).AddrPort()
 	l.Close()
-	go serve(int(addr.Port())) // until the test program ends
+	go serve(int(addr.Port()), false) // until the test program ends
 	deadline := time.Now().Add(5 * time.Second)
 	for oneConnection(addr) != nil {
 		if time.Now().After(deadline) {
@@ -141,28 +143,175 @@ func loopback(t *testing.T) netip.AddrPort {
 
 func TestTheGeneratorMeasuresEveryMetric(t *testing.T) {
 	addr := loopback(t)
+	if err := swallow(int(addr.Port())); err != nil {
+		t.Fatal(err)
+	}
 	for _, metric := range metrics {
-		m, err := ask(metric, addr, 100*time.Millisecond, 1000)
+		before, err := swallowed(os.Getpid())
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := ask(metric.ask, addr, wish{100 * time.Millisecond, 1000, max(1, metric.streams)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if m.Failed > 0 {
-			t.Errorf("%s: %d failed: %s", metric, m.Failed, m.Failure)
+			t.Errorf("%s: %d failed: %s", metric.name, m.Failed, m.Failure)
 		}
 		for _, f := range figures {
-			if f.metric == metric && !(f.of(m) > 0) {
-				t.Errorf("%s: %s is %v", metric, f.name, f.of(m))
+			if f.metric == metric.name && !(f.of(m) > 0) {
+				t.Errorf("%s: %s is %v", metric.name, f.name, f.of(m))
 			}
 		}
-		if metric == "echo" && (m.P50 > m.P99 || m.P50*m.Count > 4*m.Elapsed) {
+		switch {
+		case metric.ask == "echo" && (m.P50 > m.P99 || m.P50*m.Count > 4*m.Elapsed):
 			t.Errorf("echo: %d requests in %d ns with p50 %d and p99 %d", m.Count, m.Elapsed, m.P50, m.P99)
-		}
-		if metric == "connect" && m.Count > 1000 {
+		case metric.ask == "connect" && m.Count > 1000:
 			t.Errorf("connect: %d connections, want at most 1000", m.Count)
+		case metric.ask == "packets":
+			after, err := swallowed(os.Getpid())
+			if err != nil || lost(m, after-before) > 0 {
+				t.Errorf("packets: %d and %d sent, %d arrived, %v", m.WarmUp, m.Count, after-before, err)
+			}
 		}
 	}
-	if _, err := ask("other", addr, time.Millisecond, 0); err == nil {
+	if _, err := ask("other", addr, wish{lasts: time.Millisecond}); err == nil {
 		t.Error("an unknown metric was measured")
+	}
+}
+
+func TestLostPacketsAreCounted(t *testing.T) {
+	for _, x := range []struct{ sent, warmUp, arrived, want int64 }{
+		{100_000, 10_000, 110_000, 0}, {100_000, 10_000, 109_995, 0}, {100_000, 10_000, 108_000, 2_000}, {100, 0, 95, 0}, {100, 0, 0, 100},
+	} {
+		if got := lost(measured{Count: x.sent, WarmUp: x.warmUp}, x.arrived); got != x.want {
+			t.Errorf("%+v: %d lost", x, got)
+		}
+	}
+	const table = "Ip: A B\nIp: 1 2\nUdp: InDatagrams RcvbufErrors More\nUdp: 5 77 1\nUdpLite: RcvbufErrors\nUdpLite: 3\n"
+	if n, err := udpCounter(table, "RcvbufErrors"); n != 77 || err != nil {
+		t.Errorf("the counter is %d, %v", n, err)
+	}
+	if _, err := udpCounter(table, "Other"); err == nil {
+		t.Error("a counter that is not there was found")
+	}
+}
+
+// A path that should have the PROXY protocol on and has not must not count.
+func TestAProxiedServerWantsTheHeader(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().(*net.TCPAddr).AddrPort()
+	l.Close()
+	go serve(int(addr.Port()), true) // until the test program ends
+	header := append(bytes.Clone(headerBegin), 0x21, 0x11, 0, 12+4)
+	header = append(header, make([]byte, 12+4)...)
+	answered := func(begin []byte) bool {
+		var c net.Conn
+		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			if c, err = net.Dial("tcp4", addr.String()); err == nil || time.Now().After(deadline) {
+				break
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.Write(append(bytes.Clone(begin), askConnect))
+		c.(*net.TCPConn).CloseWrite()
+		n, _ := c.Read(make([]byte, 1))
+		return n == 1
+	}
+	if !answered(header) {
+		t.Error("a connection with the header is refused")
+	}
+	version1 := append([]byte("PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n"), make([]byte, 64)...)
+	for _, begin := range [][]byte{nil, version1, append(bytes.Clone(headerBegin), 0x11, 0x11, 0, 0)} {
+		if answered(begin) {
+			t.Errorf("a connection that begins with %q is taken", begin)
+		}
+	}
+}
+
+func TestAimsAreJudgedByTheMedian(t *testing.T) {
+	packets := func(round int, path string, ns int64) sample {
+		return sample{Round: round, Path: path, Metric: "packets", measured: measured{Count: 1, Elapsed: ns}}
+	}
+	tb := &table{}
+	for round, postern := range []int64{1100, 1200, 2000} { // adds 100, 200 and 1000 to 1000
+		tb.Samples = append(tb.Samples, packets(round, "direct", 1000), packets(round, "nftables", 2000), packets(round, "postern", postern))
+	}
+	got := judge(tb, []aim{
+		{figure: "packet", path: "postern", base: "nftables", floor: "direct", limit: 0.2, atMost: true},
+		{figure: "packet", path: "postern", base: "nftables", floor: "direct", limit: 0.19, atMost: true},
+		{figure: "packet", path: "postern", base: "direct", limit: 1.2},
+		{figure: "packet", path: "postern", base: "direct", limit: 1.21},
+		{figure: "packet", path: "postern", base: "haproxy", limit: 1},
+		{figure: "requests", path: "postern", base: "direct", limit: 1},
+	}, 3)
+	for i, want := range []judgement{{Reached: true}, {}, {Reached: true}, {}, {Missing: true}, {Missing: true}} {
+		if got[i].Reached != want.Reached || got[i].Missing != want.Missing {
+			t.Errorf("%s: %+v", got[i].Aim, got[i])
+		}
+	}
+	if want := (stats.Spread{Median: 0.2, Min: 0.1, Max: 1}); got[0].Got != want {
+		t.Errorf("what is added is %+v, want %+v", got[0].Got, want)
+	}
+	for _, a := range append(slices.Clone(mainAims), growthAims...) {
+		figureNamed(a.figure) // panics on a name that is none
+	}
+	var out bytes.Buffer
+	printAims(&out, got, 3)
+	for _, want := range []string{"proves nothing", "reached", "MISSED", "not measured", "0.20 (0.10..1.00)"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, &out)
+		}
+	}
+}
+
+// Filler must not cover what is measured, nor be less than it says.
+func TestFillerIsDistinctAndElsewhere(t *testing.T) {
+	ours := netip.MustParsePrefix("10.0.0.0/8")
+	seen := map[netip.Prefix]bool{}
+	blocks := map[netip.Prefix]bool{}
+	for _, r := range fillerRoutes(100_000) {
+		block, err := r.Prefix.Addr().Prefix(24)
+		if err != nil || r.Prefix != r.Prefix.Masked() || blocks[block] || r.Prefix.Overlaps(ours) {
+			t.Fatalf("route %v", r.Prefix)
+		}
+		blocks[block] = true
+	}
+	for set := range 20 {
+		for _, r := range fillerRules(1000, set) {
+			p := r.Peers[0]
+			if seen[p] || p != p.Masked() || p.Overlaps(ours) || r.From < 1024 || r.To > 65535 {
+				t.Fatalf("rule %+v of set %d", r, set)
+			}
+			seen[p] = true
+		}
+	}
+	h := emptyHost()
+	addEndpoints(&h, 3000)
+	at := map[string]bool{}
+	for _, i := range h.Interfaces {
+		at[fmt.Sprint(i.VNI, i.Addr)] = true
+	}
+	if len(h.Endpoints) != 3000 || len(at) != 3000 {
+		t.Errorf("%d endpoints at %d addresses", len(h.Endpoints), len(at))
+	}
+}
+
+func TestTheFrameOfAConnectionIsWhole(t *testing.T) {
+	f := tcpFrame(growStrangerAddr, growSinkAddr, 0x12)
+	setPorts(f, 1024, 7)
+	var sum uint32
+	for i := 14; i < 34; i += 2 {
+		sum += uint32(f[i])<<8 | uint32(f[i+1])
+	}
+	if len(f) != 54 || sum>>16+sum&0xffff != 0xffff || !bytes.Equal(f[34:38], []byte{4, 0, 0, 7}) || f[46] != 5<<4 || f[47] != 0x12 {
+		t.Errorf("% x, sum of the header %x", f, sum)
 	}
 }
 
@@ -201,7 +350,7 @@ func TestFirstByteSeesTheWayClosedAndThenOpen(t *testing.T) {
 		t.Fatalf("it said %q (%v)", buf[:n], err)
 	}
 	opened := time.Now()
-	go serve(int(addr.Port()))
+	go serve(int(addr.Port()), false)
 	n, err = r.Read(buf)
 	if err != nil {
 		t.Fatal(err, <-done)
@@ -229,7 +378,8 @@ func TestOnlyOwnNamespacesAreRemoved(t *testing.T) {
 }
 
 func TestBadParametersAreRefused(t *testing.T) {
-	for _, args := range []string{"-rounds 0", "-seconds 0", "-paths direct,direct", "-paths nothing", "-cpu 4096", "-accept -tries 0", "-max-connections 1000000", "stray"} {
+	for _, args := range []string{"-rounds 0", "-seconds 0", "-paths direct,direct", "-paths nothing", "-cpu 4096", "-accept -tries 0", "-max-connections 1000000", "stray",
+		"-paths direct,proxied", "-metrics nothing", "-growth 2", "-filler -1", "-workloads -1"} {
 		if _, err := parse(strings.Fields(args)); err == nil {
 			t.Errorf("%s was taken", args)
 		}

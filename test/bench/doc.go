@@ -9,7 +9,10 @@
 //	again     a second such pair; its ratio to direct is the noise of the run
 //	nftables  a router namespace with DNAT, masquerade and three filter rules
 //	haproxy   a router namespace with HAProxy in TCP mode
-//	postern   an interface endpoint to another account's endpoint service
+//	nginx     a router namespace with nginx's stream module
+//	postern   an interface endpoint to another account's endpoint service,
+//	          among 20,000 rules, routes and endpoints that concern no packet
+//	proxied   the same endpoint, another port: with the PROXY protocol on
 //
 // Its result is ratios, because absolute numbers say more about the machine
 // than about the path. What makes them comparable: every path is measured in
@@ -19,12 +22,23 @@
 // Client, server and proxy are pinned to one CPU, so what is measured is the
 // work a path costs and not how fast the host wakes a second virtual CPU.
 //
-// With -accept it measures the time from AcceptVpcEndpointConnections to the
-// first byte, and nothing else.
+// A second table, growth, compares datapaths that differ in the number of one
+// thing: endpoints, rules, routes, connections. After the tables come the time
+// from AcceptVpcEndpointConnections to the first byte (with -accept nothing
+// else is measured) and the time in which 1,000 workloads start.
 //
 // The words: a path is a way from client to server; a metric is what is
-// measured on it (stream, echo, connect); a sample is one client process; a
-// pass is one direction through the order; a round is both.
+// measured on it (echo, connect, stream, streams, segments, packets); a figure
+// is a number that a sample of it gives; a sample is one client process; a
+// pass is one direction through the order; a round is both. An aim is a ratio
+// that is judged.
+//
+// The files: main.go what is done in which order, series.go how samples are
+// taken, figures.go and aims.go what is made of them, report.go how it is told;
+// lab.go, launch.go and offload.go namespaces, processes and devices; paths.go
+// the paths, installation.go, endpoint.go and filler.go that of Postern,
+// growth.go those of different sizes; accept.go and workloads.go the two times;
+// traffic.go, packets.go and proxy.go the generator.
 //
 // Everything it makes is named pbench and removed at the end, also after
 // Ctrl-C; what a killed run left is removed by the next one.

@@ -24,7 +24,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
-	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 	"golang.org/x/sys/unix"
 
 	"postern.dev/postern/internal/api/apitest"
@@ -41,12 +40,21 @@ type installation struct {
 	dataDir  string
 	address  string // of the API
 	provider *account
-
 	consumer *account
-	service  string // id
-	endpoint string // id
+	service  string     // id
+	endpoint string     // id
+	addr     netip.Addr // of the endpoint
 	path     *path
+
+	proxiedServer *exec.Cmd
 }
+
+// What the load balancer listens on, besides askPort.
+const (
+	udpAskPort     = 81 // UDP, to serverPort
+	proxiedAskPort = 82 // to proxiedPort, with the PROXY protocol
+	proxiedPort    = 8081
+)
 
 // account is one account with its VPC.
 type account struct {
@@ -55,7 +63,7 @@ type account struct {
 	vpc, subnet, group, instanceID string
 }
 
-func (l *lab) postern(program string) (*installation, error) {
+func (l *lab) postern(program string, filler int) (*installation, error) {
 	program, err := filepath.Abs(program)
 	if err != nil {
 		return nil, err
@@ -67,9 +75,14 @@ func (l *lab) postern(program string) (*installation, error) {
 	if err := i.start(); err != nil {
 		return nil, err
 	}
-	if err := i.build(); err != nil {
+	err = i.build()
+	if err == nil {
+		err = i.fill(filler)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, i.log())
 	}
+	i.path.about += fmt.Sprintf("; %d more rules, routes and endpoints", filler)
 	return i, nil
 }
 
@@ -167,14 +180,17 @@ func (i *installation) newAccount(name string) (*account, error) {
 		return nil, err
 	}
 	a.subnet = *s.Subnet.SubnetId
-	g, err := a.ec2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{VpcId: &a.vpc, GroupName: aws.String("bench"), Description: aws.String("the VPC to the two ports")})
+	g, err := a.ec2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{VpcId: &a.vpc, GroupName: aws.String("bench"), Description: aws.String("the VPC to the ports of the benchmark")})
 	if err != nil {
 		return nil, err
 	}
 	a.group = *g.GroupId
 	var rules []types.IpPermission
-	for _, port := range []int32{askPort, serverPort} {
-		rules = append(rules, types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(port), ToPort: aws.Int32(port),
+	for _, r := range []struct {
+		protocol string
+		port     int32
+	}{{"tcp", askPort}, {"tcp", serverPort}, {"tcp", proxiedAskPort}, {"tcp", proxiedPort}, {"udp", udpAskPort}, {"udp", serverPort}} {
+		rules = append(rules, types.IpPermission{IpProtocol: aws.String(r.protocol), FromPort: aws.Int32(r.port), ToPort: aws.Int32(r.port),
 			IpRanges: []types.IpRange{{CidrIp: aws.String("10.0.0.0/16")}}})
 	}
 	if _, err := a.ec2.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: &a.group, IpPermissions: rules}); err != nil {
@@ -202,126 +218,6 @@ func (i *installation) namespace(instance string) (string, error) {
 		return "", fmt.Errorf("instance %s has %d namespaces, want one (%w)", instance, len(found), err)
 	}
 	return found[0], nil
-}
-
-// build makes the two sides and joins them; when it returns, a byte has passed.
-func (i *installation) build() (err error) {
-	ctx := i.lab.ctx
-	if i.provider, err = i.newAccount("provider"); err != nil {
-		return fmt.Errorf("provider: %w", err)
-	}
-	if i.consumer, err = i.newAccount("consumer"); err != nil {
-		return fmt.Errorf("consumer: %w", err)
-	}
-	serverNS, err := i.namespace(i.provider.instanceID)
-	if err != nil {
-		return err
-	}
-	clientNS, err := i.namespace(i.consumer.instanceID)
-	if err != nil {
-		return err
-	}
-	i.path = &path{name: "postern", about: "interface endpoint of another account's service: two VPCs with the same addresses, load balancer, security groups", clientNS: clientNS}
-	for _, ns := range []string{serverNS, clientNS} {
-		if err := i.lab.tune(ns); err != nil {
-			return err
-		}
-	}
-	if i.path.server, err = i.lab.serve(serverNS); err != nil {
-		return err
-	}
-	if err := i.offer(); err != nil {
-		return fmt.Errorf("provider: %w", err)
-	}
-	name, err := i.provider.ec2.DescribeVpcEndpointServiceConfigurations(ctx, &ec2.DescribeVpcEndpointServiceConfigurationsInput{ServiceIds: []string{i.service}})
-	if err != nil {
-		return err
-	}
-	c := i.consumer
-	e, err := c.ec2.CreateVpcEndpoint(ctx, &ec2.CreateVpcEndpointInput{VpcId: &c.vpc, ServiceName: name.ServiceConfigurations[0].ServiceName,
-		VpcEndpointType: types.VpcEndpointTypeInterface, SubnetIds: []string{c.subnet}, SecurityGroupIds: []string{c.group}, PrivateDnsEnabled: aws.Bool(false)})
-	if err != nil {
-		return fmt.Errorf("consumer: %w", err)
-	}
-	i.endpoint = *e.VpcEndpoint.VpcEndpointId
-	eni, err := c.ec2.DescribeNetworkInterfaces(ctx, &ec2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: e.VpcEndpoint.NetworkInterfaceIds})
-	if err != nil {
-		return fmt.Errorf("consumer: %w", err)
-	}
-	addr, err := netip.ParseAddr(*eni.NetworkInterfaces[0].PrivateIpAddress)
-	if err != nil {
-		return fmt.Errorf("address of the endpoint: %w", err)
-	}
-	i.path.to = netip.AddrPortFrom(addr, askPort)
-	if err := i.accept(); err != nil {
-		return err
-	}
-	return i.lab.reachable(i.path)
-}
-
-// offer puts a load balancer in front of the server and offers it as an
-// endpoint service to everybody, with acceptance.
-func (i *installation) offer() error {
-	ctx, p := i.lab.ctx, i.provider
-	lbs, err := p.elb.CreateLoadBalancer(ctx, &elb.CreateLoadBalancerInput{Name: aws.String("bench"), Type: elbtypes.LoadBalancerTypeEnumNetwork,
-		Scheme: elbtypes.LoadBalancerSchemeEnumInternal, Subnets: []string{p.subnet}})
-	if err != nil {
-		return err
-	}
-	tgs, err := p.elb.CreateTargetGroup(ctx, &elb.CreateTargetGroupInput{Name: aws.String("bench"), Protocol: elbtypes.ProtocolEnumTcp,
-		Port: aws.Int32(serverPort), VpcId: &p.vpc, TargetType: elbtypes.TargetTypeEnumInstance})
-	if err != nil {
-		return err
-	}
-	lb, tg := lbs.LoadBalancers[0].LoadBalancerArn, tgs.TargetGroups[0].TargetGroupArn
-	if _, err := p.elb.RegisterTargets(ctx, &elb.RegisterTargetsInput{TargetGroupArn: tg, Targets: []elbtypes.TargetDescription{{Id: &p.instanceID}}}); err != nil {
-		return err
-	}
-	if _, err := p.elb.CreateListener(ctx, &elb.CreateListenerInput{LoadBalancerArn: lb, Protocol: elbtypes.ProtocolEnumTcp, Port: aws.Int32(askPort),
-		DefaultActions: []elbtypes.Action{{Type: elbtypes.ActionTypeEnumForward, TargetGroupArn: tg}}}); err != nil {
-		return err
-	}
-	if err := i.eventually("the target is healthy", func() (bool, error) {
-		h, err := p.elb.DescribeTargetHealth(ctx, &elb.DescribeTargetHealthInput{TargetGroupArn: tg})
-		if err != nil {
-			return false, err
-		}
-		d := h.TargetHealthDescriptions
-		return len(d) == 1 && d[0].TargetHealth.State == elbtypes.TargetHealthStateEnumHealthy, nil
-	}); err != nil {
-		return err
-	}
-	s, err := p.ec2.CreateVpcEndpointServiceConfiguration(ctx, &ec2.CreateVpcEndpointServiceConfigurationInput{
-		NetworkLoadBalancerArns: []string{*lb}, AcceptanceRequired: aws.Bool(true)})
-	if err != nil {
-		return err
-	}
-	i.service = *s.ServiceConfiguration.ServiceId
-	_, err = p.ec2.ModifyVpcEndpointServicePermissions(ctx, &ec2.ModifyVpcEndpointServicePermissionsInput{ServiceId: &i.service, AddAllowedPrincipals: []string{"*"}})
-	return err
-}
-
-func (i *installation) accept() error {
-	out, err := i.provider.ec2.AcceptVpcEndpointConnections(i.lab.ctx, &ec2.AcceptVpcEndpointConnectionsInput{ServiceId: &i.service, VpcEndpointIds: []string{i.endpoint}})
-	if err != nil {
-		return fmt.Errorf("accept: %w", err)
-	}
-	return refused("accept", out.Unsuccessful)
-}
-
-func (i *installation) reject() error {
-	out, err := i.provider.ec2.RejectVpcEndpointConnections(i.lab.ctx, &ec2.RejectVpcEndpointConnectionsInput{ServiceId: &i.service, VpcEndpointIds: []string{i.endpoint}})
-	if err != nil {
-		return fmt.Errorf("reject: %w", err)
-	}
-	return refused("reject", out.Unsuccessful)
-}
-
-func refused(what string, items []types.UnsuccessfulItem) error {
-	for _, u := range items {
-		return fmt.Errorf("%s %s: %s", what, aws.ToString(u.ResourceId), aws.ToString(u.Error.Message))
-	}
-	return nil
 }
 
 // eventually asks until the answer is yes.

@@ -10,8 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,16 +30,6 @@ const (
 	askPort    = 80
 	netnsDir   = "/run/netns"
 )
-
-// path is one way from a client to a server, ready to use.
-type path struct {
-	name     string
-	about    string // for the reader of the JSON
-	clientNS string // path of the client's namespace
-	to       netip.AddrPort
-	// What must move when the CPUs change: the server, and the proxy if any.
-	server, proxy *exec.Cmd
-}
 
 // lab holds what was started and made, to end and remove it.
 type lab struct {
@@ -145,8 +133,8 @@ func (l *lab) tune(ns string, more ...string) error {
 }
 
 // serve starts a server on the path's CPUs.
-func (l *lab) serve(ns string) (*exec.Cmd, error) {
-	cmd := l.generator("serve")
+func (l *lab) serve(ns string, args ...string) (*exec.Cmd, error) {
+	cmd := l.generator(append([]string{"serve"}, args...)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -163,10 +151,11 @@ func (l *lab) serve(ns string) (*exec.Cmd, error) {
 }
 
 // generator prepares a process of this program as traffic generator. Nothing
-// of the runtime shall interrupt it.
+// of the runtime shall interrupt it, and every connection's thread keeps its
+// place in the runtime while it waits in the kernel: the CPU is shared anyway.
 func (l *lab) generator(args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(l.ctx, l.self, append([]string{"traffic"}, args...)...)
-	cmd.Env = environment("GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1")
+	cmd.Env = environment("GOMAXPROCS=16", "GOGC=off", "GODEBUG=asyncpreemptoff=1")
 	cmd.Stderr = os.Stderr
 	return cmd
 }
@@ -208,143 +197,6 @@ func (l *lab) reachable(p *path) error {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-}
-
-// direct is a veth pair and nothing else.
-func (l *lab) direct(name string) (*path, error) {
-	if _, err := need("ip", "install the package iproute2"); err != nil {
-		return nil, err
-	}
-	c, err := l.namespace(name + "-c")
-	if err != nil {
-		return nil, err
-	}
-	s, err := l.namespace(name + "-s")
-	if err != nil {
-		return nil, err
-	}
-	C, S, mtu := prefix+name+"-c", prefix+name+"-s", strconv.Itoa(l.mtu)
-	if err := l.ip(`
-link add eth0 netns ` + C + ` mtu ` + mtu + ` type veth peer name eth0 netns ` + S + ` mtu ` + mtu + `
--n ` + C + ` addr add 10.0.1.2/24 dev eth0
--n ` + S + ` addr add 10.0.1.3/24 dev eth0
--n ` + C + ` link set eth0 up
--n ` + S + ` link set eth0 up`); err != nil {
-		return nil, err
-	}
-	p := &path{name: name, about: "one veth pair", clientNS: c, to: netip.AddrPortFrom(netip.MustParseAddr("10.0.1.3"), serverPort)}
-	p.server, err = l.serve(s)
-	return p, err
-}
-
-// routed is client - router - server; the client asks the router's address.
-func (l *lab) routed(name string) (p *path, router string, err error) {
-	if _, err := need("ip", "install the package iproute2"); err != nil {
-		return nil, "", err
-	}
-	ns := map[string]string{}
-	for _, end := range []string{"c", "r", "s"} {
-		if ns[end], err = l.namespace(name + "-" + end); err != nil {
-			return nil, "", err
-		}
-	}
-	C, R, S, mtu := prefix+name+"-c", prefix+name+"-r", prefix+name+"-s", strconv.Itoa(l.mtu)
-	if err := l.ip(`
-link add eth0 netns ` + C + ` mtu ` + mtu + ` type veth peer name client netns ` + R + ` mtu ` + mtu + `
-link add eth0 netns ` + S + ` mtu ` + mtu + ` type veth peer name server netns ` + R + ` mtu ` + mtu + `
--n ` + C + ` addr add 10.0.1.2/24 dev eth0
--n ` + R + ` addr add 10.0.1.1/24 dev client
--n ` + R + ` addr add 10.0.2.1/24 dev server
--n ` + S + ` addr add 10.0.2.2/24 dev eth0
--n ` + C + ` link set eth0 up
--n ` + R + ` link set client up
--n ` + R + ` link set server up
--n ` + S + ` link set eth0 up`); err != nil {
-		return nil, "", err
-	}
-	p = &path{name: name, clientNS: ns["c"], to: netip.AddrPortFrom(netip.MustParseAddr("10.0.1.1"), askPort)}
-	p.server, err = l.serve(ns["s"])
-	return p, ns["r"], err
-}
-
-// nftRules are the fewest with which nftables does what an endpoint does:
-// translate both addresses, and let only what is allowed pass.
-const nftRules = `
-table ip pbench {
-	chain to { type nat hook prerouting priority dstnat; iifname "client" ip daddr 10.0.1.1 tcp dport 80 dnat to 10.0.2.2:8080; }
-	chain from { type nat hook postrouting priority srcnat; oifname "server" masquerade; }
-	chain pass {
-		type filter hook forward priority filter; policy drop;
-		ct state established,related accept
-		ct state invalid drop
-		iifname "client" ip saddr 10.0.0.0/16 ip daddr 10.0.2.2 tcp dport 8080 accept
-	}
-}
-`
-
-func (l *lab) nftables() (*path, error) {
-	nft, err := need("nft", "install the package nftables")
-	if err != nil {
-		return nil, err
-	}
-	p, router, err := l.routed("nftables")
-	if err != nil {
-		return nil, err
-	}
-	p.about = "router namespace: one DNAT rule, masquerade, three filter rules"
-	if err := l.tune(router, "net/ipv4/ip_forward=1"); err != nil {
-		return nil, err
-	}
-	return p, l.run(router, nftRules, nft, "-f", "-")
-}
-
-// haproxyConfig is TCP mode with what HAProxy's own manual recommends for
-// speed: one thread on the one CPU, splicing in the kernel with larger pipes,
-// larger buffers for what it does not splice (which alone is worth a third of
-// its throughput here), and no packet that can be saved.
-const haproxyConfig = `
-global
-	nbthread 1
-	maxconn 4000
-	tune.pipesize 524288
-	tune.bufsize 131072
-defaults
-	mode tcp
-	timeout connect 5s
-	timeout client 1m
-	timeout server 1m
-	option splice-auto
-	option tcp-smart-accept
-	option tcp-smart-connect
-frontend ask
-	bind 10.0.1.1:80
-	default_backend serve
-backend serve
-	server one 10.0.2.2:8080
-`
-
-func (l *lab) haproxy() (*path, error) {
-	haproxy, err := need("haproxy", "install the package haproxy")
-	if err != nil {
-		return nil, err
-	}
-	p, router, err := l.routed("haproxy")
-	if err != nil {
-		return nil, err
-	}
-	p.about = "router namespace: HAProxy, TCP mode, one thread, splice, large buffers"
-	file := filepath.Join(l.dir, "haproxy.cfg")
-	if err := os.WriteFile(file, []byte(haproxyConfig), 0o600); err != nil {
-		return nil, err
-	}
-	p.proxy = exec.CommandContext(l.ctx, haproxy, "-db", "-f", file)
-	p.proxy.Env = environment()
-	p.proxy.Stdout, p.proxy.Stderr = io.Discard, os.Stderr
-	if err := l.launch.start(p.proxy, router, l.cpus); err != nil {
-		return nil, err
-	}
-	l.undo(func() error { return end(p.proxy, unix.SIGKILL, 0) })
-	return p, nil
 }
 
 // removeNamespace ends what runs in one of our namespaces and removes it with

@@ -5,14 +5,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -23,8 +20,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"postern.dev/postern/test/bench/stats"
 )
 
 // parameters are what can be chosen, as the JSON keeps them.
@@ -37,16 +32,18 @@ type parameters struct {
 	MTU      int      `json:"mtu"`
 	MaxConns int64    `json:"max_connections"` // of one sample
 	Tries    int      `json:"accept_tries"`
-	Seed     uint64   `json:"seed"` // of the order
+	Metrics  []string `json:"metrics"`
+	Filler   int      `json:"filler"`    // rules, routes and endpoints beside those that are measured
+	Growth   float64  `json:"growth"`    // share of the full sizes
+	Starts   int      `json:"workloads"` // to start
+	Seed     uint64   `json:"seed"`      // of the order
 
 	acceptOnly   bool
 	out, postern string
 }
 
 // allPaths in the order of the table.
-var allPaths = []string{"direct", "again", "nftables", "haproxy", "postern"}
-
-var metrics = []string{"stream", "echo", "connect"}
+var allPaths = []string{"direct", "again", "nftables", "haproxy", "nginx", "postern", "proxied"}
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "traffic" {
@@ -79,9 +76,13 @@ func main() {
 
 func parse(args []string) (p parameters, err error) {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	fs.Float64Var(&p.Seconds, "seconds", 2, "of measuring per path, metric and round")
+	fs.Float64Var(&p.Seconds, "seconds", 1.5, "of measuring per path, metric and round")
 	fs.IntVar(&p.Rounds, "rounds", 5, "how often all is measured")
 	paths := fs.String("paths", strings.Join(allPaths, ","), "which to measure")
+	chosen := fs.String("metrics", strings.Join(metricNames(), ","), "what to measure on them")
+	fs.IntVar(&p.Filler, "filler", 20000, "rules, routes and endpoints in Postern's maps that concern no packet")
+	fs.Float64Var(&p.Growth, "growth", 1, "share of the sizes of the table of growth; 0 leaves it out")
+	fs.IntVar(&p.Starts, "workloads", 1000, "to start at the end; 0 leaves it out")
 	fs.IntVar(&p.CPU, "cpu", -1, "the one that client, server and proxy share (default: the last we may use)")
 	fs.BoolVar(&p.TwoCPUs, "two-cpus", false, "a second table with client and server on two CPUs; doubles the time")
 	fs.IntVar(&p.MTU, "mtu", 1500, "of the paths that are not Postern's, which has 1500")
@@ -97,14 +98,14 @@ func parse(args []string) (p parameters, err error) {
 	if fs.NArg() > 0 {
 		return p, fmt.Errorf("unknown argument %q", fs.Arg(0))
 	}
-	p.Paths = strings.Split(*paths, ",")
-	if p.acceptOnly {
-		p.Paths = []string{"postern"}
+	if p.Paths, err = choose("-paths", *paths, allPaths); err != nil {
+		return p, err
 	}
-	for i, name := range p.Paths {
-		if !slices.Contains(allPaths, name) || slices.Contains(p.Paths[:i], name) {
-			return p, fmt.Errorf("-paths: %q twice or unknown: want some of %s", name, strings.Join(allPaths, ","))
-		}
+	if p.Metrics, err = choose("-metrics", *chosen, metricNames()); err != nil {
+		return p, err
+	}
+	if p.acceptOnly {
+		p.Paths, p.Metrics, p.Growth, p.Starts = []string{"postern"}, nil, 0, 0
 	}
 	cpus, err := allowedCPUs()
 	if err != nil {
@@ -123,6 +124,14 @@ func parse(args []string) (p parameters, err error) {
 		return p, fmt.Errorf("-rounds %d: want 1 to 100", p.Rounds)
 	case p.MaxConns < 100 || p.MaxConns > 30000:
 		return p, fmt.Errorf("-max-connections %d: want 100 to 30000, a sample must not use a port twice", p.MaxConns)
+	case slices.Contains(p.Paths, "proxied") && !slices.Contains(p.Paths, "postern"):
+		return p, errors.New("-paths: proxied is another port of postern's endpoint, so it needs postern")
+	case p.Filler < 0 || p.Filler > 50000:
+		return p, fmt.Errorf("-filler %d: want 0 to 50000", p.Filler)
+	case p.Growth < 0 || p.Growth > 1:
+		return p, fmt.Errorf("-growth %v: want 0 to 1", p.Growth)
+	case p.Starts < 0 || p.Starts > 10000:
+		return p, fmt.Errorf("-workloads %d: want 0 to 10000", p.Starts)
 	case p.Tries < 0 || p.acceptOnly && p.Tries == 0:
 		return p, fmt.Errorf("-tries %d: want at least one", p.Tries)
 	case p.TwoCPUs && len(cpus) < 2:
@@ -131,6 +140,20 @@ func parse(args []string) (p parameters, err error) {
 		return p, errors.New("needs root: namespaces and eBPF")
 	}
 	return p, nil
+}
+
+// choose reads a list of names, each of which must be one of all and once.
+func choose(flag, list string, all []string) ([]string, error) {
+	if list == "" {
+		return nil, nil
+	}
+	names := strings.Split(list, ",")
+	for i, name := range names {
+		if !slices.Contains(all, name) || slices.Contains(names[:i], name) {
+			return nil, fmt.Errorf("%s: %q twice or unknown: want some of %s", flag, name, strings.Join(all, ","))
+		}
+	}
+	return names, nil
 }
 
 // bench measures, prints and writes; it leaves nothing else behind.
@@ -161,11 +184,16 @@ func bench(ctx context.Context, p parameters, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if len(paths) == 0 {
+	if len(paths) == 0 && p.Growth == 0 {
 		return errors.New("no path could be set up")
 	}
-	if !p.acceptOnly {
+	if len(p.Metrics) > 0 && len(paths) > 0 {
 		if err := l.tables(p, paths, res, progress); err != nil {
+			return err
+		}
+	}
+	if p.Growth > 0 {
+		if err := l.growthTable(p, res, progress); err != nil {
 			return err
 		}
 	}
@@ -174,24 +202,12 @@ func bench(ctx context.Context, p parameters, out io.Writer) (err error) {
 			return err
 		}
 	}
-	var names, failed []string
-	for _, x := range paths {
-		names = append(names, x.name)
+	if inst != nil && p.Starts > 0 {
+		if res.Started, err = inst.measureStart(p.Starts, progress); err != nil {
+			return err
+		}
 	}
-	for _, t := range res.Tables {
-		t.print(out, names)
-		failed = append(failed, t.failures()...)
-	}
-	if len(res.Tables) > 0 {
-		fmt.Fprintln(out)
-		res.Tables[0].printAims(out, p.Rounds)
-	}
-	if res.Acceptance != nil {
-		res.Acceptance.print(out)
-	}
-	for name, why := range res.Skipped {
-		fmt.Fprintf(out, "\nNot measured: %s (%s)\n", name, why)
-	}
+	failed := res.print(out)
 	if p.out != "" {
 		file, err := res.write(p.out)
 		if err != nil {
@@ -242,9 +258,15 @@ func (l *lab) paths(p parameters, res *result, progress func(string, ...any)) (p
 			x, err = l.nftables()
 		case "haproxy":
 			x, err = l.haproxy()
+		case "nginx":
+			x, err = l.nginx()
 		case "postern":
-			if inst, err = l.postern(p.postern); err == nil {
+			if inst, err = l.postern(p.postern, p.Filler); err == nil {
 				x = inst.path
+			}
+		case "proxied":
+			if x, err = nil, error(missing{"postern is not there"}); inst != nil {
+				x, err = inst.proxied()
 			}
 		}
 		var lack missing
@@ -266,106 +288,6 @@ func (l *lab) paths(p parameters, res *result, progress func(string, ...any)) (p
 	return paths, inst, nil
 }
 
-// tables measures with everything on one CPU and, if wanted, on two.
-func (l *lab) tables(p parameters, paths []*path, res *result, progress func(string, ...any)) error {
-	rnd := rand.New(rand.NewPCG(p.Seed, 0))
-	one := &table{Name: "One CPU", CPUs: fmt.Sprintf("client, server and proxy on CPU %d", p.CPU)}
-	if err := l.series(p, one, rnd, paths, []int{p.CPU}, progress); err != nil {
-		return err
-	}
-	res.Tables = append(res.Tables, one)
-	if !p.TwoCPUs {
-		return nil
-	}
-	cpus, err := allowedCPUs()
-	if err != nil {
-		return err
-	}
-	other := cpus[0]
-	if other == p.CPU {
-		other = cpus[1]
-	}
-	for _, x := range paths {
-		if err := pin(x.server.Process.Pid, []int{other}); err != nil {
-			return err
-		}
-		if x.proxy != nil {
-			if err := pin(x.proxy.Process.Pid, []int{p.CPU, other}); err != nil {
-				return err
-			}
-		}
-	}
-	two := &table{Name: "Two CPUs", CPUs: fmt.Sprintf("client on CPU %d, server on CPU %d, proxy on either", p.CPU, other)}
-	if err := l.series(p, two, rnd, paths, []int{p.CPU}, progress); err != nil {
-		return err
-	}
-	res.Tables = append(res.Tables, two)
-	return nil
-}
-
-// series takes all samples of one table.
-func (l *lab) series(p parameters, t *table, rnd *rand.Rand, paths []*path, cpus []int, progress func(string, ...any)) error {
-	total := p.Rounds * len(metrics) * 2 * len(paths)
-	for round := range p.Rounds {
-		for _, m := range rnd.Perm(len(metrics)) {
-			for _, s := range stats.RoundOrder(rnd, round, len(paths)) {
-				x := paths[s.Path]
-				got, err := l.sample(p, x, metrics[m], cpus)
-				if err != nil {
-					return fmt.Errorf("%s, %s, round %d: %w", x.name, metrics[m], round+1, err)
-				}
-				t.Samples = append(t.Samples, sample{round, s.Pass, s.Position, x.name, metrics[m], got})
-				progress("%s %d/%d  round %d  %-8s %-9s %s", strings.ToLower(t.Name), len(t.Samples), total, round+1, metrics[m], x.name, describe(metrics[m], got))
-			}
-		}
-	}
-	var names []string
-	for _, x := range paths {
-		names = append(names, x.name)
-	}
-	t.summarise(names, p.Rounds)
-	return nil
-}
-
-// describe is a sample in words.
-func describe(metric string, m measured) string {
-	var out []string
-	for _, f := range figures {
-		if f.metric == metric {
-			v := f.of(m)
-			out = append(out, fmt.Sprintf("%s %.*f %s", f.name, decimals(v), v, f.unit))
-		}
-	}
-	if m.Failed > 0 {
-		out = append(out, fmt.Sprintf("%d FAILED", m.Failed))
-	}
-	return strings.Join(out, ", ")
-}
-
-// sample runs one client process.
-func (l *lab) sample(p parameters, x *path, metric string, cpus []int) (m measured, err error) {
-	lasts := time.Duration(p.Seconds / 2 * float64(time.Second))
-	cmd := l.generator("ask", "-metric", metric, "-to", x.to.String(), "-for", lasts.String(), "-limit", fmt.Sprint(p.MaxConns))
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := l.launch.start(cmd, x.clientNS, cpus); err != nil {
-		return m, err
-	}
-	if err := cmd.Wait(); err != nil {
-		if l.ctx.Err() != nil {
-			return m, l.ctx.Err()
-		}
-		return m, fmt.Errorf("%w: %s", err, bytes.TrimSpace(errs.Bytes()))
-	}
-	if err := json.Unmarshal(out.Bytes(), &m); err != nil {
-		return m, fmt.Errorf("the client printed %q: %w", out.Bytes(), err)
-	}
-	if m.Elapsed <= 0 || m.Bytes+m.Count == 0 {
-		return m, fmt.Errorf("the client measured nothing: %q", out.Bytes())
-	}
-	return m, nil
-}
-
 // removeLeftovers removes what a run that was killed left: its namespaces and
 // with them devices, rules and processes, its installation, its files. Only
 // one run at a time gets here, so whatever has our names is left over.
@@ -378,6 +300,7 @@ func removeLeftovers(postern string) error {
 		if err := unix.Lstat(d, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Uid != 0 {
 			continue
 		}
+		unix.Unmount(filepath.Join(d, "bpf"), unix.MNT_DETACH) // where it is mounted: it is ours
 		data := filepath.Join(d, "data")
 		if _, err := exec.LookPath(postern); err == nil {
 			if err := resetInstallation(postern, data); err != nil {

@@ -8,10 +8,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -38,6 +40,9 @@ type table struct {
 	Ratios  []ratioRow       `json:"ratios"`
 	Medians map[string]cells `json:"medians"` // by path
 	Samples []sample         `json:"samples"`
+
+	paths []string
+	pairs [][2]string // of which there are ratios
 }
 
 // cells are spreads by the figure's name.
@@ -63,13 +68,28 @@ type result struct {
 	Parameters parameters        `json:"parameters"`
 	Units      map[string]string `json:"units"`
 	Tables     []*table          `json:"tables,omitempty"`
+	Aims       []judgement       `json:"aims,omitempty"`
 	Acceptance *acceptance       `json:"acceptance,omitempty"`
+	Started    *started          `json:"started,omitempty"`
+}
+
+// mainPairs are what is compared with what.
+func mainPairs(paths []*path) (out [][2]string) {
+	for _, p := range paths {
+		if p.name != "direct" && !p.proxied {
+			out = append(out, [2]string{p.name, "direct"})
+		}
+	}
+	for _, base := range []string{"nftables", "haproxy", "nginx"} {
+		out = append(out, [2]string{"postern", base})
+	}
+	return append(out, [2]string{"proxied", "postern"})
 }
 
 // summarise fills ratios and medians from the samples.
-func (t *table) summarise(paths []string, rounds int) {
+func (t *table) summarise(rounds int) {
 	t.Medians = map[string]cells{}
-	for _, p := range paths {
+	for _, p := range t.paths {
 		t.Medians[p] = cells{}
 		for _, f := range figures {
 			if v := perRound(t.Samples, f, p, rounds); len(v) > 0 {
@@ -78,10 +98,10 @@ func (t *table) summarise(paths []string, rounds int) {
 		}
 	}
 	t.Ratios = nil
-	add := func(path, base string) {
-		row := ratioRow{Path: path, To: base, Cells: cells{}}
+	for _, p := range t.pairs {
+		row := ratioRow{Path: p[0], To: p[1], Cells: cells{}}
 		for _, f := range figures {
-			if v := ratios(t.Samples, f, path, base, rounds); v != nil {
+			if v := ratios(t.Samples, f, p[0], p[1], rounds); v != nil {
 				row.Cells[f.name] = stats.SpreadOf(v)
 			}
 		}
@@ -89,28 +109,47 @@ func (t *table) summarise(paths []string, rounds int) {
 			t.Ratios = append(t.Ratios, row)
 		}
 	}
-	for _, p := range paths {
-		if p != "direct" {
-			add(p, "direct")
-		}
+}
+
+// print writes everything and answers why it is not to be trusted.
+func (r *result) print(w io.Writer) (failed []string) {
+	for _, t := range r.Tables {
+		t.print(w)
+		failed = append(failed, t.failures()...)
 	}
-	for _, base := range []string{"nftables", "haproxy"} {
-		add("postern", base)
+	if len(r.Aims) > 0 {
+		printAims(w, r.Aims, r.Parameters.Rounds)
 	}
+	if r.Acceptance != nil {
+		r.Acceptance.print(w)
+	}
+	if r.Started != nil {
+		r.Started.print(w)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Skipped)) {
+		fmt.Fprintf(w, "\nNot measured: %s (%s)\n", name, r.Skipped[name])
+	}
+	return failed
 }
 
 // print writes the ratios and below them, as an aid, the absolute medians.
-func (t *table) print(w io.Writer, paths []string) {
+func (t *table) print(w io.Writer) {
+	var shown []figure
+	for _, f := range figures {
+		if slices.ContainsFunc(t.Samples, func(s sample) bool { return s.Metric == f.metric }) {
+			shown = append(shown, f)
+		}
+	}
 	fmt.Fprintf(w, "\n%s. Ratios, median of the rounds (least..greatest):\n\n", t.Name)
 	tw := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	fmt.Fprint(tw, "path\tagainst")
-	for _, f := range figures {
+	for _, f := range shown {
 		fmt.Fprintf(tw, "\t%s", f.name)
 	}
 	fmt.Fprintln(tw)
 	for _, r := range t.Ratios {
 		fmt.Fprintf(tw, "%s\t%s", r.Path, r.To)
-		for _, f := range figures {
+		for _, f := range shown {
 			if s, ok := r.Cells[f.name]; ok {
 				fmt.Fprintf(tw, "\t%.2f (%.2f..%.2f)", s.Median, s.Min, s.Max)
 			} else {
@@ -120,17 +159,17 @@ func (t *table) print(w io.Writer, paths []string) {
 		fmt.Fprintln(tw)
 	}
 	tw.Flush()
-	fmt.Fprintln(w, "\nFor p50 and p99 less is better, for the others more. again/direct is the same path")
+	fmt.Fprintln(w, "\nFor p50, p99 and packet less is better, for the others more. \"again\" is the same path")
 	fmt.Fprintln(w, "twice: a difference no larger than its spread means nothing.")
 	fmt.Fprint(w, "\nAbsolute medians on this machine, which compare with nothing but each other:\n\n")
 	fmt.Fprint(tw, "path")
-	for _, f := range figures {
+	for _, f := range shown {
 		fmt.Fprintf(tw, "\t%s %s", f.name, f.unit)
 	}
 	fmt.Fprintln(tw)
-	for _, p := range paths {
+	for _, p := range t.paths {
 		fmt.Fprint(tw, p)
-		for _, f := range figures {
+		for _, f := range shown {
 			if s, ok := t.Medians[p][f.name]; ok {
 				fmt.Fprintf(tw, "\t%.*f", decimals(s.Median), s.Median)
 			} else {
@@ -149,48 +188,19 @@ func decimals(v float64) int {
 	return 0
 }
 
-// failures are connections that came to nothing, by path.
+// failures are connections and packets that came to nothing, by path.
 func (t *table) failures() (out []string) {
 	for _, s := range t.Samples {
 		if s.Failed > 0 {
-			out = append(out, fmt.Sprintf("%s, round %d: %d of %d connections failed: %s", s.Path, s.Round+1, s.Failed, s.Failed+s.Count, s.Failure))
+			out = append(out, fmt.Sprintf("%s, %s, round %d: %d failed beside %d good ones: %s", s.Path, s.Metric, s.Round+1, s.Failed, s.Count, s.Failure))
 		}
 	}
 	return out
 }
 
-// aims are what an interface endpoint is meant to reach on one CPU, against
-// a direct veth pair.
-var aims = map[string]float64{"1 stream": 0.9, "requests": 0.9}
-
-// printAims says nothing after too few rounds to tell.
-func (t *table) printAims(w io.Writer, rounds int) {
-	if rounds < 5 {
-		fmt.Fprintln(w, "aims: not judged on fewer than five rounds")
-		return
-	}
-	for _, r := range t.Ratios {
-		if r.Path != "postern" || r.To != "direct" {
-			continue
-		}
-		for _, f := range figures {
-			if aim, ok := aims[f.name]; ok {
-				fmt.Fprintf(w, "aim: %s at least %.2f of direct: %s (%.2f)\n", f.name, aim, verdict(r.Cells[f.name].Median >= aim), r.Cells[f.name].Median)
-			}
-		}
-	}
-}
-
 func (a *acceptance) print(w io.Writer) {
 	fmt.Fprintf(w, "\nAccept to first byte, %d tries on one host: median %.1f ms, p99 %.1f ms, max %.1f ms\n", a.Tries, a.MedianMS, a.P99MS, a.MaxMS)
 	fmt.Fprintf(w, "aim: p99 at most %v: %s\n", aimAccept, verdict(a.P99MS <= aimAccept.Seconds()*1e3))
-}
-
-func verdict(ok bool) string {
-	if ok {
-		return "reached"
-	}
-	return "MISSED"
 }
 
 // newResult describes where and with what is measured, without naming the host.
@@ -212,7 +222,7 @@ func newResult(p parameters, postern string) *result {
 			}
 		}
 	}
-	for name, cmd := range map[string][]string{"haproxy": {"haproxy", "-v"}, "nft": {"nft", "--version"}, "ip": {"ip", "-V"}, "postern": {postern, "version"}} {
+	for name, cmd := range map[string][]string{"haproxy": {"haproxy", "-v"}, "nginx": {"nginx", "-v"}, "nft": {"nft", "--version"}, "ip": {"ip", "-V"}, "postern": {postern, "version"}} {
 		r.Programs[name] = firstLine(cmd[0], cmd[1:]...)
 	}
 	for _, f := range figures {
@@ -225,7 +235,7 @@ func newResult(p parameters, postern string) *result {
 func firstLine(program string, args ...string) string {
 	cmd := exec.Command(program, args...)
 	cmd.Env = environment()
-	out, err := cmd.Output()
+	out, err := cmd.CombinedOutput() // nginx tells its version on standard error
 	if err != nil {
 		return ""
 	}

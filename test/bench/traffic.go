@@ -42,12 +42,13 @@ const (
 
 // measured is what one client process found out and prints as JSON.
 type measured struct {
-	Count   int64  `json:"count"`             // requests or connections
+	Count   int64  `json:"count"`             // requests, connections or packets
 	Bytes   int64  `json:"bytes,omitempty"`   // that reached the server
 	Elapsed int64  `json:"elapsed_ns"`        // of the whole sample without the warm-up
 	P50     int64  `json:"p50_ns,omitempty"`  // of one request
 	P99     int64  `json:"p99_ns,omitempty"`  // of one request
-	Failed  int64  `json:"failed,omitempty"`  // connections that came to nothing
+	WarmUp  int64  `json:"warm_up,omitempty"` // packets before it
+	Failed  int64  `json:"failed,omitempty"`  // connections or packets that came to nothing
 	Failure string `json:"failure,omitempty"` // the last of them
 }
 
@@ -58,15 +59,21 @@ func traffic(args []string) error {
 	}
 	fs := flag.NewFlagSet("traffic", flag.ContinueOnError)
 	port := fs.Int("port", serverPort, "to listen on")
+	proxied := fs.Bool("proxied", false, "take only connections that begin with a PROXY protocol header")
 	to := fs.String("to", "", "address and port to connect to")
-	metric := fs.String("metric", "", "stream, echo or connect")
-	lasts := fs.Duration("for", time.Second, "length of the sample")
-	limit := fs.Int64("limit", 0, "connections after which a sample ends early")
+	what := fs.String("what", "", "stream, echo, connect or packets")
+	var w wish
+	fs.DurationVar(&w.lasts, "for", time.Second, "length of the sample")
+	fs.Int64Var(&w.limit, "limit", 0, "connections after which a sample ends early")
+	fs.IntVar(&w.streams, "streams", 1, "connections at the same time")
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
 	}
 	if args[0] == "serve" {
-		return serve(*port)
+		if err := swallow(*port); err != nil {
+			return err
+		}
+		return serve(*port, *proxied)
 	}
 	addr, err := netip.ParseAddrPort(*to)
 	if err != nil {
@@ -74,21 +81,28 @@ func traffic(args []string) error {
 	}
 	switch args[0] {
 	case "ask":
-		m, err := ask(*metric, addr, *lasts, *limit)
+		m, err := ask(*what, addr, w)
 		if err != nil {
 			return err
 		}
 		return json.NewEncoder(os.Stdout).Encode(m)
 	case "first":
-		return firstByte(addr, *lasts, os.Stdout)
+		return firstByte(addr, w.lasts, os.Stdout)
 	}
 	return fmt.Errorf("traffic: unknown role %q", args[0])
+}
+
+// wish is how a sample is to be taken.
+type wish struct {
+	lasts   time.Duration
+	limit   int64 // of connections; 0 is none
+	streams int
 }
 
 // serve answers until its end. Connections that ask for one byte are handled
 // in the accepting thread, so the rate of them holds no thread switch of ours;
 // a health check, which says nothing and closes, ends there as well.
-func serve(port int) error {
+func serve(port int, proxied bool) error {
 	l, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("make a socket: %w", err)
@@ -113,7 +127,7 @@ func serve(port int) error {
 		case err != nil:
 			return fmt.Errorf("accept: %w", err)
 		}
-		if read(c, one) != nil {
+		if proxied && readHeader(c) != nil || read(c, one) != nil {
 			unix.Close(c)
 			continue
 		}
@@ -160,52 +174,84 @@ func sink(c int) {
 }
 
 // ask takes one sample after a short warm-up.
-func ask(metric string, to netip.AddrPort, lasts time.Duration, limit int64) (measured, error) {
-	f, ok := map[string]func(netip.AddrPort, time.Duration, int64) (measured, error){
-		"stream": askForStream, "echo": askForEchoes, "connect": askForConnections,
-	}[metric]
+func ask(what string, to netip.AddrPort, w wish) (measured, error) {
+	f, ok := map[string]func(netip.AddrPort, wish) (measured, error){
+		"stream": askForStreams, "echo": askForEchoes, "connect": askForConnections, "packets": sendPackets,
+	}[what]
 	if !ok {
-		return measured{}, fmt.Errorf("unknown metric %q", metric)
+		return measured{}, fmt.Errorf("nobody can ask for %q", what)
 	}
-	if _, err := f(to, min(lasts/10, 100*time.Millisecond), limit/10); err != nil {
-		return measured{}, fmt.Errorf("%s to %v, warm-up: %w", metric, to, err)
-	}
-	m, err := f(to, lasts, limit)
+	warmUp := w
+	warmUp.lasts, warmUp.limit = min(w.lasts/10, 100*time.Millisecond), w.limit/10
+	before, err := f(to, warmUp)
 	if err != nil {
-		err = fmt.Errorf("%s to %v: %w", metric, to, err)
+		return measured{}, fmt.Errorf("%s to %v, warm-up: %w", what, to, err)
+	}
+	m, err := f(to, w)
+	if err != nil {
+		err = fmt.Errorf("%s to %v: %w", what, to, err)
+	}
+	if what == "packets" {
+		m.WarmUp = before.Count
 	}
 	return m, err
 }
 
-func askForStream(to netip.AddrPort, lasts time.Duration, _ int64) (m measured, err error) {
-	c, err := dial(to, time.Second)
-	if err != nil {
-		return m, err
+// askForStreams sends on some connections at the same time, each from a thread
+// of its own.
+func askForStreams(to netip.AddrPort, w wish) (m measured, err error) {
+	conns := make([]int, w.streams)
+	for i := range conns {
+		c, err := dial(to, time.Second)
+		if err != nil {
+			return m, err
+		}
+		defer unix.Close(c)
+		if err := write(c, []byte{askStream}); err != nil {
+			return m, err
+		}
+		conns[i] = c
 	}
-	defer unix.Close(c)
-	if err := write(c, []byte{askStream}); err != nil {
-		return m, err
+	type part struct {
+		bytes uint64
+		err   error
 	}
+	parts := make(chan part)
 	block := make([]byte, streamBlock)
 	start := time.Now()
-	for time.Since(start) < lasts {
+	for _, c := range conns {
+		go func() {
+			n, err := pour(c, block, start.Add(w.lasts))
+			parts <- part{n, err}
+		}()
+	}
+	for range conns {
+		p := <-parts
+		m.Bytes += int64(p.bytes)
+		err = errors.Join(err, p.err)
+	}
+	m.Elapsed = int64(time.Since(start))
+	return m, err
+}
+
+// pour sends until a moment and answers how much came.
+func pour(c int, block []byte, until time.Time) (uint64, error) {
+	for time.Now().Before(until) {
 		if err := write(c, block); err != nil {
-			return m, err
+			return 0, err
 		}
 	}
 	if err := unix.Shutdown(c, unix.SHUT_WR); err != nil {
-		return m, fmt.Errorf("shut down: %w", err)
+		return 0, fmt.Errorf("shut down: %w", err)
 	}
 	var total [8]byte
 	if err := read(c, total[:]); err != nil {
-		return m, fmt.Errorf("wait for the server's count: %w", err)
+		return 0, fmt.Errorf("wait for the server's count: %w", err)
 	}
-	m.Elapsed = int64(time.Since(start))
-	m.Bytes = int64(binary.BigEndian.Uint64(total[:]))
-	return m, nil
+	return binary.BigEndian.Uint64(total[:]), nil
 }
 
-func askForEchoes(to netip.AddrPort, lasts time.Duration, _ int64) (m measured, err error) {
+func askForEchoes(to netip.AddrPort, w wish) (m measured, err error) {
 	c, err := dial(to, time.Second)
 	if err != nil {
 		return m, err
@@ -217,10 +263,10 @@ func askForEchoes(to netip.AddrPort, lasts time.Duration, _ int64) (m measured, 
 	if err := write(c, []byte{askEcho}); err != nil {
 		return m, err
 	}
-	took := make([]int64, 0, int(lasts.Seconds()*500e3)+1000) // no path has 500,000 requests/s on one connection
+	took := make([]int64, 0, int(w.lasts.Seconds()*500e3)+1000) // no path has 500,000 requests/s on one connection
 	buf := make([]byte, echoSize)
 	start := time.Now()
-	for last := start; last.Sub(start) < lasts && len(took) < cap(took); {
+	for last := start; last.Sub(start) < w.lasts && len(took) < cap(took); {
 		if err := write(c, buf); err != nil {
 			return m, err
 		}
@@ -241,9 +287,9 @@ func askForEchoes(to netip.AddrPort, lasts time.Duration, _ int64) (m measured, 
 // askForConnections opens, uses and resets one connection after the other. A
 // reset leaves neither side in TIME_WAIT, so the thousandth connection finds
 // what the first one found.
-func askForConnections(to netip.AddrPort, lasts time.Duration, limit int64) (m measured, err error) {
+func askForConnections(to netip.AddrPort, w wish) (m measured, err error) {
 	start := time.Now()
-	for time.Since(start) < lasts && (limit == 0 || m.Count < limit) {
+	for time.Since(start) < w.lasts && (w.limit == 0 || m.Count < w.limit) {
 		if err := oneConnection(to); err != nil {
 			m.Failed++
 			m.Failure = err.Error()

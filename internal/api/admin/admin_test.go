@@ -24,6 +24,7 @@ import (
 	"postern.dev/postern/internal/audit"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/control/controltest"
+	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/store"
 	"postern.dev/postern/internal/vpc"
 )
@@ -413,6 +414,21 @@ func TestNamesTranslateTheDatapathsNumbers(t *testing.T) {
 	}
 	if x := found[vpc.Num("vpce-0123456789abcdef0")]; x.Name != "to-s3" || x.Kind != vpc.KindEndpoint || x.VPC != l.vpc {
 		t.Errorf("endpoint: %+v", x)
+	}
+	if x := found[vpc.Num(l.subnet)]; x.ID != string(l.subnet) || x.Kind != vpc.KindSubnet || x.VPC != l.vpc {
+		t.Errorf("subnet: %+v", x)
+	}
+	for r := range vpc.All[vpc.RouteTable](l.c.View()) {
+		if x := found[vpc.Num(r.ID)]; x.ID != string(r.ID) || x.Kind != vpc.KindRouteTable || x.VPC != r.VPC {
+			t.Errorf("route table: %+v", x)
+		}
+	}
+	for b := range vpc.All[vpc.LoadBalancer](l.c.View()) {
+		for _, n := range b.Nodes {
+			if x := found[vpc.Num(desired.NodeName(b.ARN, n.Zone))]; x.Kind != vpc.KindBalancer || x.Name != b.Name || x.VPC != b.VPC {
+				t.Errorf("node of a load balancer: %+v", x)
+			}
+		}
 	}
 	p, _ := vpc.Get[vpc.VPC](l.c.View(), l.vpc)
 	want := []admin.Space{{VNI: 0x5000, VPC: l.vpc, Endpoint: "vpce-0123456789abcdef0"}, {VNI: p.VNI, VPC: l.vpc}}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 
+	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/vpc"
 )
 
@@ -62,6 +63,21 @@ func (h *handler) names(*http.Request) (any, error) {
 		if e.Link != 0 {
 			out.Spaces = append(out.Spaces, Space{VNI: e.Link, VPC: e.VPC, Endpoint: e.ID})
 		}
+	}
+	for s := range vpc.All[vpc.Subnet](v) {
+		out.Names = append(out.Names, Name{Num: decimal(s.ID), Kind: vpc.KindSubnet, ID: string(s.ID), Name: s.Tags["Name"], VPC: s.VPC})
+	}
+	for t := range vpc.All[vpc.RouteTable](v) {
+		out.Names = append(out.Names, Name{Num: decimal(t.ID), Kind: vpc.KindRouteTable, ID: string(t.ID), Name: t.Tags["Name"], VPC: t.VPC})
+	}
+	for b := range vpc.All[vpc.LoadBalancer](v) {
+		for _, n := range b.Nodes {
+			id := desired.NodeName(b.ARN, n.Zone)
+			out.Names = append(out.Names, Name{Num: decimal(id), Kind: vpc.KindBalancer, ID: id, Name: b.Name, VPC: b.VPC})
+		}
+	}
+	for p := range vpc.All[vpc.Peering](v) {
+		out.Names = append(out.Names, Name{Num: decimal(p.ID), Kind: vpc.KindPeering, ID: string(p.ID), VPC: p.Requester.VPC})
 	}
 	for p := range vpc.All[vpc.VPC](v) {
 		out.Spaces = append(out.Spaces, Space{VNI: p.VNI, VPC: p.ID})
