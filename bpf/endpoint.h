@@ -338,7 +338,7 @@ static __always_inline bool checked(const struct scratch *s, const struct conn *
 static __always_inline int repeat(struct __sk_buff *ctx, struct scratch *s, struct conn *c)
 {
 	struct packet *p = &s->packet;
-	bool client = c->kind == CONN_CONSUMER;
+	bool client = c->kind == CONN_CONSUMER, in_frame;
 	struct conn *other = 0;
 	int reason;
 
@@ -357,6 +357,11 @@ static __always_inline int repeat(struct __sk_buff *ctx, struct scratch *s, stru
 	if (c->endpoint && too_big(ctx, s))
 		return drop(ctx, DROP_TOO_BIG);
 	conn_touch(c, p, client);
+	in_frame = !p->v6 && addr_is_v4(&s->new_src);
+	if (in_frame) {
+		__builtin_memcpy(s->frame, c->to_mac, 6);
+		__builtin_memcpy(s->frame + 6, c->to_gateway, 6);
+	}
 	reason = translate(ctx);
 	if (reason)
 		return drop(ctx, reason);
@@ -367,7 +372,7 @@ static __always_inline int repeat(struct __sk_buff *ctx, struct scratch *s, stru
 		if (reason)
 			return drop(ctx, reason);
 	}
-	if (address(ctx, c->to_mac, c->to_gateway))
+	if (in_frame ? bpf_skb_change_type(ctx, 0 /* PACKET_HOST */) : address(ctx, c->to_mac, c->to_gateway))
 		return drop(ctx, DROP_REWRITE);
 	return hand(ctx, s, c->to_ifindex, c->to_flags);
 }

@@ -63,13 +63,13 @@ static __always_inline void put_addr(__u8 *b, const struct addr *a)
 	putraw(b + 12, a->w[3]);
 }
 
-/* What translate writes of IPv4: the last 14 bytes before the L4 header's own
- * fields lie in a row, so one store does. */
-struct rewritten {
-	__u16 ip_check;
-	__u16 addresses[4]; /* both, in halves: the whole is not aligned */
-	__be16 ports[2];
-};
+/* put_v4 writes the new addresses to the IPv4 header in the scratch frame. */
+static __always_inline void put_v4(struct scratch *s, __u16 ip_check)
+{
+	putraw16(s->frame + IP_CSUM, ip_check);
+	putraw(s->frame + ETH_LEN + 12, s->new_src.w[3]);
+	putraw(s->frame + ETH_LEN + 16, s->new_dst.w[3]);
+}
 
 /* change_l4 makes the L4 header say the new ports (or echo id), and its checksum the
  * new ends: diff is what the addresses changed by. */
@@ -300,14 +300,8 @@ static __noinline int translate_error(struct __sk_buff *ctx)
 		    bpf_skb_store_bytes(ctx, ETH_LEN + 8, &s->new_src, 32, 0))
 			return DROP_REWRITE;
 	} else {
-		struct rewritten w;
-
-		w.ip_check = csum_add(p->ip_check, outer);
-		w.addresses[0] = s->new_src.w[3];
-		w.addresses[1] = s->new_src.w[3] >> 16;
-		w.addresses[2] = s->new_dst.w[3];
-		w.addresses[3] = s->new_dst.w[3] >> 16;
-		if (bpf_skb_store_bytes(ctx, IP_CSUM, &w, 10, 0))
+		put_v4(s, csum_add(p->ip_check, outer));
+		if (bpf_skb_store_bytes(ctx, IP_CSUM, s->frame + IP_CSUM, 10, 0))
 			return DROP_REWRITE;
 	}
 	count(COUNT_TRANSLATED, 1);
@@ -315,11 +309,11 @@ static __noinline int translate_error(struct __sk_buff *ctx)
 }
 
 /* translate replaces both ends of the scratch packet by s->new_*, and those
- * inside an ICMP error by s->inner. */
+ * inside an ICMP error by s->inner. Of an IPv4 packet it stores all from the
+ * MAC addresses in the scratch frame to the ports, which lie in a row. */
 __noinline int translate(struct __sk_buff *ctx)
 {
 	struct scratch *s = scratch_get();
-	struct rewritten w;
 	struct packet *p;
 	__be32 from[2], to[2];
 	__s64 diff;
@@ -356,14 +350,12 @@ __noinline int translate(struct __sk_buff *ctx)
 	reason = change_l4(ctx, s, diff, !ports);
 	if (reason)
 		return reason;
-	w.ip_check = csum_add(p->ip_check, diff);
-	w.addresses[0] = to[0];
-	w.addresses[1] = to[0] >> 16;
-	w.addresses[2] = to[1];
-	w.addresses[3] = to[1] >> 16;
-	w.ports[0] = s->new_sport;
-	w.ports[1] = s->new_dport;
-	if (ports ? bpf_skb_store_bytes(ctx, IP_CSUM, &w, sizeof(w), 0) : bpf_skb_store_bytes(ctx, IP_CSUM, &w, 10, 0))
+	put_v4(s, csum_add(p->ip_check, diff));
+	if (ports) {
+		putraw16(s->frame + L4_OFF, s->new_sport);
+		putraw16(s->frame + L4_OFF + 2, s->new_dport);
+	}
+	if (ports ? bpf_skb_store_bytes(ctx, 0, s->frame, L4_OFF + 4, 0) : bpf_skb_store_bytes(ctx, 0, s->frame, L4_OFF, 0))
 		return DROP_REWRITE;
 	count(COUNT_TRANSLATED, 1);
 	return 0;

@@ -244,6 +244,7 @@ __noinline int parse_frame(struct __sk_buff *ctx)
 {
 	struct scratch *s = scratch_get();
 	struct packet *p;
+	void *data = (void *)(long)ctx->data;
 	__u8 *h;
 	__u16 type, fragment;
 	bool whole;
@@ -256,7 +257,11 @@ __noinline int parse_frame(struct __sk_buff *ctx)
 	if (ctx->vlan_present)
 		return DROP_ETHERTYPE;
 	/* one copy for all headers of most packets; short ones piece by piece */
-	whole = !bpf_skb_load_bytes(ctx, 0, h, L4_OFF + TCP_LEN);
+	whole = data + L4_OFF + TCP_LEN <= (void *)(long)ctx->data_end;
+	if (whole)
+		__builtin_memcpy(h, data, L4_OFF + TCP_LEN);
+	else
+		whole = !bpf_skb_load_bytes(ctx, 0, h, L4_OFF + TCP_LEN);
 	if (!whole && bpf_skb_load_bytes(ctx, 0, h, ETH_LEN))
 		return DROP_TOO_SHORT;
 	__builtin_memcpy(p->dst_mac, h, 6);
