@@ -42,6 +42,7 @@ func ForHost(v vpc.View, host vpc.HostID) Host {
 	}
 	b.probes()
 	b.users()
+	b.uplink()
 	return b.h
 }
 
@@ -79,6 +80,7 @@ func Empty() Host {
 		Probes:      map[string]Probe{},
 		Keys:        map[string]vpc.AccountID{},
 		Users:       map[string]User{},
+		Uplink:      map[string]netip.Prefix{},
 	}
 }
 

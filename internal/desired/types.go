@@ -52,6 +52,9 @@ type Host struct {
 	// would take any key for its account's. There are none without an endpoint
 	// to such a service.
 	Users map[string]User `json:"users"`
+	// Uplink are the prefixes that the network outside reaches here, by their
+	// text: public addresses, and the IPv6 blocks of VPCs with a way out.
+	Uplink map[string]netip.Prefix `json:"uplink"`
 }
 
 // User is who signs with a user's access key.
