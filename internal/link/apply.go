@@ -7,7 +7,6 @@ package link
 import (
 	"errors"
 	"fmt"
-	"os"
 	"sort"
 
 	"github.com/vishvananda/netlink"
@@ -37,6 +36,12 @@ const NoInterface vpc.InterfaceID = ""
 // owner's to add. The namespace itself is never changed or removed, only our
 // device in it. One given by
 // device name is used as it is and never touched.
+//
+// IPv6 is the same again, from the subnet's IPv6 block and by LinkLocalRouter
+// and Resolver6. The device has those addresses and the link-local one that the
+// kernel makes, and no other: advertisements of routers are not believed. Where
+// IPv6 cannot be had (the kernel has none, or a workload's own namespace has it
+// off), the device is made without and that is an error of its interface.
 //
 // What a workload does to its own end (an address it adds or removes) is its
 // own affair and is not looked at; it loses its own connection at most. A nil
@@ -116,6 +121,22 @@ func (l *Links) Apply(workloads map[vpc.InterfaceID]desired.Workload) (map[vpc.I
 		delete(errs, NoInterface)
 	}
 
+	for _, j := range l.jobs(workloads, owned, byName, named) {
+		if j.err != nil {
+			errs[j.id] = errors.Join(errs[j.id], j.err)
+		}
+		if j.dev != nil {
+			devices[j.id] = *j.dev
+		}
+	}
+	return devices, errs
+}
+
+// jobs brings every workload's device about and returns what came of each. What
+// is complete is known from the dump; the rest is done namespace by namespace,
+// several at a time.
+func (l *Links) jobs(workloads map[vpc.InterfaceID]desired.Workload, owned map[vpc.InterfaceID]netlink.Link,
+	byName map[string]netlink.Link, named map[string]string) []*job {
 	ids := make([]vpc.InterfaceID, 0, len(workloads))
 	for id := range workloads {
 		ids = append(ids, id)
@@ -131,189 +152,68 @@ func (l *Links) Apply(workloads map[vpc.InterfaceID]desired.Workload) (map[vpc.I
 		count[w.Instance]++
 	}
 	taken := map[string]vpc.InterfaceID{} // foreign devices by name
+	inodes := map[string]string{}         // names of our namespaces
+	for name, inode := range named {
+		inodes[inode] = name
+	}
+	var jobs []*job
+	var places []*place
+	at := map[string]*place{} // by path of ours, by inode of others'
 	for _, id := range ids {
 		w := workloads[id]
-		dev, err := l.applyOne(h, id, w, owned[id], byName, named, taken, w.Instance != "" && count[w.Instance] > 1)
-		if err != nil {
-			errs[id] = errors.Join(errs[id], err)
+		j := &job{id: id, have: owned[id], held: byName[hostName(l.cfg.Tag, string(id))]}
+		j.dev = existing(j.have, nil)
+		jobs = append(jobs, j)
+		if j.in, j.err = l.check(id, w); j.err != nil {
+			continue
 		}
-		if dev != nil {
-			devices[id] = *dev
+		j.in.several = w.Instance != "" && count[w.Instance] > 1
+		if w.External != nil && w.External.Ifname != "" {
+			j.dev, j.err = foreign(id, w.External.Ifname, j.in.mac, byName, taken)
+			continue
 		}
-	}
-	return devices, errs
-}
-
-// applyOne brings one workload's device about. The device is nil when there is
-// none. several says that its instance has more than this interface.
-func (l *Links) applyOne(h *netlink.Handle, id vpc.InterfaceID, w desired.Workload, have netlink.Link,
-	byName map[string]netlink.Link, named map[string]string, taken map[string]vpc.InterfaceID, several bool) (*Device, error) {
-	in, err := l.check(id, w)
-	if err != nil {
-		return existing(have, nil), err
-	}
-	in.several = several
-	if w.External != nil && w.External.Ifname != "" {
-		name := w.External.Ifname
-		if other, ok := taken[name]; ok {
-			return nil, fmt.Errorf("interface %s: device %s already belongs to interface %s", id, name, other)
-		}
-		k, err := foreignDevice(byName, name)
-		if err != nil {
-			return nil, fmt.Errorf("interface %s: %w", id, err)
-		}
-		taken[name] = id
-		return existing(k, in.mac), nil
-	}
-
-	var path, inode string
-	if in.own {
-		name := namespaceName(l.cfg.Tag, string(w.Instance))
-		path, inode = namespacePath(name), named[name]
-		if inode == "" {
-			if inode, err = makeNamespace(name); err != nil {
-				return existing(have, in.mac), fmt.Errorf("interface %s: %w", id, err)
+		j.dev = existing(j.have, j.in.mac)
+		p := &place{}
+		key := ""
+		if j.in.own {
+			p.name = namespaceName(l.cfg.Tag, string(w.Instance))
+			p.path, p.inode = namespacePath(p.name), named[p.name]
+			key = p.path
+		} else {
+			if p.path, p.inode, j.err = l.externalNamespace(w.External); j.err != nil {
+				j.err = fmt.Errorf("interface %s: %w", id, j.err)
+				continue
 			}
-			named[name] = inode
-		}
-	} else {
-		if path, inode, err = l.externalNamespace(w.External); err != nil {
-			return existing(have, in.mac), fmt.Errorf("interface %s: %w", id, err)
-		}
-		for name, ino := range named {
-			if ino == inode {
-				return existing(have, in.mac), fmt.Errorf("interface %s: %s is the instance namespace %s: attach to the instance instead", id, path, name)
+			if name, ours := inodes[p.inode]; ours {
+				j.err = fmt.Errorf("interface %s: %s is the instance namespace %s: attach to the instance instead", id, p.path, name)
+				continue
 			}
+			key = p.inode
 		}
+		if p.inode != "" && isComplete(j.have, l.cfg.Tag, j.in.digest(p.inode), l.cfg.MTU) {
+			continue
+		}
+		if at[key] == nil {
+			at[key] = p
+			places = append(places, p)
+		}
+		at[key].jobs = append(at[key].jobs, j)
 	}
-	if isComplete(have, l.cfg.Tag, in.digest(inode), l.cfg.MTU) {
-		return existing(have, in.mac), nil
+	l.work(places)
+	return jobs
+}
+
+// foreign is the device that `postern attach` named, which one interface only can have.
+func foreign(id vpc.InterfaceID, name string, mac []byte, byName map[string]netlink.Link, taken map[string]vpc.InterfaceID) (*Device, error) {
+	if other, ok := taken[name]; ok {
+		return nil, fmt.Errorf("interface %s: device %s already belongs to interface %s", id, name, other)
 	}
-	dev, err := l.pair(h, in, path, inode, have, byName)
+	k, err := foreignDevice(byName, name)
 	if err != nil {
-		return dev, fmt.Errorf("interface %s: %w", id, err)
+		return nil, fmt.Errorf("interface %s: %w", id, err)
 	}
-	return dev, nil
-}
-
-func existing(k netlink.Link, mac []byte) *Device {
-	if k == nil {
-		return nil
-	}
-	d := deviceOf(k, mac)
-	return &d
-}
-
-// isComplete reports from the dump alone that nothing is to be done.
-func isComplete(k netlink.Link, tag, digest string, mtu int) bool {
-	if k == nil {
-		return false
-	}
-	a, ok := parseAlias(k.Attrs().Alias)
-	return ok && a.tag == tag && a.digest == digest && k.Attrs().RawFlags&unix.IFF_UP != 0 && k.Attrs().MTU == mtu
-}
-
-// pair makes the veth pair of in, or repairs the one whose host side is have,
-// and writes the finished alias last. A pair is made anew only when its far
-// end is in another namespace: veth cannot be told to come back.
-func (l *Links) pair(h *netlink.Handle, in inside, path, inode string, have netlink.Link, byName map[string]netlink.Link) (*Device, error) {
-	ns, err := openNamespace(path)
-	if err != nil {
-		return existing(have, in.mac), err
-	}
-	defer ns.Close()
-	if in.own {
-		if err := inNamespace(ns, func() error { return prepareInside(in.owner == serviceOwner) }); err != nil {
-			return existing(have, in.mac), fmt.Errorf("prepare %s: %w", path, err)
-		}
-	}
-	if have != nil {
-		err := l.configure(h, in, ns, inode, have)
-		if !errors.Is(err, errNoPeer) {
-			return existing(have, in.mac), err
-		}
-		if err := deleteLink(h, have); err != nil {
-			return existing(have, in.mac), err
-		}
-		delete(byName, have.Attrs().Name)
-	}
-
-	name := hostName(l.cfg.Tag, in.owner)
-	if k := byName[name]; k != nil {
-		return nil, fmt.Errorf("device %s exists and is not ours (its alias is %q): rename or remove it", name, k.Attrs().Alias)
-	}
-	made, err := l.create(h, in, name, ns)
-	if err != nil {
-		return nil, err
-	}
-	byName[name] = made
-	return existing(made, in.mac), l.configure(h, in, ns, inode, made)
-}
-
-// create makes the pair with the far end already inside ns, both down.
-func (l *Links) create(h *netlink.Handle, in inside, name string, ns *os.File) (netlink.Link, error) {
-	for try := 0; ; try++ {
-		peer := in.prefix + "0"
-		err := inNamespace(ns, func() (err error) {
-			peer, err = freeName(in.prefix, in.index)
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("choose a device name in %s: %w", ns.Name(), err)
-		}
-		attrs := netlink.NewLinkAttrs()
-		attrs.Name, attrs.MTU, attrs.HardwareAddr = name, in.mtu, derivedMAC(l.cfg.Tag, name)
-		veth := netlink.NewVeth(attrs)
-		veth.PeerName, veth.PeerHardwareAddr, veth.PeerMTU = peer, in.mac, uint32(in.mtu)
-		veth.PeerNamespace = netlink.NsFd(int(ns.Fd()))
-		err = h.LinkAdd(veth)
-		if errors.Is(err, unix.EEXIST) && try < 4 {
-			continue // somebody in there took the name meanwhile
-		}
-		if err != nil {
-			return nil, fmt.Errorf("make device %s with %s in %s: %w", name, peer, ns.Name(), err)
-		}
-		made, err := h.LinkByName(name)
-		if err != nil {
-			return nil, fmt.Errorf("find device %s just made: %w", name, err)
-		}
-		return made, nil
-	}
-}
-
-// configure brings both ends of a pair to what in says.
-func (l *Links) configure(h *netlink.Handle, in inside, ns *os.File, inode string, host netlink.Link) error {
-	at := host.Attrs()
-	want := alias{tag: l.cfg.Tag, owner: in.owner}
-	if at.Alias != want.String() {
-		if err := h.LinkSetAlias(host, want.String()); err != nil {
-			return fmt.Errorf("set alias of %s: %w", at.Name, err)
-		}
-	}
-	// The host takes no part in the network on this device: no address of its
-	// own, and no answer to anybody who asks for one of the host's.
-	if err := sysctls(
-		[2]string{"net/ipv6/conf/" + at.Name + "/disable_ipv6", "1"},
-		[2]string{"net/ipv4/conf/" + at.Name + "/arp_ignore", "8"},
-	); err != nil {
-		return err
-	}
-	if err := inNamespace(ns, func() error { return configureInside(in, l.cfg.Tag, at.Index) }); err != nil {
-		return fmt.Errorf("configure %s: %w", ns.Name(), err)
-	}
-	if at.MTU != in.mtu {
-		if err := h.LinkSetMTU(host, in.mtu); err != nil {
-			return fmt.Errorf("set mtu of %s: %w", at.Name, err)
-		}
-	}
-	if err := h.LinkSetUp(host); err != nil {
-		return fmt.Errorf("bring %s up: %w", at.Name, err)
-	}
-	want.digest = in.digest(inode)
-	if err := h.LinkSetAlias(host, want.String()); err != nil {
-		return fmt.Errorf("set alias of %s: %w", at.Name, err)
-	}
-	return nil
+	taken[name] = id
+	return existing(k, mac), nil
 }
 
 // deleteLink removes a device by index; one that is already gone counts as removed.

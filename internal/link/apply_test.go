@@ -10,14 +10,12 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 	"postern.dev/postern/internal/vpc"
 )
 
@@ -66,7 +64,7 @@ func TestInstanceGetsWhatItWasPromised(t *testing.T) {
 func TestApplyTwiceChangesNothing(t *testing.T) {
 	l := install(t)
 	first := apply(t, l, twoInstances())
-	before := hostNames(t)
+	before := hostNames(t, l)
 	inode, err := nsIDOf(l.NamespacePath(string(instA)))
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +80,7 @@ func TestApplyTwiceChangesNothing(t *testing.T) {
 			t.Errorf("%s: %+v became %+v", id, d, second[id])
 		}
 	}
-	if after := hostNames(t); !maps.Equal(before, after) {
+	if after := hostNames(t, l); !maps.Equal(before, after) {
 		t.Errorf("links %v became %v", before, after)
 	}
 	if now, _ := nsIDOf(l.NamespacePath(string(instA))); now != inode {
@@ -90,41 +88,71 @@ func TestApplyTwiceChangesNothing(t *testing.T) {
 	}
 }
 
-// Without any capability the kernel refuses this thread every change of a
-// device, so an Apply that succeeds changed none.
+// The kernel tells of every change of a device, also of one to what it is
+// already: of a workload that is as it should be it tells nothing.
 func TestUnchangedWorkloadsAreOnlyRead(t *testing.T) {
 	l := install(t)
-	first := apply(t, l, twoInstances())
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var full, none [2]unix.CapUserData
-	if err := unix.Capget(&hdr, &full[0]); err != nil {
-		t.Fatal(err)
+	devs := apply(t, l, twoInstances())
+	if told := changes(t, l, func() { apply(t, l, twoInstances()) }); len(told) != 0 {
+		t.Errorf("repeating changed %v", told)
 	}
-	none = full
-	none[0].Effective, none[1].Effective = 0, 0
-	if err := unix.Capset(&hdr, &none[0]); err != nil {
-		t.Fatal(err)
-	}
-	devs, errs := l.Apply(twoInstances())
 	changed := twoInstances()
 	changed[eniA] = workload(eniA, instA, 20)
-	_, refused := l.Apply(changed)
-	if err := unix.Capset(&hdr, &full[0]); err != nil {
+	told := changes(t, l, func() { apply(t, l, changed) })
+	if !told[devs[eniA].Name] || told[devs[eniB].Name] {
+		t.Errorf("changing one changed %v", told)
+	}
+}
+
+// changes are our devices that the kernel says were changed during f.
+func changes(t *testing.T, l *Links, f func()) map[string]bool {
+	t.Helper()
+	// A device that came up is told of again when its queue is running.
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		up := true
+		for name := range hostNames(t, l) {
+			up = up && hostLink(t, name).Attrs().OperState == netlink.OperUp
+		}
+		if up {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the devices do not come up")
+		}
+	}
+	events, done := make(chan netlink.LinkUpdate, 1024), make(chan struct{})
+	defer close(done)
+	if err := netlink.LinkSubscribe(events, done); err != nil {
 		t.Fatal(err)
 	}
-	if len(errs) != 0 || len(devs) != 2 || devs[eniA].Ifindex != first[eniA].Ifindex {
-		t.Errorf("devices %v, errors %v", devs, errs)
+	f()
+	// A device of our own is the last to change, so all before is known.
+	last := netlink.NewVeth(netlink.LinkAttrs{Name: "t" + l.cfg.Tag + "end"})
+	last.PeerName = "t" + l.cfg.Tag + "peer"
+	if err := netlink.LinkAdd(last); err != nil {
+		t.Fatal(err)
 	}
-	if refused[eniA] == nil {
-		t.Error("a change needed no capability: this test proves nothing")
+	defer netlink.LinkDel(last)
+	out := map[string]bool{}
+	for {
+		select {
+		case e := <-events:
+			name := e.Attrs().Name
+			if name == last.Name {
+				return out
+			}
+			if strings.HasPrefix(name, "p"+l.cfg.Tag) {
+				out[name] = true
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("the kernel does not tell of changes")
+		}
 	}
 }
 
 func TestRemovalLeavesNothing(t *testing.T) {
 	l := install(t)
-	before := hostNames(t)
+	before := hostNames(t, l)
 	apply(t, l, twoInstances())
 	if len(inventoryOf(t, l)) != 4 {
 		t.Fatalf("inventory: %v", inventoryOf(t, l))
@@ -139,7 +167,7 @@ func TestRemovalLeavesNothing(t *testing.T) {
 	if got := inventoryOf(t, l); len(got) != 0 {
 		t.Errorf("left: %v", got)
 	}
-	if after := hostNames(t); !maps.Equal(before, after) {
+	if after := hostNames(t, l); !maps.Equal(before, after) {
 		t.Errorf("links %v became %v", before, after)
 	}
 	if _, err := os.Lstat(l.NamespacePath(string(instA))); !os.IsNotExist(err) {
@@ -211,6 +239,55 @@ func TestInterruptedCreationIsFinished(t *testing.T) {
 	}
 	if devs[eniA].Name != name {
 		t.Errorf("device is %q", devs[eniA].Name)
+	}
+}
+
+// Killed at any moment, the next Apply finishes what was begun.
+func TestKilledApplyIsFinished(t *testing.T) {
+	for _, after := range []int{1, 4, 9, 17, 30, 44} { // changes of our devices
+		l := install(t)
+		events, done := make(chan netlink.LinkUpdate, 4096), make(chan struct{})
+		if err := netlink.LinkSubscribe(events, done); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("/proc/self/exe", applyMany, l.cfg.Tag, l.cfg.RunDir)
+		var said strings.Builder
+		cmd.Stderr = &said
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		for n := 0; n < after; {
+			select {
+			case e := <-events:
+				if strings.HasPrefix(e.Attrs().Name, "p"+l.cfg.Tag) {
+					n++
+				}
+			case <-ended:
+				t.Fatalf("it ended after %d changes, before it was killed: %s", n, said.String())
+			}
+		}
+		cmd.Process.Kill()
+		<-ended
+		close(done)
+
+		want := manyInstances()
+		devs := apply(t, l, want)
+		if got := len(inventoryOf(t, l)); len(devs) != len(want) || got != len(want)+8 {
+			t.Fatalf("killed after %d: %d devices, %d items", after, len(devs), got)
+		}
+		for id, w := range want {
+			path, dev := l.NamespacePath(string(w.Instance)), "eth"+itoa(w.Index)
+			wantAddrs(t, path, dev, netip.PrefixFrom(w.IPv6[0], 64).String())
+			if out := runIn(t, path, "ip", "-br", "addr", "show", "dev", dev); !strings.Contains(out, w.Addr.String()+"/24") || !strings.Contains(out, "UP") {
+				t.Errorf("killed after %d: %s of %s: %s", after, dev, id, out)
+			}
+		}
+		if told := changes(t, l, func() { apply(t, l, want) }); len(told) != 0 {
+			t.Errorf("killed after %d: not finished at once: %v", after, told)
+		}
+		apply(t, l, nil)
 	}
 }
 

@@ -7,11 +7,15 @@ package link
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"maps"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,7 +31,35 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, NsenterMain(os.Args[2:]))
 		os.Exit(126)
 	}
+	if len(os.Args) == 4 && os.Args[1] == applyMany {
+		l, err := New(Config{Tag: os.Args[2], RunDir: os.Args[3]})
+		if err == nil {
+			_, errs := l.Apply(manyInstances())
+			err = errors.Join(slices.Collect(maps.Values(errs))...)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
+}
+
+// applyMany makes the test binary apply manyInstances and end.
+const applyMany = "apply-many"
+
+func manyInstances() wish {
+	w := wish{}
+	for i := range byte(8) {
+		for n := range 2 { // interfaces
+			id := vpc.InterfaceID(fmt.Sprintf("eni-0aaaaaaaaaaaaa%x%02x", n, i))
+			one := dual(id, vpc.InstanceID(fmt.Sprintf("i-0aaaaaaaaaaaaaa%02x", i)), 10+i+100*byte(n), 10+i+100*byte(n))
+			one.Index = n
+			w[id] = one
+		}
+	}
+	return w
 }
 
 func needRoot(t *testing.T) {
@@ -101,8 +133,8 @@ func inventoryOf(t *testing.T, l *Links) []Item {
 	return items
 }
 
-// hostNames lists the host's device names, as `ip link` does.
-func hostNames(t *testing.T) map[string]int {
+// hostNames lists the host's devices of an installation. Others may come and go.
+func hostNames(t *testing.T, l *Links) map[string]int {
 	t.Helper()
 	h, links, err := hostLinks()
 	if err != nil {
@@ -111,7 +143,9 @@ func hostNames(t *testing.T) map[string]int {
 	defer h.Close()
 	out := map[string]int{}
 	for _, k := range links {
-		out[k.Attrs().Name] = k.Attrs().Index
+		if strings.HasPrefix(k.Attrs().Name, "p"+l.cfg.Tag) {
+			out[k.Attrs().Name] = k.Attrs().Index
+		}
 	}
 	return out
 }
@@ -146,7 +180,10 @@ func makeNetns(t *testing.T) string {
 	var b [4]byte
 	rand.Read(b[:])
 	name := "foreign-" + hex.EncodeToString(b[:])
-	if _, err := makeNamespace(name); err != nil {
+	if err := prepareNetnsDir(); err != nil {
+		t.Fatal(err)
+	}
+	if err := makeNamespace(name, func(*os.File, string) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unnameNamespace(name) })
@@ -154,3 +191,34 @@ func makeNetns(t *testing.T) string {
 }
 
 func itoa(n int) string { return fmt.Sprint(n) }
+
+// capture gives, one by one, the UDP packets that arrive on a device, as frames.
+func capture(t *testing.T, ifi *net.Interface) func() []byte {
+	t.Helper()
+	all := int(uint16(unix.ETH_P_ALL)<<8 | uint16(unix.ETH_P_ALL)>>8) // in network order
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: uint16(all), Ifindex: ifi.Index}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 5}); err != nil {
+		t.Fatal(err)
+	}
+	return func() []byte {
+		t.Helper()
+		b := make([]byte, 2048)
+		for {
+			n, _, err := unix.Recvfrom(fd, b, 0)
+			if err != nil {
+				t.Fatalf("nothing arrives: %v", err)
+			}
+			udp := n > 42 && b[12] == 0x08 && b[13] == 0 && b[23] == unix.IPPROTO_UDP || n > 62 && b[12] == 0x86 && b[13] == 0xdd && b[20] == unix.IPPROTO_UDP
+			if udp {
+				return b[:n]
+			}
+		}
+	}
+}

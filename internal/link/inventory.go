@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -122,12 +123,11 @@ func runDirs(tag, runDir string) []Item {
 	return out
 }
 
-func reset(tag, runDir string) ([]Item, error) {
+func reset(tag, runDir string) (removed []Item, err error) {
 	items, err := inventory(tag, runDir)
 	if err != nil {
 		return nil, err
 	}
-	var removed []Item
 	var errs []error
 	done := func(i Item, err error) {
 		if err != nil {
@@ -137,6 +137,14 @@ func reset(tag, runDir string) ([]Item, error) {
 		}
 	}
 
+	// The mark goes into the first run directory, if there is one.
+	if i := slices.IndexFunc(items, func(i Item) bool { return i.Kind == ItemRunDir }); i >= 0 && len(items) > 8 {
+		done, herr := hurry(items[i].Name)
+		if herr != nil {
+			return nil, herr
+		}
+		defer func() { err = errors.Join(err, done()) }() // removing the directory has done it already
+	}
 	// Processes first, so that nothing uses a device that goes.
 	var names []string
 	byName := map[string]Item{}
@@ -206,6 +214,9 @@ func removeRunDir(dir string) error {
 		if m.point == real || strings.HasPrefix(m.point, real+"/") {
 			return fmt.Errorf("run directory %s: %s is still mounted at %s: unmount it first", dir, m.fstype, m.point)
 		}
+	}
+	if err := calm(real); err != nil {
+		return err
 	}
 	if err := os.RemoveAll(real); err != nil {
 		return fmt.Errorf("remove run directory: %w", err)

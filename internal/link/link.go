@@ -50,7 +50,7 @@ type Device struct {
 }
 
 // Links makes, finds and removes the devices of one installation. Its methods
-// may be called from several goroutines; Apply, EnsureService and Reset take turns.
+// may be called from several goroutines; those that change something take turns.
 type Links struct {
 	cfg Config
 	mu  sync.Mutex // one writer of kernel state
@@ -228,40 +228,4 @@ func hostLinks() (*netlink.Handle, []netlink.Link, error) {
 func deviceOf(l netlink.Link, inside net.HardwareAddr) Device {
 	at := l.Attrs()
 	return Device{Name: at.Name, Ifindex: at.Index, MAC: inside, HostMAC: at.HardwareAddr, Tap: l.Type() == "tuntap"}
-}
-
-// sysctl sets one value below /proc/sys of the calling thread's network
-// namespace and writes only what differs, so that a read-only /proc/sys with
-// the right values will do.
-func sysctl(name, value string) error {
-	path := "/proc/sys/" + name
-	have, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("read sysctl %s: %w", name, err)
-	}
-	if strings.Join(strings.Fields(string(have)), " ") == value {
-		return nil
-	}
-	if err := os.WriteFile(path, []byte(value), 0); err != nil {
-		return fmt.Errorf("set sysctl %s to %q: %w", name, value, err)
-	}
-	return nil
-}
-
-// sysctls sets several; those below net/ipv6 are skipped on a kernel without IPv6.
-func sysctls(pairs ...[2]string) error {
-	for _, p := range pairs {
-		if strings.HasPrefix(p[0], "net/ipv6/") && !haveIPv6() {
-			continue
-		}
-		if err := sysctl(p[0], p[1]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func haveIPv6() bool {
-	_, err := os.Stat("/proc/sys/net/ipv6/conf")
-	return err == nil
 }

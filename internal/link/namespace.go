@@ -223,37 +223,42 @@ func prepareNetnsDir() error {
 	return nil
 }
 
-// makeNamespace creates the named namespace and returns its inode number.
-func makeNamespace(name string) (string, error) {
-	if err := prepareNetnsDir(); err != nil {
-		return "", err
-	}
+// makeNamespace creates the named namespace and runs fn on a thread inside it,
+// given the namespace
+// and its inode number. prepareNetnsDir comes first.
+func makeNamespace(name string, fn func(ns *os.File, inode string) error) error {
 	path := namespacePath(name)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY|unix.O_NOFOLLOW, 0o444)
 	if err != nil {
-		return "", fmt.Errorf("make network namespace %s: %w", name, err)
+		return fmt.Errorf("make network namespace %s: %w", name, err)
 	}
 	f.Close()
+	named := false
 	err = onThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("make network namespace %s (CAP_SYS_ADMIN is needed): %w", name, err)
 		}
 		return nil
 	}, func() error {
-		if err := unix.Mount("/proc/thread-self/ns/net", path, "none", unix.MS_BIND, ""); err != nil {
+		ns, err := openNamespace("/proc/thread-self/ns/net")
+		if err != nil {
+			return err
+		}
+		defer ns.Close()
+		if err := unix.Mount(ns.Name(), path, "none", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("name network namespace %s: %w", name, err)
 		}
-		return nil
+		named = true
+		var st unix.Stat_t
+		if err := unix.Fstat(int(ns.Fd()), &st); err != nil {
+			return fmt.Errorf("look at network namespace %s: %w", name, err)
+		}
+		return fn(ns, strconv.FormatUint(st.Ino, 10))
 	})
-	if err != nil {
+	if !named {
 		os.Remove(path)
-		return "", err
 	}
-	id, err := nsIDOf(path)
-	if err != nil {
-		return "", err
-	}
-	return strconv.FormatUint(id.ino, 10), nil
+	return err
 }
 
 // endGrace is how long processes inside a namespace that is removed have

@@ -15,6 +15,7 @@ import (
 	"strconv"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/vpc"
 )
@@ -31,6 +32,9 @@ type inside struct {
 	addr  netip.Prefix // with the subnet's length
 	// secondary are further addresses, all with that length.
 	secondary []netip.Addr
+	// ipv6 are addresses, all with the length of subnet6.
+	ipv6    []netip.Addr
+	subnet6 netip.Prefix
 	// router is the default route's next hop; invalid for none.
 	router netip.Addr
 	// resolver is the VPC's, for namespaces with another default route.
@@ -39,6 +43,7 @@ type inside struct {
 	own    bool
 	noarp  bool
 	prefix string // device name without its number; "eth"
+	name   string // device name, if it is not to be chosen
 	mtu    int
 	// index is the device index in an instance; several that the instance has
 	// more interfaces, so that each needs a way out of its own.
@@ -54,11 +59,27 @@ func (in inside) digest(namespace string) string {
 	if len(in.secondary) > 0 {
 		text = fmt.Appendf(text, "|%s", in.secondary)
 	}
+	if len(in.ipv6) > 0 {
+		text = fmt.Appendf(text, "|6|%s|%s", in.ipv6, in.subnet6)
+	}
 	if in.several {
 		text = fmt.Appendf(text, "|%d", in.index)
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:6])
+}
+
+// four and six are what the device has of each family.
+func (in inside) four() family {
+	return family{unix.AF_INET, append([]netip.Addr{in.addr.Addr()}, in.secondary...), in.addr.Bits(), in.router, in.resolver}
+}
+
+func (in inside) six() family {
+	f := family{number: unix.AF_INET6, addrs: in.ipv6, bits: in.subnet6.Bits()}
+	if in.router.IsValid() {
+		f.router, f.resolver = desired.LinkLocalRouter, desired.Resolver6
+	}
+	return f
 }
 
 // check turns a workload into what is to be configured.
@@ -77,6 +98,11 @@ func (l *Links) check(id vpc.InterfaceID, w desired.Workload) (inside, error) {
 	for _, a := range w.Secondary {
 		if !w.Subnet.Contains(a) || a == addr || a == w.Router {
 			return inside{}, fmt.Errorf("interface %s: address %s is not another address of subnet %s", id, a, w.Subnet)
+		}
+	}
+	for _, a := range w.IPv6 {
+		if !a.Is6() || a.Is4In6() || a.Zone() != "" || !w.Subnet6.IsValid() || !w.Subnet6.Contains(a) {
+			return inside{}, fmt.Errorf("interface %s: address %s is not an IPv6 address of subnet %s", id, a, w.Subnet6)
 		}
 	}
 	if !vpc.ValidID(vpc.PrefixInterface, string(id)) {
@@ -107,6 +133,7 @@ func (l *Links) check(id vpc.InterfaceID, w desired.Workload) (inside, error) {
 	}
 	return inside{
 		owner: string(id), mac: mac, addr: netip.PrefixFrom(addr, w.Subnet.Bits()), secondary: w.Secondary, router: w.Router, resolver: w.Resolver.Unmap(),
+		ipv6: w.IPv6, subnet6: w.Subnet6,
 		own: w.Instance != "", prefix: "eth", mtu: l.cfg.MTU, index: w.Index,
 	}, nil
 }

@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 	"postern.dev/postern/internal/desired"
 )
@@ -55,7 +54,7 @@ func (l *Links) EnsureService() (Device, string, error) {
 	if err != nil {
 		return Device{}, "", err
 	}
-	defer h.Close()
+	h.Close()
 	name := namespaceName(l.cfg.Tag, serviceOwner)
 	path := namespacePath(name)
 	in := inside{
@@ -63,13 +62,15 @@ func (l *Links) EnsureService() (Device, string, error) {
 		addr: netip.PrefixFrom(desired.EdgeAddr, desired.ServicePrefix.Bits()),
 		own:  true, noarp: true, prefix: "svc", mtu: l.cfg.MTU,
 	}
-	byName := map[string]netlink.Link{}
-	var have netlink.Link
+	host := hostName(l.cfg.Tag, serviceOwner)
+	j := &job{in: in}
 	for _, k := range links {
-		byName[k.Attrs().Name] = k
+		if k.Attrs().Name == host {
+			j.held = k
+		}
 		a, ok := claimed(k, l.cfg.Tag)
-		if ok && (a.owner == serviceOwner || a.owner == "" && k.Attrs().Name == hostName(l.cfg.Tag, serviceOwner)) {
-			have = k
+		if ok && (a.owner == serviceOwner || a.owner == "" && k.Attrs().Name == host) {
+			j.have = k
 		}
 	}
 	named, err := namespaces(l.cfg.Tag)
@@ -77,19 +78,14 @@ func (l *Links) EnsureService() (Device, string, error) {
 		return Device{}, "", err
 	}
 	inode := named[name]
-	if inode == "" {
-		if inode, err = makeNamespace(name); err != nil {
-			return Device{}, "", err
-		}
+	if inode != "" && isComplete(j.have, l.cfg.Tag, in.digest(inode), l.cfg.MTU) {
+		return deviceOf(j.have, in.mac), path, nil
 	}
-	if isComplete(have, l.cfg.Tag, in.digest(inode), l.cfg.MTU) {
-		return deviceOf(have, in.mac), path, nil
+	l.work([]*place{{name: name, path: path, inode: inode, jobs: []*job{j}}})
+	if j.err != nil {
+		return Device{}, "", fmt.Errorf("service port: %w", j.err)
 	}
-	dev, err := l.pair(h, in, path, inode, have, byName)
-	if err != nil {
-		return Device{}, "", fmt.Errorf("service port: %w", err)
-	}
-	return *dev, path, nil
+	return *j.dev, path, nil
 }
 
 // ListenService opens the edge's sockets in the service namespace, which
