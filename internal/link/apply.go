@@ -73,10 +73,12 @@ func (l *Links) Apply(workloads map[vpc.InterfaceID]desired.Workload) (map[vpc.I
 		byName[k.Attrs().Name] = k
 		a, ok := claimed(k, l.cfg.Tag)
 		switch id := vpc.InterfaceID(a.owner); {
-		case !ok || a.owner == serviceOwner:
+		case !ok || a.owner == serviceOwner || a.owner == uplinkOwner:
 		case a.owner == "":
 			// Interrupted before its alias: nothing inside is worth keeping.
-			if k.Attrs().Name != hostName(l.cfg.Tag, serviceOwner) {
+			switch k.Attrs().Name {
+			case hostName(l.cfg.Tag, serviceOwner), hostName(l.cfg.Tag, uplinkOwner), uplinkName(l.cfg.Tag):
+			default:
 				unwanted = append(unwanted, k)
 			}
 		case owned[id] != nil:

@@ -127,8 +127,11 @@ var nameEncoding = base32.StdEncoding.WithPadding(base32.NoPadding)
 // hostName is the name of owner's host-side device: "p", the tag and 40 bits
 // of a hash, at most 15 bytes, which is all that IFNAMSIZ leaves.
 func hostName(tag, owner string) string {
-	if owner == serviceOwner {
+	switch owner {
+	case serviceOwner:
 		return "p" + tag + "svc"
+	case uplinkOwner:
+		return "p" + tag + "up"
 	}
 	sum := sha256.Sum256([]byte(owner))
 	return "p" + tag + strings.ToLower(nameEncoding.EncodeToString(sum[:5]))

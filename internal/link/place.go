@@ -27,7 +27,7 @@ func isInterrupted(err error) bool { return errors.Is(err, netlink.ErrDumpInterr
 
 // inside is what the far end of a pair must look like.
 type inside struct {
-	owner string // interface id, or serviceOwner
+	owner string // interface id, serviceOwner or uplinkOwner
 	mac   net.HardwareAddr
 	addr  netip.Prefix // with the subnet's length
 	// secondary are further addresses, all with that length.
