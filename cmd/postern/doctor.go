@@ -72,6 +72,7 @@ func runDoctor(ctx context.Context, o *options, in doctorInput, out io.Writer) e
 	if !opts.NoDatapath {
 		opts.Probes = datapathProbes(ctx)
 		opts.Leftovers = func() ([]string, error) { return leftovers(o.dataDir) }
+		opts.Uplink = func() (string, error) { return describeUplink(o.dataDir) }
 	}
 	checks := doctor.Run(ctx, opts)
 	write := doctor.WriteTable
@@ -104,6 +105,19 @@ func leftovers(dataDir string) ([]string, error) {
 		}
 	}
 	return out, nil
+}
+
+// describeUplink says what there is of the data directory's uplink.
+func describeUplink(dataDir string) (string, error) {
+	tag, err := link.TagFor(dataDir)
+	if err != nil {
+		return "", err
+	}
+	l, err := link.New(link.Config{Tag: tag, RunDir: link.DefaultRunDir(tag)})
+	if err != nil {
+		return "", err
+	}
+	return l.DescribeUplink()
 }
 
 // Steps of the probe, each needing the one before.

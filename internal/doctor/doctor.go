@@ -89,6 +89,9 @@ type Options struct {
 	// Leftovers lists what other or earlier installations have on this host;
 	// nil leaves the check out.
 	Leftovers func() ([]string, error)
+	// Uplink says what this installation's uplink is; an error is what is wrong
+	// with it. nil leaves the check out.
+	Uplink func() (string, error)
 	// Host is where to look; the zero value is this machine.
 	Host Host
 }
@@ -106,7 +109,10 @@ func Run(ctx context.Context, o Options) []Check {
 			for _, p := range o.Probes {
 				out = append(out, p.run())
 			}
-			out = append(out, h.settings())
+			out = append(out, h.ipv6(), h.settings())
+			if o.Uplink != nil {
+				out = append(out, uplink(o.Uplink))
+			}
 		}
 	}
 	if o.APIAddr != "" {
@@ -150,6 +156,15 @@ func (p Probe) run() Check {
 		return Check{p.Name, s, err.Error(), p.Do}
 	}
 	return Check{p.Name, OK, p.Works, ""}
+}
+
+func uplink(look func() (string, error)) Check {
+	const name = "uplink"
+	found, err := look()
+	if err != nil {
+		return Check{name, Warn, err.Error(), "internet and NAT gateways lead nowhere: see what postern status says of it, or start postern serve again, which repairs it"}
+	}
+	return Check{name, OK, found, ""}
 }
 
 func leftovers(list func() ([]string, error)) Check {

@@ -29,6 +29,8 @@ func good() Host {
 			"proc/meminfo":                         {Data: []byte("MemTotal: 9000000 kB\nMemAvailable:    8000000 kB\n")},
 			"proc/sys/net/ipv4/ip_forward":         {Data: []byte("0\n")},
 			"proc/sys/net/ipv4/conf/all/rp_filter": {Data: []byte("2\n")},
+
+			"proc/sys/net/ipv6/conf/all/disable_ipv6": {Data: []byte("0\n")},
 		},
 		LookPath: func(n string) (string, error) { return "/usr/bin/" + n, nil },
 		Run: func(_ context.Context, _ []string, p string, _ ...string) ([]byte, error) {
@@ -49,6 +51,7 @@ func options(h Host) Options {
 		Host: h, APIAddr: "127.0.0.1:4599", S3Backend: "postern-s3", Developer: true,
 		Probes:    []Probe{TCXProbe(works), BPFFSProbe(works), NetnsProbe(works)},
 		Leftovers: func() ([]string, error) { return nil, nil },
+		Uplink:    func() (string, error) { return "none", nil },
 	}
 }
 
@@ -79,7 +82,7 @@ func (h Host) with(path, content string) Host {
 
 func TestHostThatHasEverything(t *testing.T) {
 	checks := Run(context.Background(), options(good()))
-	if len(checks) != 14 || ExitCode(checks) != 0 {
+	if len(checks) != 16 || ExitCode(checks) != 0 {
 		t.Fatalf("%d checks: %+v", len(checks), checks)
 	}
 	for _, c := range checks {
@@ -254,5 +257,24 @@ func TestOutputs(t *testing.T) {
 	b.Reset()
 	if err := WriteJSON(&b, nil); err != nil || !strings.Contains(b.String(), `"checks": []`) {
 		t.Errorf("%s, %v", b.String(), err)
+	}
+}
+
+func TestIPv6AndUplink(t *testing.T) {
+	const all = "proc/sys/net/ipv6/conf/all/disable_ipv6"
+	for content, want := range map[string]Check{
+		"0\n": {Name: "IPv6", Status: OK, Found: "there"},
+		"1\n": {Name: "IPv6", Status: OK, Found: "off on the host itself"},
+		"":    {Name: "IPv6", Status: Warn, Found: "not in this kernel"},
+	} {
+		c := find(t, Run(context.Background(), options(good().with(all, content))), "IPv6")
+		if c.Status != want.Status || !strings.Contains(c.Found, want.Found) || (c.Do != "") != (want.Status != OK) {
+			t.Errorf("%q: %+v", content, c)
+		}
+	}
+	o := options(good())
+	o.Uplink = func() (string, error) { return "", errors.New("p0up is down") }
+	if c := find(t, Run(context.Background(), o), "uplink"); c.Status != Warn || c.Found != "p0up is down" || c.Do == "" {
+		t.Errorf("%+v", c)
 	}
 }

@@ -172,6 +172,22 @@ func (h Host) privileges() Check {
 	return Check{name, OK, "root", ""}
 }
 
+// ipv6 asks for what workloads' IPv6 addresses need. Whether the host itself
+// uses IPv6 is another matter: every namespace has its own setting.
+func (h Host) ipv6() Check {
+	const name = "IPv6"
+	off, err := h.read("proc/sys/net/ipv6/conf/all/disable_ipv6")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Check{name, Warn, "not in this kernel, so no workload can have an IPv6 address", "use a kernel with CONFIG_IPV6, booted without ipv6.disable=1, or leave IPv6 blocks away from VPCs"}
+	case err != nil:
+		return Check{name, Warn, err.Error(), "mount /proc"}
+	case off != "0":
+		return Check{name, OK, "there; off on the host itself, which workloads do not need", ""}
+	}
+	return Check{name, OK, "there", ""}
+}
+
 // settings answers what people look for first.
 func (h Host) settings() Check {
 	found := []string{}
@@ -182,7 +198,7 @@ func (h Host) settings() Check {
 		}
 		found = append(found, s[strings.LastIndex(s, "/")+1:]+"="+v)
 	}
-	return Check{"forwarding and rp_filter", OK, strings.Join(found, ", ") + "; either will do: packets do not pass the host's own routing", ""}
+	return Check{"forwarding and rp_filter", OK, strings.Join(found, ", ") + "; either will do: packets do not pass the host's own routing, but for those of an uplink", ""}
 }
 
 func (h Host) apiAddress(addr string, running bool) Check {
