@@ -11,10 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -48,8 +50,7 @@ var agentCapabilities = []uintptr{
 
 // newAgentCommand is the privileged child of serve.
 func newAgentCommand(o *options) *cobra.Command {
-	var mtu int
-	var edgeUser string
+	var in agentInput
 	c := &cobra.Command{
 		Use: "agent", Hidden: true, Args: cobra.NoArgs,
 		Short: "bring this host to its desired state (started by serve)",
@@ -57,18 +58,24 @@ func newAgentCommand(o *options) *cobra.Command {
 			if err := privilege.LimitCapabilities(agentCapabilities); err != nil {
 				return err
 			}
-			return runAgent(supervise.Lifeline(c.Context()), o.dataDir, mtu, edgeUser)
+			return runAgent(supervise.Lifeline(c.Context()), o.dataDir, in)
 		},
 	}
-	c.Flags().IntVar(&mtu, "mtu", 1500, "of workloads' interfaces")
-	c.Flags().StringVar(&edgeUser, "edge-user", "", "who the edge runs as")
+	c.Flags().IntVar(&in.mtu, "mtu", 1500, "of workloads' interfaces")
+	c.Flags().StringVar(&in.uplink, "uplink", "", "what internet and NAT gateways lead to")
+	c.Flags().StringVar(&in.edgeUser, "edge-user", "", "who the edge runs as")
 	return c
+}
+
+type agentInput struct {
+	mtu              int
+	uplink, edgeUser string
 }
 
 // collectEvery is how often expired connections are removed.
 const collectEvery = 5 * time.Second
 
-func runAgent(ctx context.Context, dataDir string, mtu int, edgeUser string) error {
+func runAgent(ctx context.Context, dataDir string, in agentInput) error {
 	log := newLogger()
 	p := paths{dataDir}
 	host, err := thisHost()
@@ -79,15 +86,27 @@ func runAgent(ctx context.Context, dataDir string, mtu int, edgeUser string) err
 	if err != nil {
 		return err
 	}
-	links, err := link.New(link.Config{Tag: tag, RunDir: link.DefaultRunDir(tag), MTU: mtu})
+	links, err := link.New(link.Config{Tag: tag, RunDir: link.DefaultRunDir(tag), MTU: in.mtu})
 	if err != nil {
 		return err
+	}
+	uplink, uplinkNetns, err := uplinkPlace(in.uplink)
+	if err != nil {
+		return usageError("%w", err)
 	}
 	lock, err := p.waitAgentLock(ctx)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
+	if err := links.Calm(); err != nil {
+		log.Error("what a killed agent had set is not put back", "error", err)
+	}
+	if !uplink {
+		if err := links.RemoveUplink(); err != nil {
+			return err
+		}
+	}
 	pins := pinDir(tag)
 	if err := links.MountBPF(pins); err != nil {
 		return err
@@ -111,7 +130,7 @@ func runAgent(ctx context.Context, dataDir string, mtu int, edgeUser string) err
 		return err
 	}
 	e := &edgeFeed{host: host, configs: newLatest[edge.Config](), probes: newLatest[map[string]desired.Probe]()}
-	h := &hostSteps{links: links, dp: dp, service: service}
+	h := &hostSteps{links: links, dp: dp, service: service, uplink: uplink, uplinkNetns: uplinkNetns, log: log}
 	a := agent.New(agent.Config{
 		Host: host, Sync: hostsync.NewUnixClient(p.syncSocket(), host, log), Edge: e,
 		Steps:     []reconcile.Step{{Name: "datapath", Apply: h.apply}},
@@ -119,7 +138,7 @@ func runAgent(ctx context.Context, dataDir string, mtu int, edgeUser string) err
 	})
 	e.resend = a.Resend
 
-	uid, gid, err := privilege.Lookup(userOr(edgeUser, "postern-edge"), edgeUID)
+	uid, gid, err := privilege.Lookup(userOr(in.edgeUser, "postern-edge"), edgeUID)
 	if err != nil {
 		return err
 	}
@@ -168,10 +187,32 @@ type hostSteps struct {
 	links   *link.Links
 	dp      *datapath.Datapath
 	service link.Device
+	// uplink says that there is to be one, in the namespace uplinkNetns.
+	uplink      bool
+	uplinkNetns string
+	log         *slog.Logger
+	had         map[vpc.InterfaceID]desired.Workload // with the last apply
 }
+
+// bulk is how many workloads come or go at once before the kernel is told to
+// hurry: fewer take no time to speak of.
+const bulk = 8
 
 func (h *hostSteps) apply(d desired.Host) map[string]error {
 	errs := map[string]error{}
+	if different(h.had, d.Workloads) >= bulk {
+		done, err := h.links.Hurry()
+		if err != nil {
+			h.log.Warn("many workloads at once take longer", "error", err)
+		} else {
+			defer func() {
+				if err := done(); err != nil {
+					h.log.Error("the kernel goes on hurrying", "error", err)
+				}
+			}()
+		}
+	}
+	h.had = d.Workloads
 	devices, failed := h.links.Apply(d.Workloads)
 	for id, err := range failed {
 		errs[string(id)] = err
@@ -184,10 +225,16 @@ func (h *hostSteps) apply(d desired.Host) map[string]error {
 			errs[string(id)] = err
 			continue
 		}
-		ports[id] = datapath.Device{Ifindex: dev.Ifindex, MAC: dev.MAC, Tap: dev.Tap}
+		ports[id] = portOf(dev)
 	}
-	svc := datapath.Device{Ifindex: h.service.Ifindex, MAC: h.service.MAC}
-	if err := h.dp.Apply(d, ports, svc, datapath.Device{}); err != nil {
+	up, err := h.ensureUplink(d)
+	if err != nil {
+		errs["uplink"] = err
+	}
+	if up.Name != "" {
+		names[up.Name] = true
+	}
+	if err := h.dp.Apply(d, ports, portOf(h.service), portOf(up)); err != nil {
 		errs["datapath"] = err
 	}
 	attached, err := h.dp.Attached()
@@ -202,6 +249,37 @@ func (h *hostSteps) apply(d desired.Host) map[string]error {
 		}
 	}
 	return errs
+}
+
+// ensureUplink is the uplink's device with its program; zero if there is to be
+// none, or none that works.
+func (h *hostSteps) ensureUplink(d desired.Host) (link.Device, error) {
+	if !h.uplink {
+		return link.Device{}, nil
+	}
+	up, err := h.links.EnsureUplink(link.Uplink{Netns: h.uplinkNetns, Prefixes: slices.Collect(maps.Values(d.Uplink))})
+	if up.Ifindex == 0 {
+		return link.Device{}, err
+	}
+	if aerr := h.dp.Attach(up.Name, up.Ifindex, datapath.Uplink); aerr != nil {
+		return link.Device{}, errors.Join(err, aerr)
+	}
+	return up, err
+}
+
+func portOf(d link.Device) datapath.Device {
+	return datapath.Device{Ifindex: d.Ifindex, MAC: d.MAC, Tap: d.Tap}
+}
+
+// different counts the workloads that one of the two has and the other has not.
+func different(a, b map[vpc.InterfaceID]desired.Workload) int {
+	both := 0
+	for id := range a {
+		if _, ok := b[id]; ok {
+			both++
+		}
+	}
+	return len(a) + len(b) - 2*both
 }
 
 // collect removes expired connections until ctx ends.

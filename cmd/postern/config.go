@@ -45,6 +45,9 @@ type Config struct {
 	DNSUpstreams []string `json:"dnsUpstreams,omitempty"`
 	// MTU of workloads' interfaces in bytes, 576 to 9001; 1500 if absent.
 	MTU int `json:"mtu,omitempty"`
+	// Uplink is what internet and NAT gateways lead to: "none", also if absent;
+	// "host", the host's own network; or the path of a network namespace.
+	Uplink string `json:"uplink,omitempty"`
 	// ServerUser and EdgeUser are the users the unprivileged processes run
 	// as, when serve is started as root: names or numbers. Absent: "postern"
 	// and "postern-edge" if the system has them, else numbers of their own.
@@ -208,6 +211,11 @@ func (c *Config) check() error {
 	default:
 		return fmt.Errorf("proxyProtocolLayout %q: want aws, azure or alibaba", c.ProxyProtocolLayout)
 	}
+	if on, _, err := uplinkPlace(c.Uplink); err != nil {
+		return err
+	} else if on && c.Datapath == "none" {
+		return fmt.Errorf("uplink %q: no packet moves with datapath none, so nothing can lead there", c.Uplink)
+	}
 	if c.Store != "embedded" {
 		for _, u := range strings.Split(c.Store, ",") {
 			if !strings.Contains(u, "://") {
@@ -243,6 +251,20 @@ func (c *Config) check() error {
 		}
 	}
 	return nil
+}
+
+// uplinkPlace reads the setting uplink: whether there is one, and the path of
+// the namespace it leads to, "" for the host's own.
+func uplinkPlace(setting string) (on bool, netns string, err error) {
+	switch {
+	case setting == "" || setting == "none":
+		return false, "", nil
+	case setting == "host":
+		return true, "", nil
+	case filepath.IsAbs(setting) && !strings.HasSuffix(setting, "/"):
+		return true, setting, nil
+	}
+	return false, "", fmt.Errorf("uplink %q: want none, host, or the absolute path of a network namespace such as /run/netns/outside", setting)
 }
 
 // publicPool reads the blocks that Elastic IPs come from.

@@ -40,6 +40,28 @@ func TestTheAuditLogIsOnAndBoundedUnlessToldOtherwise(t *testing.T) {
 	}
 }
 
+func TestUplinkIsAPlaceOrNone(t *testing.T) {
+	for setting, ok := range map[string]bool{
+		"": true, "none": true, "host": true, "/run/netns/outside": true, "/proc/1/ns/net": true,
+		"Host": false, "outside": false, "run/netns/outside": false, "/run/netns/": false,
+	} {
+		c := defaultConfig()
+		c.DataDir, c.Uplink = "/d", setting
+		if err := c.check(); (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "uplink") {
+			t.Errorf("%q: %v", setting, err)
+		}
+		c.Datapath = "none"
+		if err := c.check(); (err == nil) != (setting == "" || setting == "none") {
+			t.Errorf("%q without a datapath: %v", setting, err)
+		}
+	}
+	for setting, want := range map[string]string{"host": "", "/run/netns/outside": "/run/netns/outside"} {
+		if on, path, err := uplinkPlace(setting); !on || path != want || err != nil {
+			t.Errorf("%q is %v, %q, %v", setting, on, path, err)
+		}
+	}
+}
+
 func TestTopicsAreConfiguredByName(t *testing.T) {
 	for name, c := range map[string]struct{ yaml, says string }{
 		"all types": {`topics:

@@ -65,6 +65,7 @@ Examples:
 			set("store", func() { full.Store = cfg.Store })
 			set("dns-upstream", func() { full.DNSUpstreams = cfg.DNSUpstreams })
 			set("mtu", func() { full.MTU = cfg.MTU })
+			set("uplink", func() { full.Uplink = cfg.Uplink })
 			if err := full.check(); err != nil {
 				return usageError("%w", err)
 			}
@@ -78,6 +79,7 @@ Examples:
 	f.StringVar(&cfg.Datapath, "datapath", cfg.Datapath, "ebpf, or none for the API alone")
 	f.StringVar(&cfg.Store, "store", cfg.Store, "embedded, or etcd URLs separated by commas")
 	f.StringSliceVar(&cfg.DNSUpstreams, "dns-upstream", nil, "resolver for names Postern does not know, or none (default: the host's)")
+	f.StringVar(&cfg.Uplink, "uplink", "none", "what internet and NAT gateways lead to: none, host, or the path of a network namespace")
 	f.IntVar(&cfg.MTU, "mtu", cfg.MTU, "MTU of workloads' interfaces, bytes")
 	f.StringVar(&file, "config", "", "YAML file with the same settings and the service catalogue; see docs/operations.md")
 	return c

@@ -77,7 +77,7 @@ func runSupervisor(ctx context.Context, cfg Config, p paths, l listeners, uid, g
 	if err := sup.Start(ctx, supervise.Spec{
 		Name: "agent",
 		Command: func() (*exec.Cmd, error) {
-			return selfCommand("agent", "--data-dir", cfg.DataDir, "--mtu", strconv.Itoa(cfg.MTU), "--edge-user", edgeUser), nil
+			return selfCommand("agent", "--data-dir", cfg.DataDir, "--mtu", strconv.Itoa(cfg.MTU), "--uplink", cfg.Uplink, "--edge-user", edgeUser), nil
 		},
 		Grace: 10 * time.Second,
 	}); err != nil {
