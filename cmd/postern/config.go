@@ -59,6 +59,10 @@ type Config struct {
 	// PublicPool are the IPv4 blocks that Elastic IPs come from. Absent:
 	// 192.0.2.0/24. An address in use stays when the pool changes.
 	PublicPool []string `json:"publicPool,omitempty"`
+	// IPv6Pool are the IPv6 blocks of which VPCs get a /56 each. Absent:
+	// 2001:db8:8000::/34. A block in use stays when the pool changes. No two
+	// installations that reach each other may have the same.
+	IPv6Pool []string `json:"ipv6Pool,omitempty"`
 	// ProxyProtocolLayout is whose layout of an endpoint's id is in the PROXY
 	// protocol headers that targets get: aws, azure or alibaba. Absent: aws.
 	ProxyProtocolLayout string `json:"proxyProtocolLayout,omitempty"`
@@ -243,10 +247,17 @@ func (c *Config) check() error {
 	if err != nil {
 		return err
 	}
+	pool6, err := c.ipv6Pool()
+	if err != nil {
+		return err
+	}
 	for _, s := range services {
-		for _, p := range s.Prefixes {
+		for _, p := range slices.Concat(s.Prefixes, s.Prefixes6) {
 			if i := slices.IndexFunc(pool, p.Overlaps); i >= 0 {
 				return fmt.Errorf("publicPool %s overlaps %s of service %s: name blocks that no service has", pool[i], p, s.Name)
+			}
+			if i := slices.IndexFunc(pool6, p.Overlaps); i >= 0 {
+				return fmt.Errorf("ipv6Pool %s overlaps %s of service %s: name blocks that no service has", pool6[i], p, s.Name)
 			}
 		}
 	}
@@ -280,6 +291,35 @@ func (c *Config) publicPool() ([]netip.Prefix, error) {
 		}
 		if slices.ContainsFunc(out, p.Overlaps) {
 			return nil, fmt.Errorf("publicPool %s overlaps another block of the pool", p)
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// unusable6 are IPv6 addresses that no interface can have: what is not
+// forwarded, IPv4 in IPv6, and AWS's own.
+var unusable6 = []netip.Prefix{
+	netip.MustParsePrefix("::/8"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("ff00::/8"),
+	netip.MustParsePrefix("fd00:ec2::/32"),
+}
+
+// ipv6Pool reads the blocks that VPCs get their IPv6 blocks from.
+func (c *Config) ipv6Pool() ([]netip.Prefix, error) {
+	if len(c.IPv6Pool) == 0 {
+		return control.DefaultIPv6Pool, nil
+	}
+	var out []netip.Prefix
+	for _, s := range c.IPv6Pool {
+		p, err := netip.ParsePrefix(s)
+		if err != nil || !p.Addr().Is6() || p != p.Masked() || p.Bits() < 16 || p.Bits() > vpc.VPCBits6 {
+			return nil, fmt.Errorf("ipv6Pool %q: want an IPv6 network of /16 to /%d, such as 2001:db8:8000::/34", s, vpc.VPCBits6)
+		}
+		if slices.ContainsFunc(unusable6, p.Overlaps) {
+			return nil, fmt.Errorf("ipv6Pool %s holds addresses that no interface can have", p)
+		}
+		if slices.ContainsFunc(out, p.Overlaps) {
+			return nil, fmt.Errorf("ipv6Pool %s overlaps another block of the pool", p)
 		}
 		out = append(out, p)
 	}

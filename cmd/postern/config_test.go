@@ -126,3 +126,24 @@ func TestTheProxyProtocolLayoutIsOneOfThree(t *testing.T) {
 		}
 	}
 }
+
+func TestIPv6PoolIsNetworksThatVPCsCanHave(t *testing.T) {
+	for pool, want := range map[string]string{
+		"":                               "",
+		"fd12:3456::/32 2001:db8:1::/56": "",
+		"2001:db8:1::/57":                "2001:db8:1::/57",
+		"2001::/15":                      "2001::/15",
+		"2001:db8:1::1/48":               "2001:db8:1::1/48",
+		"10.0.0.0/16":                    "10.0.0.0/16",
+		"fe80::/32":                      "fe80::/32",
+		"fd00::/16":                      "fd00::/16", // AWS's own is in it
+		"64:ff9b::/32":                   "64:ff9b::/32",
+		"2001:db8:1::/48 2001:db8::/32":  "2001:db8::/32 overlaps",
+	} {
+		c := defaultConfig()
+		c.DataDir, c.IPv6Pool = "/d", strings.Fields(pool)
+		if err := c.check(); (err == nil) != (want == "") || err != nil && !(strings.Contains(err.Error(), want) && strings.Contains(err.Error(), "ipv6Pool")) {
+			t.Errorf("%q: %v, want an error that names ipv6Pool and %q", pool, err, want)
+		}
+	}
+}

@@ -62,9 +62,13 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 	if err != nil {
 		return err
 	}
+	pool6, err := cfg.ipv6Pool()
+	if err != nil {
+		return err
+	}
 	conf := control.Config{
 		Store: st, Hosts: hosts, Now: time.Now, Random: rand.Reader, Log: log, LocalHost: host,
-		Quotas: cfg.Quotas, Topics: topics, PublicPool: pool,
+		Quotas: cfg.Quotas, Topics: topics, PublicPool: pool, IPv6Pool: pool6,
 	}
 	upstreams, err := dnsUpstreams(cfg.DNSUpstreams)
 	if err != nil {

@@ -480,7 +480,7 @@ func (g *generator) pool(kind string) []string {
 	v := g.view()
 	for _, k := range []vpc.Kind{
 		vpc.KindVPC, vpc.KindSubnet, vpc.KindInterface, vpc.KindInstance, vpc.KindEndpoint, vpc.KindBalancer, vpc.KindTargetGroup,
-		vpc.KindListener, vpc.KindRouteTable, vpc.KindACL, vpc.KindGroup, vpc.KindService,
+		vpc.KindListener, vpc.KindRouteTable, vpc.KindACL, vpc.KindGroup, vpc.KindService, vpc.KindEgressOnly,
 	} {
 		for o := range v.Objects(k) {
 			if g.owner != "" && o.(vpc.OwnedObject).OwnerID() != g.owner {
@@ -513,8 +513,12 @@ func idsIn(o vpc.Object) []string {
 	out := []string{o.Key()}
 	switch o := o.(type) {
 	case *vpc.VPC:
-		for _, a := range o.CIDRs {
+		for _, a := range slices.Concat(o.CIDRs, o.IPv6) {
 			out = append(out, a.ID)
+		}
+	case *vpc.Subnet:
+		if o.HasIPv6() {
+			out = append(out, o.IPv6.ID)
 		}
 	case *vpc.RouteTable:
 		if o.Main != "" {

@@ -4,6 +4,7 @@ package api_test
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,19 +16,27 @@ import (
 // something. Pairs that begin with ? are there every other time; a value that
 // begins with $ is chosen anew; see dollar. The first word is the weight.
 var recipes = map[string][]string{
-	"CreateVpc":                                  {"3 CidrBlock=$cidr16 ?TagSpecification.1.ResourceType=vpc ?TagSpecification.1.Tag.1.Key=Name"},
-	"ModifyVpcAttribute":                         {"2 VpcId=$vpc EnableDnsHostnames.Value=true", "1 VpcId=$vpc EnableDnsSupport.Value=$bool"},
-	"AssociateVpcCidrBlock":                      {"1 VpcId=$vpc CidrBlock=$cidr16"},
-	"DisassociateVpcCidrBlock":                   {"1 AssociationId=$vpc-cidr-assoc"},
-	"DeleteVpc":                                  {"1 VpcId=$vpc"},
-	"CreateSubnet":                               {"6 VpcId=$vpc CidrBlock=$cidr24 ?AvailabilityZone=$zone"},
-	"DeleteSubnet":                               {"1 SubnetId=$subnet"},
-	"CreateRouteTable":                           {"3 VpcId=$vpc ?ClientToken=$token"},
-	"AssociateRouteTable":                        {"3 RouteTableId=$rtb SubnetId=$subnet"},
-	"DisassociateRouteTable":                     {"1 AssociationId=$rtbassoc"},
-	"ReplaceRouteTableAssociation":               {"2 AssociationId=$rtbassoc RouteTableId=$rtb"},
-	"DeleteRouteTable":                           {"1 RouteTableId=$rtb"},
-	"CreateRoute":                                {"3 RouteTableId=$rtb DestinationCidrBlock=$cidr24 NetworkInterfaceId=$eni"},
+	"CreateVpc":                       {"3 CidrBlock=$cidr16 ?AmazonProvidedIpv6CidrBlock=true ?TagSpecification.1.ResourceType=vpc ?TagSpecification.1.Tag.1.Key=Name"},
+	"ModifyVpcAttribute":              {"2 VpcId=$vpc EnableDnsHostnames.Value=true", "1 VpcId=$vpc EnableDnsSupport.Value=$bool"},
+	"AssociateVpcCidrBlock":           {"1 VpcId=$vpc CidrBlock=$cidr16", "2 VpcId=$vpc AmazonProvidedIpv6CidrBlock=true"},
+	"AssociateSubnetCidrBlock":        {"4 SubnetId=$subnet Ipv6CidrBlock=$six64"},
+	"DisassociateSubnetCidrBlock":     {"2 AssociationId=$subnet-cidr-assoc"},
+	"ModifySubnetAttribute":           {"2 SubnetId=$subnet AssignIpv6AddressOnCreation.Value=$bool"},
+	"AssignIpv6Addresses":             {"3 NetworkInterfaceId=$eni Ipv6AddressCount=1", "1 NetworkInterfaceId=$eni Ipv6Addresses.1=$addr6"},
+	"UnassignIpv6Addresses":           {"2 NetworkInterfaceId=$eni Ipv6Addresses.1=$addr6"},
+	"CreateEgressOnlyInternetGateway": {"2 VpcId=$vpc ?ClientToken=$token"},
+	"DeleteEgressOnlyInternetGateway": {"1 EgressOnlyInternetGatewayId=$eigw"},
+	"DisassociateVpcCidrBlock":        {"1 AssociationId=$vpc-cidr-assoc"},
+	"DeleteVpc":                       {"1 VpcId=$vpc"},
+	"CreateSubnet":                    {"6 VpcId=$vpc CidrBlock=$cidr24 ?Ipv6CidrBlock=$six64 ?AvailabilityZone=$zone"},
+	"DeleteSubnet":                    {"1 SubnetId=$subnet"},
+	"CreateRouteTable":                {"3 VpcId=$vpc ?ClientToken=$token"},
+	"AssociateRouteTable":             {"3 RouteTableId=$rtb SubnetId=$subnet"},
+	"DisassociateRouteTable":          {"1 AssociationId=$rtbassoc"},
+	"ReplaceRouteTableAssociation":    {"2 AssociationId=$rtbassoc RouteTableId=$rtb"},
+	"DeleteRouteTable":                {"1 RouteTableId=$rtb"},
+	"CreateRoute": {"3 RouteTableId=$rtb DestinationCidrBlock=$cidr24 NetworkInterfaceId=$eni", "2 RouteTableId=$rtb DestinationIpv6CidrBlock=$six64 NetworkInterfaceId=$eni",
+		"2 RouteTableId=$rtb DestinationIpv6CidrBlock=::/0 EgressOnlyInternetGatewayId=$eigw"},
 	"ReplaceRoute":                               {"2 RouteTableId=$rtb DestinationCidrBlock=$cidr24 InstanceId=$i"},
 	"DeleteRoute":                                {"2 RouteTableId=$rtb DestinationCidrBlock=$cidr24"},
 	"CreateNetworkAcl":                           {"2 VpcId=$vpc"},
@@ -44,7 +53,7 @@ var recipes = map[string][]string{
 	"ModifySecurityGroupRules":                   {"2 GroupId=$sg SecurityGroupRule.1.SecurityGroupRuleId=$sgr SecurityGroupRule.1.SecurityGroupRule.IpProtocol=udp SecurityGroupRule.1.SecurityGroupRule.FromPort=1 SecurityGroupRule.1.SecurityGroupRule.ToPort=$port SecurityGroupRule.1.SecurityGroupRule.CidrIpv4=$cidr24"},
 	"UpdateSecurityGroupRuleDescriptionsIngress": {"1 GroupId=$sg SecurityGroupRuleDescription.1.SecurityGroupRuleId=$sgr SecurityGroupRuleDescription.1.Description=x"},
 	"DeleteSecurityGroup":                        {"1 GroupId=$sg"},
-	"CreateNetworkInterface":                     {"4 SubnetId=$subnet ?SecurityGroupId.1=$sg ?PrivateIpAddress=$addr ?ClientToken=$token"},
+	"CreateNetworkInterface":                     {"4 SubnetId=$subnet ?SecurityGroupId.1=$sg ?PrivateIpAddress=$addr ?Ipv6AddressCount=1 ?ClientToken=$token"},
 	"ModifyNetworkInterfaceAttribute":            {"2 NetworkInterfaceId=$eni SecurityGroupId.1=$sg", "1 NetworkInterfaceId=$eni SourceDestCheck.Value=false"},
 	"DeleteNetworkInterface":                     {"1 NetworkInterfaceId=$eni"},
 	"RunInstances":                               {"4 ImageId=ami-12345678 MinCount=1 MaxCount=2 SubnetId=$subnet ?SecurityGroupId.1=$sg ?ClientToken=$token", "2 ImageId=ami-12345678 MinCount=1 MaxCount=1 NetworkInterface.1.DeviceIndex=0 NetworkInterface.1.NetworkInterfaceId=$eni"},
@@ -87,7 +96,7 @@ var recipes = map[string][]string{
 // firstSteps are what every account does first, so that the random calls find
 // something of everything.
 var firstSteps = []string{
-	"CreateVpc CidrBlock=10.0.0.0/16", "ModifyVpcAttribute VpcId=$vpc EnableDnsHostnames.Value=true",
+	"CreateVpc CidrBlock=10.0.0.0/16", "AssociateVpcCidrBlock VpcId=$vpc AmazonProvidedIpv6CidrBlock=true", "ModifyVpcAttribute VpcId=$vpc EnableDnsHostnames.Value=true",
 	"CreateSubnet VpcId=$vpc CidrBlock=10.0.0.0/24 AvailabilityZone=us-east-1a", "CreateSubnet VpcId=$vpc CidrBlock=10.0.1.0/24 AvailabilityZone=us-east-1b",
 	"CreateSubnet VpcId=$vpc CidrBlock=10.0.2.0/24 AvailabilityZone=us-east-1a", "CreateRouteTable VpcId=$vpc", "CreateNetworkAcl VpcId=$vpc",
 	"CreateSecurityGroup VpcId=$vpc GroupName=one GroupDescription=x", "CreateNetworkInterface SubnetId=$subnet", "CreateNetworkInterface SubnetId=$subnet",
@@ -169,6 +178,20 @@ func (g *generator) dollar(kind string) string {
 		return fmt.Sprintf("10.%d.%d.0/24", g.IntN(3), g.IntN(5))
 	case "addr":
 		return fmt.Sprintf("10.%d.%d.%d", g.IntN(3), g.IntN(5), g.IntN(256))
+	case "six64":
+		if all := g.blocks(); len(all) > 0 {
+			return all[g.IntN(len(all))].String()
+		}
+		return "2001:db8:8000::/64"
+	case "addr6":
+		var all []netip.Addr
+		for n := range vpc.By[vpc.NetworkInterface](g.view(), vpc.IndexOwner, g.owner) {
+			all = append(all, n.IPv6...)
+		}
+		if len(all) > 0 {
+			return all[g.IntN(len(all))].String()
+		}
+		return "2001:db8:8000::4"
 	case "zone":
 		return g.one("us-east-1a", "us-east-1b", "us-east-1c")
 	case "bool":
@@ -200,12 +223,28 @@ func (g *generator) dollar(kind string) string {
 	return g.id(kind, kind+"-00000000000000000")
 }
 
+// blocks are the first IPv6 blocks that subnets of the account's VPCs could have.
+func (g *generator) blocks() []netip.Prefix {
+	var out []netip.Prefix
+	for v := range vpc.By[vpc.VPC](g.view(), vpc.IndexOwner, g.owner) {
+		for _, a := range v.IPv6 {
+			b := a.CIDR.Addr().As16()
+			for b[7] = range byte(4) {
+				out = append(out, netip.PrefixFrom(netip.AddrFrom16(b), vpc.SubnetBits6))
+			}
+		}
+	}
+	return out
+}
+
 // vpcOf is the VPC an object is in, "" if it is in none.
 func vpcOf(o vpc.Object) vpc.VPCID {
 	switch o := o.(type) {
 	case *vpc.VPC:
 		return o.ID
 	case *vpc.Subnet:
+		return o.VPC
+	case *vpc.EgressOnlyGateway:
 		return o.VPC
 	case *vpc.RouteTable:
 		return o.VPC

@@ -37,6 +37,7 @@ var resourceTypes = map[string]resourceType{
 	vpc.PrefixService:         {name: "vpc-endpoint-service", kind: vpc.KindService},
 	vpc.PrefixDHCPOptions:     {name: "dhcp-options", kind: vpc.KindDHCPOptions},
 	vpc.PrefixInternetGateway: {name: "internet-gateway", kind: vpc.KindInternetGateway},
+	vpc.PrefixEgressOnly:      {name: "egress-only-internet-gateway", kind: vpc.KindEgressOnly},
 	vpc.PrefixNATGateway:      {name: "natgateway", kind: vpc.KindNATGateway},
 	vpc.PrefixPeering:         {name: "vpc-peering-connection", kind: vpc.KindPeering},
 	vpc.PrefixAllocation:      {name: "elastic-ip", kind: vpc.KindElasticIP},
@@ -51,6 +52,7 @@ var resourceTypes = map[string]resourceType{
 	vpc.PrefixACLAssoc:        {name: "network-acl", find: by[vpc.NetworkACL](vpc.IndexAssociation), container: true},
 	vpc.PrefixAttachment:      {name: "network-interface", find: by[vpc.NetworkInterface]("attachment"), container: true},
 	vpc.PrefixCIDRAssoc:       {name: "vpc", find: vpcOfCIDR, container: true},
+	vpc.PrefixSubnetCIDRAssoc: {name: "subnet", find: subnetOfCIDR, container: true},
 	"ami":                     {name: "image"},
 }
 
@@ -68,7 +70,16 @@ func by[T any, P object[T]](index string) func(vpc.View, string) (vpc.Object, bo
 
 func vpcOfCIDR(v vpc.View, id string) (vpc.Object, bool) {
 	for o := range vpc.All[vpc.VPC](v) {
-		if slices.ContainsFunc(o.CIDRs, func(a vpc.CIDRAssociation) bool { return a.ID == id }) {
+		if slices.ContainsFunc(slices.Concat(o.CIDRs, o.IPv6), func(a vpc.CIDRAssociation) bool { return a.ID == id }) {
+			return o, true
+		}
+	}
+	return nil, false
+}
+
+func subnetOfCIDR(v vpc.View, id string) (vpc.Object, bool) {
+	for o := range vpc.All[vpc.Subnet](v) {
+		if o.IPv6.ID == id {
 			return o, true
 		}
 	}

@@ -20,6 +20,7 @@ type interfaceSpec struct {
 	// Secondary are chosen further addresses, SecondaryCount is how many free ones to add.
 	Secondary      []netip.Addr
 	SecondaryCount int
+	IPv6           IPv6Request
 	Type           vpc.InterfaceType
 	Groups         []vpc.GroupID
 	Description    string
@@ -31,6 +32,7 @@ type interfaceSpec struct {
 	Attachment  *vpc.Attachment
 	// NoSourceDestCheck is for what carries other addresses' packets.
 	NoSourceDestCheck bool
+	Tracking          vpc.ConnectionTracking
 }
 
 // newInterface makes an interface with an address of its own in the subnet.
@@ -51,6 +53,10 @@ func (c *Control) newInterface(tx *store.Tx, spec interfaceSpec) (*vpc.NetworkIn
 	if err != nil {
 		return nil, err
 	}
+	ipv6, err := c.ipv6Addresses(tx, spec.Subnet, nil, spec.IPv6)
+	if err != nil {
+		return nil, err
+	}
 	id, err := c.newID(vpc.PrefixInterface)
 	if err != nil {
 		return nil, err
@@ -61,25 +67,13 @@ func (c *Control) newInterface(tx *store.Tx, spec interfaceSpec) (*vpc.NetworkIn
 	}
 	n := &vpc.NetworkInterface{
 		ID: vpc.InterfaceID(id), Owner: spec.Owner, VPC: spec.Subnet.VPC, Subnet: spec.Subnet.ID, Zone: spec.Subnet.Zone,
-		Type: spec.Type, Addr: addr, Secondary: secondary, MAC: mac, Groups: spec.Groups, SourceDestCheck: !spec.NoSourceDestCheck,
+		Type: spec.Type, Addr: addr, Secondary: secondary, IPv6: ipv6, MAC: mac, Groups: spec.Groups, SourceDestCheck: !spec.NoSourceDestCheck,
 		Description: spec.Description, RequesterManaged: spec.RequesterID != "", RequesterID: spec.RequesterID,
 		Endpoint: spec.Endpoint, Balancer: spec.Balancer, Attachment: spec.Attachment,
-		Created: c.Now(), Tags: spec.Tags,
+		Tracking: spec.Tracking, Created: c.Now(), Tags: spec.Tags,
 	}
 	tx.Put(n)
 	return n, nil
-}
-
-// reserved reports whether AWS keeps the address: the first four of a subnet and the last.
-func reserved(s *vpc.Subnet, a netip.Addr) bool {
-	first := s.CIDR.Masked().Addr()
-	for range 4 {
-		if a == first {
-			return true
-		}
-		first = first.Next()
-	}
-	return !s.CIDR.Contains(a.Next())
 }
 
 // checkAddress refuses an address that cannot be given out in the subnet.
@@ -88,7 +82,7 @@ func checkAddress(tx *store.Tx, s *vpc.Subnet, a netip.Addr) error {
 		return vpc.Errorf(vpc.AddressMismatch, "privateIpAddress", a.String(),
 			"Value (%s) for parameter privateIpAddress is invalid. Address does not fall within the subnet's address range", a)
 	}
-	if reserved(s, a) {
+	if vpc.ReservedAddr(s.CIDR, a) {
 		return vpc.Errorf(vpc.AddressMismatch, "privateIpAddress", a.String(),
 			"Value (%s) for parameter privateIpAddress is invalid. Address is in subnet's reserved address range", a)
 	}

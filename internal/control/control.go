@@ -67,6 +67,9 @@ type Config struct {
 	// PublicPool are the IPv4 blocks that Elastic IPs come from; nil is
 	// DefaultPublicPool.
 	PublicPool []netip.Prefix
+	// IPv6Pool are the blocks that VPCs get their IPv6 blocks from; nil is
+	// DefaultIPv6Pool.
+	IPv6Pool []netip.Prefix
 	// LocalHost runs the instances; "" when there is no datapath.
 	LocalHost vpc.HostID
 	// Topics are where connection notifications go; nil is nowhere.
@@ -90,7 +93,7 @@ type Control struct {
 }
 
 // New makes a Control; all fields of cfg are required but Quotas, PublicPool,
-// LocalHost, Topics and TXT.
+// IPv6Pool, LocalHost, Topics and TXT.
 func New(cfg Config) *Control {
 	cfg.Quotas = cfg.Quotas.withDefaults()
 	if cfg.Topics == nil {
@@ -98,6 +101,9 @@ func New(cfg Config) *Control {
 	}
 	if len(cfg.PublicPool) == 0 {
 		cfg.PublicPool = DefaultPublicPool
+	}
+	if len(cfg.IPv6Pool) == 0 {
+		cfg.IPv6Pool = DefaultIPv6Pool
 	}
 	return &Control{cfg}
 }

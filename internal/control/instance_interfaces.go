@@ -19,6 +19,8 @@ type MoreInterface struct {
 	Addr           netip.Addr
 	Secondary      []netip.Addr
 	SecondaryCount int
+	IPv6           IPv6Request            `json:",omitzero"`
+	Tracking       vpc.ConnectionTracking `json:",omitzero"`
 	Description    string
 	Keep           bool // DeleteOnTermination=false
 }
@@ -32,14 +34,20 @@ func (in *RunInstancesInput) checkMore() error {
 	in.Min = in.Max
 	for _, m := range in.More {
 		switch {
-		case (m.Interface != "" || m.Addr.IsValid() || len(m.Secondary) > 0) && in.Max > 1:
+		case (m.Interface != "" || m.Addr.IsValid() || len(m.Secondary) > 0 || len(m.IPv6.Addrs) > 0) && in.Max > 1:
 			return vpc.Errorf(vpc.Combination, "NetworkInterface", "", "A network interface or an address can be given only when one instance is launched.")
-		case m.Interface != "" && (m.Subnet != "" || len(m.Groups) > 0 || m.Addr.IsValid() || len(m.Secondary) > 0 || m.SecondaryCount != 0 || m.Description != ""):
+		case m.Interface != "" && (m.Subnet != "" || len(m.Groups) > 0 || m.Addr.IsValid() || len(m.Secondary) > 0 || m.SecondaryCount != 0 || !m.IPv6.empty() || m.Tracking != (vpc.ConnectionTracking{}) || m.Description != ""):
 			return vpc.Errorf(vpc.Combination, "networkInterfaceId", "", "A network interface cannot be given together with a subnet, security groups, an address or a description for a new one.")
 		case m.Interface == "" && m.Subnet == "":
 			return vpc.Errorf(vpc.Missing, "SubnetId", "", "The request must contain the parameter subnetId for the interface with device index %d", m.Index)
 		}
 		if err := checkSecondary(m.Secondary, m.SecondaryCount); err != nil {
+			return err
+		}
+		if err := m.IPv6.check(); err != nil {
+			return err
+		}
+		if err := checkTracking(m.Tracking); err != nil {
 			return err
 		}
 		if err := checkDescription(m.Description); err != nil {
@@ -82,7 +90,7 @@ func (c *Control) addInterface(tx *store.Tx, caller Caller, i *vpc.Instance, m M
 	}
 	_, err = c.newInterface(tx, interfaceSpec{
 		Owner: caller.Account, Subnet: s, Addr: m.Addr, Secondary: m.Secondary, SecondaryCount: m.SecondaryCount, Type: vpc.TypeInterface,
-		Groups: groups, Description: m.Description, Tags: tags, Attachment: a,
+		IPv6: m.IPv6.orAssigned(s), Tracking: m.Tracking, Groups: groups, Description: m.Description, Tags: tags, Attachment: a,
 	})
 	return err
 }

@@ -31,7 +31,10 @@ type RunInstancesInput struct {
 	// how many free ones each gets.
 	Secondary      []netip.Addr `json:",omitempty"`
 	SecondaryCount int          `json:",omitempty"`
-	Description    string       // of the interface
+	// IPv6 are the IPv6 addresses of the one instance, or how many each gets.
+	IPv6        IPv6Request            `json:",omitzero"`
+	Tracking    vpc.ConnectionTracking `json:",omitzero"`
+	Description string                 // of the interface
 	// Interface is an existing interface to use in place of a new one.
 	Interface vpc.InterfaceID
 	// KeepInterface is DeleteOnTermination=false.
@@ -95,11 +98,11 @@ func checkRunInstances(in RunInstancesInput) error {
 		return vpc.Errorf(vpc.Malformed, "image", in.ImageID, "Invalid id: \"%.64s\" (expecting \"ami-...\")", in.ImageID)
 	case len(in.InstanceType) > 64 || len(in.KeyName) > 255 || len(in.Description) > 255:
 		return vpc.Errorf(vpc.Invalid, "instanceType", "", "An instance type has at most 64 characters, a key name and a description at most 255.")
-	case (in.Addr.IsValid() || len(in.Secondary) > 0) && in.Max > 1:
+	case (in.Addr.IsValid() || len(in.Secondary) > 0 || len(in.IPv6.Addrs) > 0) && in.Max > 1:
 		return vpc.Errorf(vpc.Combination, "privateIpAddress", "", "A private address can be chosen only when one instance is launched.")
 	case in.Interface != "" && in.Max > 1:
 		return vpc.Errorf(vpc.Combination, "networkInterfaceId", "", "A network interface can be given only when one instance is launched.")
-	case in.Interface != "" && (in.Subnet != "" || len(in.Groups) > 0 || in.Addr.IsValid() || len(in.Secondary) > 0 || in.SecondaryCount != 0 || in.Description != "" || len(in.InterfaceTags) > 0):
+	case in.Interface != "" && (in.Subnet != "" || len(in.Groups) > 0 || in.Addr.IsValid() || len(in.Secondary) > 0 || in.SecondaryCount != 0 || !in.IPv6.empty() || in.Tracking != (vpc.ConnectionTracking{}) || in.Description != "" || len(in.InterfaceTags) > 0):
 		return vpc.Errorf(vpc.Combination, "networkInterfaceId", "", "A network interface cannot be given together with a subnet, security groups, an address, a description or tags for a new one.")
 	case in.Subnet+vpc.SubnetID(in.Interface) != "" && len(in.GroupNames) > 0:
 		return vpc.Errorf(vpc.Combination, "groupName", in.GroupNames[0], "The parameter groupName cannot be used with the parameter subnet")
@@ -108,6 +111,12 @@ func checkRunInstances(in RunInstancesInput) error {
 		return err
 	}
 	if err := checkSecondary(in.Secondary, in.SecondaryCount); err != nil {
+		return err
+	}
+	if err := in.IPv6.check(); err != nil {
+		return err
+	}
+	if err := checkTracking(in.Tracking); err != nil {
 		return err
 	}
 	return checkToken(in.Token)
@@ -188,7 +197,7 @@ func (c *Control) newInstance(tx *store.Tx, caller Caller, reservation string, s
 		tx.Put(n)
 	} else if n, err = c.newInterface(tx, interfaceSpec{
 		Owner: caller.Account, Subnet: s, Addr: in.Addr, Type: vpc.TypeInterface, Groups: in.Groups,
-		Secondary: in.Secondary, SecondaryCount: in.SecondaryCount,
+		Secondary: in.Secondary, SecondaryCount: in.SecondaryCount, IPv6: in.IPv6.orAssigned(s), Tracking: in.Tracking,
 		Description: in.Description, Tags: in.InterfaceTags, Attachment: a,
 	}); err != nil {
 		return err

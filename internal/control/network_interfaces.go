@@ -3,6 +3,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"path"
@@ -19,7 +20,9 @@ type CreateInterfaceInput struct {
 	Addr      netip.Addr   // the zero Addr takes the next free one
 	Secondary []netip.Addr `json:",omitempty"`
 	// SecondaryCount is how many free addresses to add.
-	SecondaryCount int `json:",omitempty"`
+	SecondaryCount int                    `json:",omitempty"`
+	IPv6           IPv6Request            `json:",omitzero"`
+	Tracking       vpc.ConnectionTracking `json:",omitzero"`
 	Groups         []vpc.GroupID
 	Description    string
 	Tags           vpc.Tags
@@ -32,6 +35,12 @@ func (c *Control) CreateInterface(ctx context.Context, caller Caller, in CreateI
 		return "", err
 	}
 	if err := checkSecondary(in.Secondary, in.SecondaryCount); err != nil {
+		return "", err
+	}
+	if err := in.IPv6.check(); err != nil {
+		return "", err
+	}
+	if err := checkTracking(in.Tracking); err != nil {
 		return "", err
 	}
 	if err := checkToken(in.Token); err != nil {
@@ -58,7 +67,7 @@ func (c *Control) CreateInterface(ctx context.Context, caller Caller, in CreateI
 		}
 		n, err := c.newInterface(tx, interfaceSpec{
 			Owner: caller.Account, Subnet: s, Addr: in.Addr, Type: vpc.TypeInterface,
-			Secondary: in.Secondary, SecondaryCount: in.SecondaryCount,
+			Secondary: in.Secondary, SecondaryCount: in.SecondaryCount, IPv6: in.IPv6.orAssigned(s), Tracking: in.Tracking,
 			Groups: groups, Description: in.Description, Tags: in.Tags,
 		})
 		if err != nil {
@@ -117,6 +126,8 @@ type InterfaceChange struct {
 	SourceDestCheck *bool
 	Groups          []vpc.GroupID
 	Attachment      *AttachmentChange
+	// Tracking are new idle times; those that are 0 stay as they are.
+	Tracking *vpc.ConnectionTracking
 }
 
 // ModifyInterface changes an attribute of an interface.
@@ -126,12 +137,22 @@ func (c *Control) ModifyInterface(ctx context.Context, caller Caller, id vpc.Int
 			return err
 		}
 	}
+	if ch.Tracking != nil {
+		if err := checkTracking(*ch.Tracking); err != nil {
+			return err
+		}
+	}
 	return c.update(ctx, caller, func(tx *store.Tx) error {
 		n, err := ownInterface(tx, caller, id)
 		if err != nil {
 			return err
 		}
 		n = vpc.Edit(n)
+		if t := ch.Tracking; t != nil {
+			n.Tracking.TCPEstablished = cmp.Or(t.TCPEstablished, n.Tracking.TCPEstablished)
+			n.Tracking.UDP = cmp.Or(t.UDP, n.Tracking.UDP)
+			n.Tracking.UDPStream = cmp.Or(t.UDPStream, n.Tracking.UDPStream)
+		}
 		if ch.Description != nil {
 			n.Description = *ch.Description
 		}

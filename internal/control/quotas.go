@@ -13,6 +13,7 @@ import (
 type Quotas struct {
 	VPCs                     int `json:"vpcs,omitempty"`                       // per account
 	CIDRsPerVPC              int `json:"cidrsPerVpc,omitempty"`                // IPv4 blocks
+	IPv6CIDRsPerVPC          int `json:"ipv6CidrsPerVpc,omitempty"`            //
 	SubnetsPerVPC            int `json:"subnetsPerVpc,omitempty"`              //
 	RouteTablesPerVPC        int `json:"routeTablesPerVpc,omitempty"`          //
 	RoutesPerTable           int `json:"routesPerTable,omitempty"`             // prefix lists count their entries
@@ -30,6 +31,7 @@ type Quotas struct {
 	TargetGroups             int `json:"targetGroups,omitempty"`               // per account
 	TargetsPerLoadBalancer   int `json:"targetsPerLoadBalancer,omitempty"`     //
 	InternetGateways         int `json:"internetGateways,omitempty"`           // per account
+	EgressOnlyGateways       int `json:"egressOnlyGateways,omitempty"`         // per account
 	NATGatewaysPerZone       int `json:"natGatewaysPerZone,omitempty"`         // of an account
 	ElasticIPs               int `json:"elasticIps,omitempty"`                 // per account
 	PeeringsPerVPC           int `json:"activePeeringsPerVpc,omitempty"`       //
@@ -40,11 +42,11 @@ type Quotas struct {
 // Load Balancing quotas in their user guides). For connection notifications
 // AWS names none.
 var DefaultQuotas = Quotas{
-	VPCs: 5, CIDRsPerVPC: 5, SubnetsPerVPC: 200, RouteTablesPerVPC: 200, RoutesPerTable: 50, ACLsPerVPC: 200,
+	VPCs: 5, CIDRsPerVPC: 5, IPv6CIDRsPerVPC: 5, SubnetsPerVPC: 200, RouteTablesPerVPC: 200, RoutesPerTable: 50, ACLsPerVPC: 200,
 	GroupsPerVPC: 2500, RulesPerGroup: 60, GroupsPerInterface: 5, PrefixLists: 100,
 	InterfaceEndpointsPerVPC: 50, GatewayEndpoints: 20, PrincipalsPerService: 1000,
 	Notifications: 100, LoadBalancers: 50, ListenersPerLoadBalancer: 50, TargetGroups: 3000, TargetsPerLoadBalancer: 500,
-	InternetGateways: 5, NATGatewaysPerZone: 5, ElasticIPs: 5, PeeringsPerVPC: 50, PeeringRequests: 25,
+	InternetGateways: 5, EgressOnlyGateways: 5, NATGatewaysPerZone: 5, ElasticIPs: 5, PeeringsPerVPC: 50, PeeringRequests: 25,
 }
 
 // withDefaults fills the fields that are zero.

@@ -154,6 +154,9 @@ func (c *Control) taggable(tx *store.Tx, caller Caller, id string) (vpc.Object, 
 	case vpc.PrefixInternetGateway:
 		g, err := OwnedInternetGateway(tx, caller, vpc.InternetGatewayID(id))
 		return editedOf(g, err, func(o *vpc.InternetGateway) *vpc.Tags { return &o.Tags })
+	case vpc.PrefixEgressOnly:
+		g, err := OwnedEgressOnlyGateway(tx, caller, vpc.EgressOnlyGatewayID(id))
+		return editedOf(g, err, func(o *vpc.EgressOnlyGateway) *vpc.Tags { return &o.Tags })
 	case vpc.PrefixNATGateway:
 		g, err := OwnedNATGateway(tx, caller, vpc.NATGatewayID(id))
 		return editedOf(g, err, func(o *vpc.NATGateway) *vpc.Tags { return &o.Tags })
@@ -224,6 +227,9 @@ func AllTags(v vpc.View, owner vpc.AccountID) []Tagged {
 	}
 	for o := range vpc.By[vpc.InternetGateway](v, vpc.IndexOwner, owner) {
 		add(string(o.ID), "internet-gateway", o.Tags)
+	}
+	for o := range vpc.By[vpc.EgressOnlyGateway](v, vpc.IndexOwner, owner) {
+		add(string(o.ID), "egress-only-internet-gateway", o.Tags)
 	}
 	for o := range vpc.By[vpc.NATGateway](v, vpc.IndexOwner, owner) {
 		add(string(o.ID), "natgateway", o.Tags)

@@ -4,6 +4,7 @@ package control
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 
 	"postern.dev/postern/internal/store"
@@ -49,11 +50,7 @@ func (c *Control) CreateRouteTable(ctx context.Context, caller Caller, in Create
 			return err
 		}
 		id = vpc.RouteTableID(s)
-		t := &vpc.RouteTable{ID: id, Owner: caller.Account, VPC: v.ID, Tags: in.Tags}
-		for _, a := range v.CIDRs {
-			t.Routes = append(t.Routes, localRoute(a))
-		}
-		tx.Put(t)
+		tx.Put(&vpc.RouteTable{ID: id, Owner: caller.Account, VPC: v.ID, Routes: localRoutes(v), Tags: in.Tags})
 		// A block must not be added to the VPC meanwhile: it would lack its
 		// local route here.
 		tx.Touch(v)
@@ -63,8 +60,17 @@ func (c *Control) CreateRouteTable(ctx context.Context, caller Caller, in Create
 	return id, err
 }
 
-func localRoute(a vpc.CIDRAssociation) vpc.Route {
-	return vpc.Route{CIDR: a.CIDR, TargetKind: vpc.TargetLocal, Origin: "CreateRouteTable"}
+// localRoutes are the routes that every table of a VPC has.
+func localRoutes(v *vpc.VPC) []vpc.Route {
+	var out []vpc.Route
+	for _, p := range v.Prefixes() {
+		out = append(out, localRoute(p))
+	}
+	return out
+}
+
+func localRoute(p netip.Prefix) vpc.Route {
+	return vpc.Route{CIDR: p, TargetKind: vpc.TargetLocal, Origin: "CreateRouteTable"}
 }
 
 // DeleteRouteTable removes a table no subnet is associated with. Gateway

@@ -23,6 +23,7 @@ type RouteInput struct {
 	Instance  vpc.InstanceID
 	Endpoint  vpc.EndpointID
 	Internet  vpc.InternetGatewayID
+	Egress    vpc.EgressOnlyGatewayID
 	NAT       vpc.NATGatewayID
 	// Local is the target of the routes that every table has for its VPC's blocks.
 	Local   bool
@@ -71,13 +72,38 @@ func (c *Control) prepareRoute(tx *store.Tx, caller Caller, in RouteInput) (*vpc
 	if err != nil {
 		return nil, vpc.Route{}, 0, err
 	}
+	v6 := in.CIDR.IsValid() && in.CIDR.Addr().Is6()
 	if in.PrefixList == "" {
 		r.CIDR = in.CIDR.Masked()
 	} else if listOwner == "" {
 		return nil, vpc.Route{}, 0, vpc.Errorf(vpc.Invalid, "destinationPrefixListId", string(in.PrefixList),
 			"The prefix list %s is managed by AWS; only a gateway endpoint can be routed to it", in.PrefixList)
+	} else {
+		_, v6 = listCost(tx, in.PrefixList)
+	}
+	if err := checkDestination(r, v6, in.destination()); err != nil {
+		return nil, vpc.Route{}, 0, err
 	}
 	return vpc.Edit(t), r, i, nil
+}
+
+// nat64 is the block that AWS's NAT gateways translate to IPv4.
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+
+// checkDestination refuses a destination that no route can have, or not one to
+// this kind of target.
+func checkDestination(r vpc.Route, v6 bool, destination string) error {
+	switch {
+	case r.CIDR.IsValid() && !vpc.Routable(r.CIDR):
+		return vpc.Errorf(vpc.Invalid, "destination", destination, "The destination %s is reserved for AWS services and cannot be routed", destination)
+	case r.TargetKind.Carries(v6):
+		return nil
+	case r.TargetKind == vpc.TargetNAT && r.CIDR == nat64:
+		return vpc.Errorf(vpc.Unsupported, "DestinationIpv6CidrBlock", destination, "NAT64, the route for %s to a NAT gateway, is not supported", destination)
+	case v6:
+		return vpc.Errorf(vpc.Invalid, "destinationIpv6CidrBlock", destination, "The IPv6 destination %s cannot be routed to %s", destination, r.Target)
+	}
+	return vpc.Errorf(vpc.Invalid, "destinationCidrBlock", destination, "The IPv4 destination %s cannot be routed to the egress-only internet gateway %s", destination, r.Target)
 }
 
 func endpointRoute(t *vpc.RouteTable, dest string) error {
@@ -100,6 +126,15 @@ func (in RouteInput) target(tx *store.Tx, caller Caller, t *vpc.RouteTable) (vpc
 			return "", "", vpc.Errorf(vpc.Invalid, "gatewayId", string(g.ID), "route table %s and network gateway %s belong to different networks", t.ID, g.ID)
 		}
 		return vpc.TargetInternet, string(g.ID), nil
+	case in.Egress != "":
+		g, err := OwnedEgressOnlyGateway(tx, caller, in.Egress)
+		if err != nil {
+			return "", "", err
+		}
+		if g.VPC != t.VPC {
+			return "", "", differentNetworks("egress-only internet gateway", t.ID, string(g.ID))
+		}
+		return vpc.TargetEgressOnly, string(g.ID), nil
 	case in.NAT != "":
 		g, err := OwnedNATGateway(tx, caller, in.NAT)
 		if err == nil && g.State != vpc.NATAvailable {
@@ -155,17 +190,11 @@ func (in RouteInput) netInterface(tx *store.Tx, caller Caller, t *vpc.RouteTable
 }
 
 // checkInside refuses a route for a part of the VPC that would lead out of it:
-// inside, an internet gateway cannot be a target at all, and a NAT gateway only
+// inside, no internet gateway can be a target at all, and a NAT gateway only
 // for a whole subnet.
 func checkInside(tx *store.Tx, t *vpc.RouteTable, r vpc.Route) error {
 	v, ok := vpc.Get[vpc.VPC](tx, t.VPC)
-	if !ok || r.TargetKind != vpc.TargetInternet && r.TargetKind != vpc.TargetNAT {
-		return nil
-	}
-	inside := slices.ContainsFunc(v.CIDRs, func(a vpc.CIDRAssociation) bool {
-		return a.CIDR.Bits() <= r.CIDR.Bits() && a.CIDR.Contains(r.CIDR.Addr())
-	})
-	if !inside {
+	if !ok || !r.TargetKind.Leaves() || !r.CIDR.IsValid() || !v.Holds(r.CIDR) {
 		return nil
 	}
 	if r.TargetKind == vpc.TargetNAT {
@@ -209,7 +238,7 @@ func (c *Control) CreateRoute(ctx context.Context, caller Caller, in RouteInput)
 func (c *Control) checkRouteCount(v vpc.View, t *vpc.RouteTable) error {
 	count := map[bool]int{}
 	for _, r := range t.Routes {
-		n, v6 := 1, false
+		n, v6 := 1, r.CIDR.IsValid() && r.CIDR.Addr().Is6()
 		switch {
 		case r.TargetKind == vpc.TargetLocal:
 			continue
@@ -263,6 +292,8 @@ func (c *Control) DeleteRoute(ctx context.Context, caller Caller, in RouteInput)
 		switch {
 		case i < 0 && in.PrefixList != "":
 			return vpc.Errorf(vpc.NotFound, "route", in.destination(), "no route with destination-prefix-list-id %s in route table %s", in.destination(), t.ID)
+		case i < 0 && in.CIDR.Addr().Is6():
+			return vpc.Errorf(vpc.NotFound, "route", in.destination(), "no route with destination-ipv6-cidr-block %s in route table %s", in.destination(), t.ID)
 		case i < 0:
 			return vpc.Errorf(vpc.NotFound, "route", in.destination(), "no route with destination-cidr-block %s in route table %s", in.destination(), t.ID)
 		case t.Routes[i].TargetKind == vpc.TargetEndpoint:
@@ -291,6 +322,9 @@ func RouteActive(v vpc.View, t *vpc.RouteTable, r vpc.Route) bool {
 		return ok && n.Attachment != nil
 	case vpc.TargetInternet:
 		g, ok := vpc.Get[vpc.InternetGateway](v, r.Target)
+		return ok && g.VPC == t.VPC
+	case vpc.TargetEgressOnly:
+		g, ok := vpc.Get[vpc.EgressOnlyGateway](v, r.Target)
 		return ok && g.VPC == t.VPC
 	case vpc.TargetNAT:
 		g, ok := vpc.Get[vpc.NATGateway](v, r.Target)

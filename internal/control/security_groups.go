@@ -40,7 +40,8 @@ type CreateGroupInput struct {
 	Tags        vpc.Tags
 }
 
-// CreateGroup makes a security group with AWS's one rule: all egress is allowed.
+// CreateGroup makes a security group with AWS's rules: all egress is allowed,
+// over IPv6 too where the VPC has it.
 func (c *Control) CreateGroup(ctx context.Context, caller Caller, in CreateGroupInput) (vpc.GroupID, error) {
 	if err := checkGroupText("groupName", in.Name); err != nil {
 		return "", err
@@ -76,14 +77,13 @@ func (c *Control) CreateGroup(ctx context.Context, caller Caller, in CreateGroup
 		if err != nil {
 			return err
 		}
-		rule, err := c.newID(vpc.PrefixRule)
+		rules, err := c.defaultEgress(v)
 		if err != nil {
 			return err
 		}
 		id = vpc.GroupID(gid)
 		tx.Put(&vpc.SecurityGroup{
-			ID: id, Owner: caller.Account, VPC: v.ID, Name: in.Name, Description: in.Description, Tags: in.Tags,
-			Rules: []vpc.GroupRule{{ID: vpc.RuleID(rule), Egress: true, Protocol: vpc.AllProtocols, From: -1, To: -1, CIDR: anyIPv4}},
+			ID: id, Owner: caller.Account, VPC: v.ID, Name: in.Name, Description: in.Description, Tags: in.Tags, Rules: rules,
 		})
 		return nil
 	})

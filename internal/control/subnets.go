@@ -17,6 +17,7 @@ import (
 type CreateSubnetInput struct {
 	VPC    vpc.VPCID
 	CIDR   netip.Prefix
+	IPv6   netip.Prefix // a /64 of one of the VPC's IPv6 blocks, or the zero Prefix
 	Zone   string
 	ZoneID string
 	Tags   vpc.Tags
@@ -42,9 +43,18 @@ func (c *Control) CreateSubnet(ctx context.Context, caller Caller, in CreateSubn
 		if err != nil {
 			return err
 		}
-		id, err = c.newSubnet(tx, v, &vpc.Subnet{Owner: caller.Account, CIDR: cidr, Zone: zone, Tags: in.Tags})
+		s := &vpc.Subnet{Owner: caller.Account, CIDR: cidr, Zone: zone, Tags: in.Tags}
+		if in.IPv6.IsValid() {
+			if s.IPv6, err = c.subnetBlock6(tx, v, in.IPv6); err != nil {
+				return err
+			}
+		}
+		id, err = c.newSubnet(tx, v, s)
 		return err
 	})
+	if KindOf(err) == vpc.Duplicate {
+		err = blockTaken(in.IPv6)
+	}
 	return id, err
 }
 
@@ -52,10 +62,7 @@ func (c *Control) CreateSubnet(ctx context.Context, caller Caller, in CreateSubn
 // inside the VPC and free.
 func (c *Control) newSubnet(tx *store.Tx, v *vpc.VPC, fresh *vpc.Subnet) (vpc.SubnetID, error) {
 	cidr := fresh.CIDR
-	inside := slices.ContainsFunc(v.CIDRs, func(a vpc.CIDRAssociation) bool {
-		return a.CIDR.Bits() <= cidr.Bits() && a.CIDR.Contains(cidr.Addr())
-	})
-	if !inside {
+	if !v.Holds(cidr) {
 		return "", vpc.Errorf(vpc.OutOfRange, string(vpc.KindSubnet), cidr.String(), "The CIDR '%s' is invalid.", cidr)
 	}
 	n := 0
@@ -136,9 +143,10 @@ func (c *Control) DeleteSubnet(ctx context.Context, caller Caller, id vpc.Subnet
 	return dependent(err, "The subnet '%s' has dependencies and cannot be deleted.", string(id))
 }
 
-// SubnetChange is a change of one attribute; the others are nil. All of them
-// are kept and shown only.
+// SubnetChange is a change of one attribute; the others are nil. All but
+// AssignIPv6 are kept and shown only.
 type SubnetChange struct {
+	AssignIPv6    *bool // to interfaces that are made from now on
 	MapPublicIP   *bool
 	HostnameType  *string // "ip-name" or "resource-name"
 	ResourceNameA *bool
@@ -152,6 +160,12 @@ func (c *Control) ModifySubnet(ctx context.Context, caller Caller, id vpc.Subnet
 			return err
 		}
 		s = vpc.Edit(s)
+		if ch.AssignIPv6 != nil {
+			if *ch.AssignIPv6 && !s.HasIPv6() {
+				return noBlock6("assignIpv6AddressOnCreation", s.ID)
+			}
+			s.AssignIPv6 = *ch.AssignIPv6
+		}
 		if ch.MapPublicIP != nil {
 			s.MapPublicIPOnLaunch = *ch.MapPublicIP
 		}

@@ -116,43 +116,50 @@ func (c *Control) AssociateCIDR(ctx context.Context, caller Caller, id vpc.VPCID
 		v = vpc.Edit(v)
 		v.CIDRs = append(v.CIDRs, made)
 		tx.Put(v)
-		for t := range vpc.By[vpc.RouteTable](tx, vpc.IndexVPC, id) {
-			for _, r := range t.Routes {
-				if r.CIDR == cidr {
-					return vpc.Errorf(vpc.Conflict, string(vpc.KindVPC), cidr.String(), "The CIDR '%s' has a route in route table %s", cidr, t.ID)
-				}
-			}
-			t = vpc.Edit(t)
-			t.Routes = append(t.Routes, localRoute(made))
-			tx.Put(t)
-		}
-		return nil
+		return addLocalRoutes(tx, v, cidr)
 	})
 	return made, err
 }
 
-// DisassociateCIDR takes a block other than the primary one from its VPC. No
-// subnet may be in it.
+// addLocalRoutes gives every table of a VPC the route to a new block of it.
+func addLocalRoutes(tx *store.Tx, v *vpc.VPC, block netip.Prefix) error {
+	for t := range vpc.By[vpc.RouteTable](tx, vpc.IndexVPC, v.ID) {
+		for _, r := range t.Routes {
+			if r.CIDR == block {
+				return vpc.Errorf(vpc.Conflict, string(vpc.KindVPC), block.String(), "The CIDR '%s' has a route in route table %s", block, t.ID)
+			}
+		}
+		t = vpc.Edit(t)
+		t.Routes = append(t.Routes, localRoute(block))
+		tx.Put(t)
+	}
+	return nil
+}
+
+// DisassociateCIDR takes a block of either family, other than the primary one,
+// from its VPC. No subnet may be in it.
 func (c *Control) DisassociateCIDR(ctx context.Context, caller Caller, assoc string) (vpc.VPCID, vpc.CIDRAssociation, error) {
 	var id vpc.VPCID
 	var gone vpc.CIDRAssociation
 	err := c.update(ctx, caller, func(tx *store.Tx) error {
 		for v := range vpc.By[vpc.VPC](tx, vpc.IndexOwner, caller.Account) {
-			i := slices.IndexFunc(v.CIDRs, func(a vpc.CIDRAssociation) bool { return a.ID == assoc })
+			all := slices.Concat(v.CIDRs, v.IPv6)
+			i := slices.IndexFunc(all, func(a vpc.CIDRAssociation) bool { return a.ID == assoc })
 			if i < 0 {
 				continue
 			}
-			id, gone = v.ID, v.CIDRs[i]
+			id, gone = v.ID, all[i]
 			if i == 0 {
 				return vpc.Errorf(vpc.NotPermitted, "cidr-block", assoc, "The vpc CIDR block with association ID %s may not be disassociated. It is the primary IPv4 CIDR block of the VPC", assoc)
 			}
 			for s := range vpc.By[vpc.Subnet](tx, vpc.IndexVPC, id) {
-				if gone.CIDR.Overlaps(s.CIDR) {
+				if gone.CIDR.Overlaps(s.CIDR) || s.HasIPv6() && gone.CIDR.Overlaps(s.IPv6.CIDR) {
 					return vpc.Errorf(vpc.InUse, "cidr-block", assoc, "The vpc CIDR block with association ID %s may not be disassociated. Subnet %s is in it", assoc, s.ID)
 				}
 			}
 			v = vpc.Edit(v)
-			v.CIDRs = slices.Delete(v.CIDRs, i, i+1)
+			same := func(a vpc.CIDRAssociation) bool { return a.ID == assoc }
+			v.CIDRs, v.IPv6 = slices.DeleteFunc(v.CIDRs, same), slices.DeleteFunc(v.IPv6, same)
 			tx.Put(v)
 			for t := range vpc.By[vpc.RouteTable](tx, vpc.IndexVPC, id) {
 				t = vpc.Edit(t)

@@ -13,6 +13,7 @@ import (
 // CreateVPCInput are the parameters of CreateVpc that have an effect.
 type CreateVPCInput struct {
 	CIDR    netip.Prefix
+	IPv6    bool   // with an IPv6 block of the installation's pool
 	Tenancy string // kept only: "" (default) or "dedicated"
 	Tags    vpc.Tags
 }
@@ -76,21 +77,24 @@ func (c *Control) newVPC(tx *store.Tx, caller Caller, in CreateVPCInput) (*vpc.V
 		Tenancy:          in.Tenancy,
 		Tags:             in.Tags,
 	}
+	if in.IPv6 {
+		a, err := c.newBlock6(tx)
+		if err != nil {
+			return nil, nil, err
+		}
+		v.IPv6 = append(v.IPv6, a)
+	}
 	tx.Put(v)
 	table := &vpc.RouteTable{
 		ID: vpc.RouteTableID(ids[vpc.PrefixRouteTable]), Owner: caller.Account, VPC: id,
 		Main:   ids[vpc.PrefixRouteAssoc],
-		Routes: []vpc.Route{localRoute(v.CIDRs[0])},
+		Routes: localRoutes(v),
 	}
 	tx.Put(table)
 	tx.Put(&vpc.NetworkACL{
-		ID: vpc.ACLID(ids[vpc.PrefixACL]), Owner: caller.Account, VPC: id, Default: true,
-		Entries: []vpc.ACLEntry{
-			{Number: 100, Egress: true, Allow: true, Protocol: vpc.AllProtocols, CIDR: anyIPv4},
-			{Number: 100, Allow: true, Protocol: vpc.AllProtocols, CIDR: anyIPv4},
-		},
+		ID: vpc.ACLID(ids[vpc.PrefixACL]), Owner: caller.Account, VPC: id, Default: true, Entries: allowAllEntries(v),
 	})
-	egress, err := c.newID(vpc.PrefixRule)
+	egress, err := c.defaultEgress(v)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -101,12 +105,52 @@ func (c *Control) newVPC(tx *store.Tx, caller Caller, in CreateVPCInput) (*vpc.V
 	g := vpc.GroupID(ids[vpc.PrefixGroup])
 	tx.Put(&vpc.SecurityGroup{
 		ID: g, Owner: caller.Account, VPC: id, Name: vpc.DefaultGroupName, Description: "default VPC security group",
-		Rules: []vpc.GroupRule{
-			{ID: vpc.RuleID(egress), Egress: true, Protocol: vpc.AllProtocols, From: -1, To: -1, CIDR: anyIPv4},
-			{ID: vpc.RuleID(ingress), Protocol: vpc.AllProtocols, From: -1, To: -1, Group: g, GroupOwner: caller.Account},
-		},
+		Rules: append(egress, vpc.GroupRule{ID: vpc.RuleID(ingress), Protocol: vpc.AllProtocols, From: -1, To: -1, Group: g, GroupOwner: caller.Account}),
 	})
 	return v, table, nil
 }
 
-var anyIPv4 = netip.MustParsePrefix("0.0.0.0/0")
+var (
+	anyIPv4 = netip.MustParsePrefix("0.0.0.0/0")
+	anyIPv6 = netip.MustParsePrefix("::/0")
+)
+
+// everywhere are the blocks of all addresses of the families that a VPC has.
+func everywhere(v *vpc.VPC) []netip.Prefix {
+	if len(v.IPv6) > 0 {
+		return []netip.Prefix{anyIPv4, anyIPv6}
+	}
+	return []netip.Prefix{anyIPv4}
+}
+
+// allowAllEntries are the entries of a VPC's default network ACL.
+func allowAllEntries(v *vpc.VPC) []vpc.ACLEntry {
+	var out []vpc.ACLEntry
+	for i, p := range everywhere(v) {
+		for _, egress := range []bool{true, false} {
+			out = append(out, allowAllEntry(100+i, egress, p))
+		}
+	}
+	return out
+}
+
+func allowAllEntry(number int, egress bool, p netip.Prefix) vpc.ACLEntry {
+	return vpc.ACLEntry{Number: number, Egress: egress, Allow: true, Protocol: vpc.AllProtocols, CIDR: p}
+}
+
+// defaultEgress are the rules that a new security group of a VPC has.
+func (c *Control) defaultEgress(v *vpc.VPC) ([]vpc.GroupRule, error) {
+	var out []vpc.GroupRule
+	for _, p := range everywhere(v) {
+		id, err := c.newID(vpc.PrefixRule)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, allowAllEgress(vpc.RuleID(id), p))
+	}
+	return out, nil
+}
+
+func allowAllEgress(id vpc.RuleID, p netip.Prefix) vpc.GroupRule {
+	return vpc.GroupRule{ID: id, Egress: true, Protocol: vpc.AllProtocols, From: -1, To: -1, CIDR: p}
+}

@@ -34,6 +34,13 @@ func ForHost(v vpc.View, host vpc.HostID) Host {
 	for id := range spaces {
 		b.space(id)
 	}
+	for id := range spaces {
+		for p := range vpc.By[vpc.Peering](v, vpc.IndexVPC, id) {
+			if other := p.Other(id).VPC; p.State == vpc.PeeringActive && !spaces[other] {
+				b.peerSpace(other)
+			}
+		}
+	}
 	for s := range vpc.All[vpc.CatalogueService](v) {
 		b.h.Services[s.Name] = Service{
 			Name: s.Name, ServiceName: s.ServiceName, Protocol: s.Protocol, Prefixes: s.Prefixes,
@@ -101,10 +108,14 @@ func (b *builder) workload(n *vpc.NetworkInterface) (Workload, bool) {
 	if !ok || !ok2 {
 		return Workload{}, false
 	}
-	return Workload{
-		Interface: n.ID, Addr: n.Addr, Secondary: n.Secondary, MAC: n.MAC, Subnet: s.CIDR, Router: s.RouterAddr(),
+	out := Workload{
+		Interface: n.ID, Addr: n.Addr, Secondary: n.Secondary, IPv6: n.IPv6, MAC: n.MAC, Subnet: s.CIDR, Router: s.RouterAddr(),
 		Resolver: v.ResolverAddr(), Instance: a.Instance, Index: a.DeviceIndex, External: a.External,
-	}, true
+	}
+	if len(n.IPv6) > 0 {
+		out.Subnet6 = s.IPv6.CIDR
+	}
+	return out, true
 }
 
 // space adds a VPC and everything in it.
@@ -113,17 +124,9 @@ func (b *builder) space(id vpc.VPCID) {
 	if !ok {
 		return
 	}
-	for s := range vpc.By[vpc.Subnet](b.v, vpc.IndexVPC, id) {
-		b.subnet(v, s)
-	}
-	for n := range vpc.By[vpc.NetworkInterface](b.v, vpc.IndexVPC, id) {
-		b.netInterface(v, n)
-	}
+	b.contents(v)
 	for e := range vpc.By[vpc.Endpoint](b.v, vpc.IndexVPC, id) {
 		b.endpoint(v, e)
-	}
-	for lb := range vpc.By[vpc.LoadBalancer](b.v, vpc.IndexVPC, id) {
-		b.balancer(lb)
 	}
 	if a, ok := vpc.Get[vpc.Account](b.v, v.Owner); ok {
 		for _, k := range a.Keys {
@@ -133,12 +136,41 @@ func (b *builder) space(id vpc.VPCID) {
 	b.h.VPCs[v.VNI] = b.names(v)
 }
 
+// peerSpace adds what packets from a VPC of this host can meet in one that it
+// is peered with: all but its names, its resolver and its gateway endpoints.
+func (b *builder) peerSpace(id vpc.VPCID) {
+	v, ok := vpc.Get[vpc.VPC](b.v, id)
+	if !ok {
+		return
+	}
+	b.contents(v)
+	for e := range vpc.By[vpc.Endpoint](b.v, vpc.IndexVPC, id) {
+		if e.Type == vpc.InterfaceEndpoint {
+			b.endpoint(v, e)
+		}
+	}
+	b.h.VPCs[v.VNI] = nameless(v)
+}
+
+// contents adds the subnets, interfaces and load balancers of a VPC.
+func (b *builder) contents(v *vpc.VPC) {
+	for s := range vpc.By[vpc.Subnet](b.v, vpc.IndexVPC, v.ID) {
+		b.subnet(v, s)
+	}
+	for n := range vpc.By[vpc.NetworkInterface](b.v, vpc.IndexVPC, v.ID) {
+		b.netInterface(v, n)
+	}
+	for lb := range vpc.By[vpc.LoadBalancer](b.v, vpc.IndexVPC, v.ID) {
+		b.balancer(lb)
+	}
+}
+
 func (b *builder) subnet(v *vpc.VPC, s *vpc.Subnet) {
 	t, ok := vpc.RouteTableOf(b.v, s)
 	if !ok {
 		return
 	}
-	out := Subnet{ID: s.ID, VNI: v.VNI, CIDR: s.CIDR, Router: s.RouterAddr(), RouteTable: t.ID}
+	out := Subnet{ID: s.ID, VNI: v.VNI, CIDR: s.CIDR, Router: s.RouterAddr(), IPv6: s.IPv6.CIDR, RouteTable: t.ID}
 	if a, ok := vpc.First[vpc.NetworkACL](b.v, vpc.IndexSubnet, s.ID); ok {
 		out.ACL = a.ID
 		if _, done := b.h.ACLs[a.ID]; !done {
@@ -168,15 +200,16 @@ func acl(a *vpc.NetworkACL) ACL {
 
 // routeTable expands prefix lists and settles equal prefixes: a route with a
 // CIDR of its own beats one from a prefix list, and of two lists the one with
-// the lower id wins, whatever order the routes were made in.
+// the lower id wins, whatever order the routes were made in. A block of a list
+// that would have been refused as a route of its own is left out.
 func (b *builder) routeTable(t *vpc.RouteTable) RouteTable {
 	routes := map[netip.Prefix]Route{}
 	byList := slices.DeleteFunc(slices.Clone(t.Routes), func(r vpc.Route) bool { return r.PrefixList == "" })
 	slices.SortFunc(byList, func(a, c vpc.Route) int { return strings.Compare(string(a.PrefixList), string(c.PrefixList)) })
 	for _, r := range byList {
 		for _, p := range PrefixList(b.v, r.PrefixList) {
-			if leavesVPC(r) && b.inside(t.VPC, p) {
-				continue // as a route of its own it would have been refused
+			if r.TargetKind.Leaves() && b.inside(t.VPC, p) || !vpc.Routable(p) {
+				continue
 			}
 			if _, taken := routes[p]; !taken {
 				routes[p] = b.route(t, p, r)
@@ -196,17 +229,10 @@ func (b *builder) routeTable(t *vpc.RouteTable) RouteTable {
 	return out
 }
 
-// leavesVPC reports whether a route's target is a gateway to the outside.
-func leavesVPC(r vpc.Route) bool {
-	return r.TargetKind == vpc.TargetInternet || r.TargetKind == vpc.TargetNAT
-}
-
 // inside reports whether a block is within one of the VPC's.
 func (b *builder) inside(id vpc.VPCID, p netip.Prefix) bool {
 	v, ok := vpc.Get[vpc.VPC](b.v, id)
-	return ok && slices.ContainsFunc(v.CIDRs, func(a vpc.CIDRAssociation) bool {
-		return a.CIDR.Bits() <= p.Bits() && a.CIDR.Contains(p.Addr())
-	})
+	return ok && v.Holds(p)
 }
 
 func (b *builder) route(t *vpc.RouteTable, p netip.Prefix, r vpc.Route) Route {
@@ -225,6 +251,10 @@ func (b *builder) route(t *vpc.RouteTable, p netip.Prefix, r vpc.Route) Route {
 		if g, ok := vpc.Get[vpc.InternetGateway](b.v, r.Target); ok && g.VPC == t.VPC {
 			return Route{Prefix: p, Kind: RouteInternet}
 		}
+	case vpc.TargetEgressOnly:
+		if g, ok := vpc.Get[vpc.EgressOnlyGateway](b.v, r.Target); ok && g.VPC == t.VPC {
+			return Route{Prefix: p, Kind: RouteEgress}
+		}
 	case vpc.TargetPeering:
 		if x, ok := vpc.Get[vpc.Peering](b.v, r.Target); ok && x.State == vpc.PeeringActive {
 			if other, ok := vpc.Get[vpc.VPC](b.v, x.Other(t.VPC).VPC); ok {
@@ -239,14 +269,17 @@ func (b *builder) route(t *vpc.RouteTable, p netip.Prefix, r vpc.Route) Route {
 	return Route{Prefix: p, Kind: RouteBlackhole}
 }
 
-// PrefixList is the current IPv4 prefixes of a list, a catalogue service's or
-// a customer's; nil if it does not exist. An IPv6 list is stored only.
+// PrefixList is the current prefixes of a list of either family, a catalogue
+// service's or a customer's; nil if it does not exist.
 func PrefixList(v vpc.View, id vpc.PrefixListID) []netip.Prefix {
 	if s, ok := vpc.First[vpc.CatalogueService](v, vpc.IndexPrefixList, id); ok {
+		if id == s.PrefixList6 {
+			return s.Prefixes6
+		}
 		return s.Prefixes
 	}
 	l, ok := vpc.Get[vpc.PrefixList](v, id)
-	if !ok || l.IPv6 {
+	if !ok {
 		return nil
 	}
 	var out []netip.Prefix
@@ -259,8 +292,11 @@ func PrefixList(v vpc.View, id vpc.PrefixListID) []netip.Prefix {
 
 func (b *builder) netInterface(v *vpc.VPC, n *vpc.NetworkInterface) {
 	out := Interface{
-		ID: n.ID, VNI: v.VNI, Subnet: n.Subnet, Addr: n.Addr, Secondary: n.Secondary, MAC: n.MAC,
-		SourceCheck: n.SourceDestCheck, RuleSet: b.ruleSet(v, n.Groups),
+		ID: n.ID, VNI: v.VNI, Subnet: n.Subnet, Addr: n.Addr, Secondary: n.Secondary, IPv6: n.IPv6, MAC: n.MAC,
+		Tracking: n.Tracking, SourceCheck: n.SourceDestCheck, RuleSet: b.ruleSet(v, n.Groups),
+	}
+	if e, ok := vpc.First[vpc.ElasticIP](b.v, vpc.IndexInterface, n.ID); ok {
+		out.Public = e.Addr
 	}
 	switch n.Type {
 	case vpc.TypeEndpoint:
@@ -273,6 +309,8 @@ func (b *builder) netInterface(v *vpc.VPC, n *vpc.NetworkInterface) {
 		}
 	case vpc.TypeBalancer:
 		out.Kind, out.Balancer = KindBalancer, NodeName(n.Balancer, n.Zone)
+	case vpc.TypeNAT:
+		out.Kind = KindNAT
 	default:
 		out.Kind = KindWorkload
 		if n.Attachment == nil {
@@ -361,16 +399,25 @@ func (b *builder) ruleSet(v *vpc.VPC, groups []vpc.GroupID) string {
 }
 
 // peers are the prefixes a rule's peer stands for now. A group stands for the
-// private addresses of the interfaces that carry it.
+// private addresses of the interfaces that carry it; one of another VPC while
+// the peering connection to it is active.
 func (b *builder) peers(v *vpc.VPC, r vpc.GroupRule) []netip.Prefix {
 	switch {
 	case r.Group != "":
+		in := v.ID
+		if r.Peering != "" {
+			x, ok := vpc.Get[vpc.Peering](b.v, r.Peering)
+			if !ok || x.State != vpc.PeeringActive || x.Other(v.ID) == nil {
+				return nil
+			}
+			in = x.Other(v.ID).VPC
+		}
 		var out []netip.Prefix
 		for n := range vpc.By[vpc.NetworkInterface](b.v, vpc.IndexGroup, r.Group) {
-			if n.VPC != v.ID {
+			if n.VPC != in {
 				continue
 			}
-			for _, a := range n.Addrs() {
+			for _, a := range n.AllAddrs() {
 				out = append(out, netip.PrefixFrom(a, a.BitLen()))
 			}
 		}
@@ -378,7 +425,7 @@ func (b *builder) peers(v *vpc.VPC, r vpc.GroupRule) []netip.Prefix {
 		return out
 	case r.PrefixList != "":
 		return PrefixList(b.v, r.PrefixList)
-	case r.CIDR.IsValid() && r.CIDR.Addr().Is4():
+	case r.CIDR.IsValid():
 		return []netip.Prefix{r.CIDR}
 	}
 	return nil

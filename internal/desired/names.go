@@ -14,12 +14,16 @@ import (
 // and balancer names have 60.
 const recordTTL = 60
 
-// names is a VPC with what its resolver answers.
+// nameless is a VPC whose resolver does not answer.
+func nameless(v *vpc.VPC) VPC {
+	return VPC{ID: v.ID, Owner: v.Owner, VNI: v.VNI, CIDRs: v.Prefixes(), Resolver: v.ResolverAddr()}
+}
+
+// names is a VPC with what its resolver answers. Instances have no names for
+// their IPv6 addresses: in AWS only the names by instance id can have those.
 func (b *builder) names(v *vpc.VPC) VPC {
-	out := VPC{ID: v.ID, Owner: v.Owner, VNI: v.VNI, Resolver: v.ResolverAddr(), DNS: v.EnableDNSSupport}
-	for _, c := range v.CIDRs {
-		out.CIDRs = append(out.CIDRs, c.CIDR)
-	}
+	out := nameless(v)
+	out.DNS = v.EnableDNSSupport
 	if !v.EnableDNSSupport {
 		return out
 	}

@@ -40,6 +40,7 @@ func TestCustomersPrefixListsAreExpandedToTheirCurrentVersion(t *testing.T) {
 	}})
 	list(v, "pl-1", 1, "192.0.2.0/24", "198.51.100.0/24")
 	list(v, "pl-6", 1, "2001:db8::/32")
+	six := netip.MustParsePrefix("2001:db8::/32")
 	for _, want := range [][]string{{"192.0.2.0/24", "198.51.100.0/24"}, {"203.0.113.0/24"}, nil} {
 		var rules []desired.Rule
 		var routes []desired.Route
@@ -51,6 +52,8 @@ func TestCustomersPrefixListsAreExpandedToTheirCurrentVersion(t *testing.T) {
 			rules[0].Peers = append(rules[0].Peers, p)
 			routes = append(routes, desired.Route{Prefix: p, Kind: desired.RouteInterface, Interface: "eni-c"})
 		}
+		rules = append(rules, desired.Rule{Protocol: vpc.TCP, From: 81, To: 81, Peers: []netip.Prefix{six}})
+		routes = append(routes, desired.Route{Prefix: six, Kind: desired.RouteInterface, Interface: "eni-c"})
 		h := desired.ForHost(v, host)
 		if d := cmp.Diff(rules, h.RuleSets["sg-c"].Ingress, cmpopts.EquateComparable(netip.Prefix{})); d != "" {
 			t.Error("rules:", d)

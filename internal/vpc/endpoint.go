@@ -259,8 +259,10 @@ func (*CatalogueService) Kind() Kind    { return KindCatalogue }
 func (s *CatalogueService) Key() string { return s.Name }
 func (s *CatalogueService) Index(add func(index, value string)) {
 	add(IndexName, s.ServiceName)
-	if s.PrefixList != "" {
-		add(IndexPrefixList, string(s.PrefixList))
+	for _, id := range []PrefixListID{s.PrefixList, s.PrefixList6} {
+		if id != "" {
+			add(IndexPrefixList, string(id))
+		}
 	}
 }
 func (s *CatalogueService) Refs(add func(Kind, string)) {}

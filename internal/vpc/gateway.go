@@ -100,7 +100,8 @@ func (r *Region) PublicDNSName(a netip.Addr) string {
 	return name + "." + r.Name + ".compute.amazonaws.com"
 }
 
-// EgressOnlyGateway lets flows over IPv6 begin in a VPC, and none come in.
+// EgressOnlyGateway lets flows over IPv6 begin in a VPC, and none come in. A
+// VPC has at most one.
 type EgressOnlyGateway struct {
 	ID    EgressOnlyGatewayID `json:"id"`
 	Owner AccountID           `json:"owner"`
@@ -116,7 +117,7 @@ func (g *EgressOnlyGateway) Index(add func(index, value string)) {
 	add(IndexVPC, string(g.VPC))
 }
 func (g *EgressOnlyGateway) Refs(add func(Kind, string)) { add(KindVPC, string(g.VPC)) }
-func (g *EgressOnlyGateway) Claims(add func(string))     {}
+func (g *EgressOnlyGateway) Claims(add func(string))     { add("egress-only-gateway-of/" + string(g.VPC)) }
 
 // OwnerID is the account it belongs to.
 func (g *EgressOnlyGateway) OwnerID() AccountID { return g.Owner }

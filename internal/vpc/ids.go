@@ -41,6 +41,7 @@ const (
 	PrefixRouteTable      = "rtb"
 	PrefixRouteAssoc      = "rtbassoc"
 	PrefixCIDRAssoc       = "vpc-cidr-assoc"
+	PrefixSubnetCIDRAssoc = "subnet-cidr-assoc"
 	PrefixGroup           = "sg"
 	PrefixRule            = "sgr"
 	PrefixACL             = "acl"

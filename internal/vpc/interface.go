@@ -62,6 +62,19 @@ type ConnectionTracking struct {
 	UDPStream      int `json:"udpStream,omitempty"`      // 60 to 180
 }
 
+// TrackingRange is what an idle time may be.
+type TrackingRange struct{ Min, Max int }
+
+// Ranges of ConnectionTracking's fields.
+var (
+	TCPEstablishedRange = TrackingRange{60, 432000}
+	UDPRange            = TrackingRange{30, 60}
+	UDPStreamRange      = TrackingRange{60, 180}
+)
+
+// Holds reports whether an idle time is in the range.
+func (r TrackingRange) Holds(seconds int) bool { return r.Min <= seconds && seconds <= r.Max }
+
 // Attachment puts an interface behind an instance or, by `postern attach`,
 // behind something that already exists on a host.
 type Attachment struct {
@@ -99,7 +112,7 @@ func (n *NetworkInterface) Index(add func(index, value string)) {
 	add(IndexOwner, string(n.Owner))
 	add(IndexVPC, string(n.VPC))
 	add(IndexSubnet, string(n.Subnet))
-	for _, a := range n.Addrs() {
+	for _, a := range n.AllAddrs() {
 		add(IndexAddr, string(n.VPC)+"/"+a.String())
 	}
 	for _, g := range n.Groups {
@@ -122,10 +135,13 @@ func (n *NetworkInterface) Index(add func(index, value string)) {
 	}
 }
 
-// Addrs are its addresses, the primary one first.
+// Addrs are its IPv4 addresses, the primary one first.
 func (n *NetworkInterface) Addrs() []netip.Addr {
 	return append([]netip.Addr{n.Addr}, n.Secondary...)
 }
+
+// AllAddrs are its addresses of both families, those of IPv6 last.
+func (n *NetworkInterface) AllAddrs() []netip.Addr { return append(n.Addrs(), n.IPv6...) }
 
 // OwnerID is the account it belongs to.
 func (n *NetworkInterface) OwnerID() AccountID { return n.Owner }
@@ -139,7 +155,7 @@ func (n *NetworkInterface) Refs(add func(Kind, string)) {
 }
 
 func (n *NetworkInterface) Claims(add func(string)) {
-	for _, a := range n.Addrs() {
+	for _, a := range n.AllAddrs() {
 		add(AddrClaim(n.Subnet, a))
 	}
 	add("mac/" + n.MAC)

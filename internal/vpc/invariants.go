@@ -47,6 +47,7 @@ func Invariants(v View) []error {
 	each(v, c.listener)
 	each(v, c.health)
 	each(v, c.internetGateway)
+	each(v, c.egressOnly)
 	each(v, c.elasticIP)
 	each(v, c.natGateway)
 	each(v, c.dhcpOptions)

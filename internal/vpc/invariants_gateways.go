@@ -8,6 +8,8 @@ func (c *checker) internetGateway(g *InternetGateway) {
 	}
 }
 
+func (c *checker) egressOnly(g *EgressOnlyGateway) { c.inVPC(g, g.VPC) }
+
 func (c *checker) elasticIP(e *ElasticIP) {
 	c.must(e.Addr.Is4(), e, "its address is %s", e.Addr)
 	c.must((e.Association == "") == (e.Interface == ""), e, "it has association %q and interface %q", e.Association, e.Interface)

@@ -13,6 +13,12 @@ func (c *checker) block(o Object, p netip.Prefix) {
 	c.must(ok, o, "block %s is not an IPv4 network of /16 to /28", p)
 }
 
+// block6 notes a block that is not an IPv6 network of the size.
+func (c *checker) block6(o Object, p netip.Prefix, bits int) {
+	ok := p.IsValid() && p.Addr().Is6() && !p.Addr().Is4In6() && p == p.Masked() && p.Bits() == bits
+	c.must(ok, o, "block %s is not an IPv6 network of /%d", p, bits)
+}
+
 func (c *checker) vpc(v *VPC) {
 	c.must(v.VNI >= FirstVNI && v.VNI <= LastVNI, v, "VNI %#x is not one that can be given out", v.VNI)
 	c.must(len(v.CIDRs) > 0, v, "it has no block")
@@ -22,6 +28,10 @@ func (c *checker) vpc(v *VPC) {
 		for _, b := range v.CIDRs[:i] {
 			c.must(!a.CIDR.Overlaps(b.CIDR), v, "its blocks %s and %s overlap", b.CIDR, a.CIDR)
 		}
+	}
+	for _, a := range v.IPv6 {
+		c.part(v, PrefixCIDRAssoc, a.ID)
+		c.block6(v, a.CIDR, VPCBits6) // that no two are the same is a claim's to say
 	}
 	main, acls, groups := 0, 0, 0
 	for t := range By[RouteTable](c.v, IndexVPC, v.ID) {
@@ -57,10 +67,14 @@ func (c *checker) subnet(s *Subnet) {
 	c.block(s, s.CIDR)
 	c.inVPC(s, s.VPC)
 	if v, ok := Get[VPC](c.v, s.VPC); ok {
-		c.must(slices.ContainsFunc(v.CIDRs, func(a CIDRAssociation) bool {
-			return a.CIDR.Bits() <= s.CIDR.Bits() && a.CIDR.Overlaps(s.CIDR)
-		}), s, "its block %s is in none of its VPC's", s.CIDR)
+		c.must(v.Holds(s.CIDR), s, "its block %s is in none of its VPC's", s.CIDR)
+		c.must(!s.HasIPv6() || v.Holds(s.IPv6.CIDR), s, "its block %s is in none of its VPC's", s.IPv6.CIDR)
 	}
+	if s.HasIPv6() {
+		c.part(s, PrefixSubnetCIDRAssoc, s.IPv6.ID)
+		c.block6(s, s.IPv6.CIDR, SubnetBits6)
+	}
+	c.must(s.HasIPv6() || !s.AssignIPv6 && s.IPv6.ID == "", s, "it assigns IPv6 addresses or has the association %q, and no block of them", s.IPv6.ID)
 	if r, ok := Get[Region](c.v, RegionKey); ok {
 		c.must(r.ZoneID(s.Zone) != "", s, "it is in %q, which is no zone of the region", s.Zone)
 	}
@@ -103,6 +117,8 @@ func (c *checker) routeTable(t *RouteTable) {
 		if r.CIDR.IsValid() {
 			c.must(to == "", t, "a route has two destinations, %s and %s", r.CIDR, to)
 			c.must(r.CIDR == r.CIDR.Masked(), t, "the route to %s has bits behind its mask", r.CIDR)
+			c.must(r.TargetKind.Carries(r.CIDR.Addr().Is6()), t, "the route to %s leads to a target of the kind %s, which does not carry it", r.CIDR, r.TargetKind)
+			c.must(Routable(r.CIDR), t, "there is a route to %s", r.CIDR)
 			to = r.CIDR.String()
 		}
 		c.must(to != "", t, "a route has no destination")
@@ -122,9 +138,9 @@ func (c *checker) routeTable(t *RouteTable) {
 	if !ok {
 		return
 	}
-	for _, a := range v.CIDRs {
-		c.must(local[a.CIDR], t, "there is no local route to %s of its VPC", a.CIDR)
-		delete(local, a.CIDR)
+	for _, p := range v.Prefixes() {
+		c.must(local[p], t, "there is no local route to %s of its VPC", p)
+		delete(local, p)
 	}
 	for p := range local {
 		c.bad(t, "there is a local route to %s, which is no block of its VPC", p)
@@ -217,17 +233,9 @@ func (c *checker) peering(p *Peering) {
 	}
 }
 
-// freeable reports whether an address of a subnet can be given out: AWS keeps
-// the first four and the last.
-func freeable(s *Subnet, a netip.Addr) bool {
-	first := s.CIDR.Masked().Addr()
-	for range 4 {
-		if a == first {
-			return false
-		}
-		first = first.Next()
-	}
-	return s.CIDR.Contains(a) && s.CIDR.Contains(a.Next())
+// freeable reports whether an address of a subnet's block can be given out.
+func freeable(block netip.Prefix, a netip.Addr) bool {
+	return block.IsValid() && block.Contains(a) && !ReservedAddr(block, a)
 }
 
 // ourMAC reports whether s has the form of an interface's address: 02:xx:xx:xx:xx:xx.
@@ -249,10 +257,19 @@ func (c *checker) networkInterface(n *NetworkInterface) {
 		c.must(s.VPC == n.VPC, n, "it is in %s, its subnet in %s", n.VPC, s.VPC)
 		c.must(s.Zone == n.Zone, n, "it is in zone %s, its subnet in %s", n.Zone, s.Zone)
 		for _, a := range n.Addrs() {
-			c.must(freeable(s, a), n, "its address %s cannot be given out in %s", a, s.CIDR)
+			c.must(freeable(s.CIDR, a), n, "its address %s cannot be given out in %s", a, s.CIDR)
+		}
+		for _, a := range n.IPv6 {
+			c.must(freeable(s.IPv6.CIDR, a), n, "its address %s cannot be given out in %s", a, s.IPv6.CIDR)
 		}
 	}
-	unique(c, n, "address", n.Addrs())
+	unique(c, n, "address", n.AllAddrs())
+	for _, x := range []struct {
+		seconds int
+		in      TrackingRange
+	}{{n.Tracking.TCPEstablished, TCPEstablishedRange}, {n.Tracking.UDP, UDPRange}, {n.Tracking.UDPStream, UDPStreamRange}} {
+		c.must(x.seconds == 0 || x.in.Holds(x.seconds), n, "it tracks idle connections for %d s, %d to %d s are allowed", x.seconds, x.in.Min, x.in.Max)
+	}
 	c.must(ourMAC(n.MAC), n, "%q is no MAC address for it", n.MAC)
 	c.groups(n, n.VPC, n.Groups)
 	c.must((n.Endpoint == "") || n.Type == TypeEndpoint, n, "it is of type %s and belongs to endpoint %s", n.Type, n.Endpoint)

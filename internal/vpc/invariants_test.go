@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,7 @@ type world struct {
 	listener *vpc.Listener
 	health   *vpc.Health
 	igw      *vpc.InternetGateway
+	eigw     *vpc.EgressOnlyGateway
 	eip      *vpc.ElasticIP // nat's
 	nat      *vpc.NATGateway
 	dhcp     *vpc.DHCPOptions
@@ -53,7 +55,7 @@ func (anyTopic) Deliver(context.Context, control.Delivery) error     { return ni
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	c, _ := controltest.New(t)
-	ctx := t.Context()
+	ctx, on := t.Context(), true
 	me := controltest.Consumer
 	must := func(err error) {
 		t.Helper()
@@ -70,12 +72,12 @@ func newWorld(t *testing.T) *world {
 		return nil
 	})
 	must(err)
-	v, err := c.CreateVPC(ctx, me, control.CreateVPCInput{CIDR: netip.MustParsePrefix("10.0.0.0/16")})
+	v, err := c.CreateVPC(ctx, me, control.CreateVPCInput{CIDR: netip.MustParsePrefix("10.0.0.0/16"), IPv6: true})
 	must(err)
-	on := true
 	must(c.ModifyVPC(ctx, me, v, control.VPCChange{EnableDNSHostnames: &on}))
-	subnet, err := c.CreateSubnet(ctx, me, control.CreateSubnetInput{VPC: v, CIDR: netip.MustParsePrefix("10.0.1.0/24")})
+	subnet, err := c.CreateSubnet(ctx, me, control.CreateSubnetInput{VPC: v, CIDR: netip.MustParsePrefix("10.0.1.0/24"), IPv6: netip.MustParsePrefix("2001:db8:8000::/64")})
 	must(err)
+	must(c.ModifySubnet(ctx, me, subnet, control.SubnetChange{AssignIPv6: &on}))
 	_, ids, err := c.RunInstances(ctx, me, control.RunInstancesInput{Min: 1, Max: 1, ImageID: "ami-1", Subnet: subnet})
 	must(err)
 	lb, err := c.CreateBalancer(ctx, me, control.CreateBalancerInput{Name: "lb", Subnets: []control.BalancerSubnet{{Subnet: subnet}}})
@@ -106,6 +108,8 @@ func newWorld(t *testing.T) *world {
 	igw, err := c.CreateInternetGateway(ctx, me, nil)
 	must(err)
 	must(c.AttachInternetGateway(ctx, me, igw, v))
+	eigw, err := c.CreateEgressOnlyGateway(ctx, me, control.CreateEgressOnlyInput{VPC: v})
+	must(err)
 	eip, err := c.AllocateAddress(ctx, me, netip.Addr{}, nil)
 	must(err)
 	nat, err := c.CreateNATGateway(ctx, me, control.CreateNATInput{Subnet: subnet, Allocation: eip})
@@ -118,7 +122,7 @@ func newWorld(t *testing.T) *world {
 	for _, k := range []vpc.Kind{
 		vpc.KindAccount, vpc.KindRegion, vpc.KindVPC, vpc.KindSubnet, vpc.KindRouteTable, vpc.KindACL, vpc.KindGroup, vpc.KindInterface,
 		vpc.KindInstance, vpc.KindEndpoint, vpc.KindService, vpc.KindCatalogue, vpc.KindBalancer, vpc.KindTargetGroup, vpc.KindListener, vpc.KindHealth,
-		vpc.KindInternetGateway, vpc.KindElasticIP, vpc.KindNATGateway, vpc.KindDHCPOptions,
+		vpc.KindInternetGateway, vpc.KindEgressOnly, vpc.KindElasticIP, vpc.KindNATGateway, vpc.KindDHCPOptions,
 		vpc.KindNotification, vpc.KindNotice,
 	} {
 		for o := range c.View().Objects(k) {
@@ -137,6 +141,7 @@ func newWorld(t *testing.T) *world {
 	w.listener = get[vpc.Listener](t, w, string(l))
 	w.health = get[vpc.Health](t, w, vpc.HealthKey(tg, "10.0.1.99", 80))
 	w.igw, w.eip = get[vpc.InternetGateway](t, w, string(igw)), get[vpc.ElasticIP](t, w, string(eip))
+	w.eigw = get[vpc.EgressOnlyGateway](t, w, string(eigw))
 	w.nat, w.dhcp = get[vpc.NATGateway](t, w, string(nat)), get[vpc.DHCPOptions](t, w, string(dhcp))
 	w.notify = get[vpc.ConnectionNotification](t, w, string(nfn.ID))
 	for n := range vpc.All[vpc.Notice](w.view) {
@@ -187,6 +192,8 @@ func clone(t *testing.T, o vpc.Object) vpc.Object {
 		return vpc.Edit(o)
 	case *vpc.Health:
 		return vpc.Edit(o)
+	case *vpc.EgressOnlyGateway:
+		return vpc.Edit(o)
 	case *vpc.InternetGateway:
 		return vpc.Edit(o)
 	case *vpc.ElasticIP:
@@ -231,7 +238,7 @@ func TestWhatUseCasesMakeKeepsEveryInvariant(t *testing.T) {
 
 func TestEveryBrokenInvariantIsNamed(t *testing.T) {
 	w := newWorld(t)
-	other := netip.MustParsePrefix("10.9.0.0/24")
+	other, six := netip.MustParsePrefix("10.9.0.0/24"), netip.MustParsePrefix("2001:db8::/64")
 	for _, c := range []struct {
 		name string // of what is broken
 		do   func(*world)
@@ -256,6 +263,36 @@ func TestEveryBrokenInvariantIsNamed(t *testing.T) {
 		{"a VPC's block", func(w *world) { w.vpc.CIDRs[0].CIDR = netip.MustParsePrefix("10.0.0.0/8") }, "/16 to /28"},
 		{"a VPC's blocks", func(w *world) { w.vpc.CIDRs = append(w.vpc.CIDRs, w.vpc.CIDRs[0]) }, "overlap"},
 		{"the id of a block", func(w *world) { w.vpc.CIDRs = append(w.vpc.CIDRs, w.vpc.CIDRs[0]) }, "used a second time"},
+		{"a VPC's IPv6 block", func(w *world) { w.vpc.IPv6[0].CIDR = six }, "not an IPv6 network of /56"},
+		{"two VPCs' IPv6 block", func(w *world) {
+			v := vpc.Edit(w.vpc)
+			v.ID = "vpc-00000000000000001"
+			w.view.Put(v)
+		}, "claims ipv6-block/2001:db8:8000::/56"},
+		{"a subnet's IPv6 block", func(w *world) { w.subnet.IPv6.CIDR = six }, "in none of its VPC's"},
+		{"the size of a subnet's IPv6 block", func(w *world) { w.subnet.IPv6.CIDR = w.vpc.IPv6[0].CIDR }, "not an IPv6 network of /64"},
+		{"the id of a subnet's block", func(w *world) { w.subnet.IPv6.ID = w.vpc.IPv6[0].ID }, "no id of the form subnet-cidr-assoc-"},
+		{"a subnet that assigns", func(w *world) { w.subnet.IPv6 = vpc.CIDRAssociation{} }, "and no block of them"},
+		{"an IPv6 address", func(w *world) { w.plain.IPv6[0] = netip.MustParseAddr("2001:db8::5") }, "cannot be given out"},
+		{"a reserved IPv6 address", func(w *world) { w.plain.IPv6[0] = netip.MustParseAddr("2001:db8:8000::3") }, "cannot be given out"},
+		{"an IPv6 address twice", func(w *world) { w.plain.IPv6 = append(w.plain.IPv6, w.plain.IPv6[0]) }, "is there twice"},
+		{"an IPv6 address of two", func(w *world) { w.interfaceOf(w.iface).IPv6 = w.plain.IPv6 }, "claims addr/"},
+		{"an idle time", func(w *world) { w.plain.Tracking.UDP = 61 }, "for 61 s, 30 to 60 s"},
+		{"a local IPv6 route", func(w *world) {
+			w.main.Routes = slices.DeleteFunc(w.main.Routes, func(r vpc.Route) bool { return r.CIDR == w.vpc.IPv6[0].CIDR })
+		}, "no local route to 2001:db8:8000::/56"},
+		{"a route to a gateway of the other family", func(w *world) {
+			w.main.Routes = append(w.main.Routes, vpc.Route{CIDR: other, TargetKind: vpc.TargetEgressOnly})
+		}, "does not carry it"},
+		{"a route to AWS's own", func(w *world) {
+			w.main.Routes = append(w.main.Routes, vpc.Route{CIDR: netip.MustParsePrefix("fd00:ec2::/32"), TargetKind: vpc.TargetInternet})
+		}, "there is a route to fd00:ec2::/32"},
+		{"an egress-only gateway's owner", func(w *world) { w.eigw.Owner = controltest.Provider.Account }, "belongs to account 222222222222"},
+		{"two egress-only gateways", func(w *world) {
+			g := vpc.Edit(w.eigw)
+			g.ID = "eigw-00000000000000001"
+			w.view.Put(g)
+		}, "claims egress-only-gateway-of/"},
 		{"the main table", func(w *world) { w.main.Main = "" }, "0 main route tables"},
 		{"the default ACL", func(w *world) { w.acl.Default = false }, "0 default network ACLs"},
 		{"the default group", func(w *world) { w.group.Name = "x" }, "0 default security groups"},
@@ -290,7 +327,7 @@ func TestEveryBrokenInvariantIsNamed(t *testing.T) {
 		{"an ACL's entry", func(w *world) { w.acl.Entries[0].Number = 0 }, "entry number 0"},
 		{"a rule's peers", func(w *world) { w.group.Rules[0].PrefixList = "pl-1" }, "2 peers"},
 		{"a rule's ports", func(w *world) { r := &w.group.Rules[0]; r.Protocol, r.From, r.To = vpc.TCP, 80, 79 }, "ports 80 to 79"},
-		{"a rule's group", func(w *world) { w.group.Rules[1].GroupOwner = "x" }, "is of account \"x\""},
+		{"a rule's group", func(w *world) { w.group.Rules[2].GroupOwner = "x" }, "is of account \"x\""},
 		{"an address", func(w *world) { w.plain.Addr = netip.MustParseAddr("10.0.2.4") }, "cannot be given out"},
 		{"a reserved address", func(w *world) { w.plain.Addr = netip.MustParseAddr("10.0.1.255") }, "cannot be given out"},
 		{"an interface's zone", func(w *world) { w.plain.Zone = "us-east-1b" }, "its subnet in us-east-1a"},
@@ -405,6 +442,7 @@ func (w *world) copy(t *testing.T) *world {
 	c.service, c.balancer = get[vpc.EndpointService](t, c, w.service.Key()), get[vpc.LoadBalancer](t, c, w.balancer.Key())
 	c.targets, c.listener, c.health = get[vpc.TargetGroup](t, c, w.targets.Key()), get[vpc.Listener](t, c, w.listener.Key()), get[vpc.Health](t, c, w.health.Key())
 	c.igw, c.eip = get[vpc.InternetGateway](t, c, w.igw.Key()), get[vpc.ElasticIP](t, c, w.eip.Key())
+	c.eigw = get[vpc.EgressOnlyGateway](t, c, string(w.eigw.ID))
 	c.nat, c.dhcp = get[vpc.NATGateway](t, c, w.nat.Key()), get[vpc.DHCPOptions](t, c, w.dhcp.Key())
 	c.notify, c.notice = get[vpc.ConnectionNotification](t, c, w.notify.Key()), get[vpc.Notice](t, c, w.notice.Key())
 	return c

@@ -4,6 +4,7 @@ package vpc
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -43,9 +44,9 @@ type VPC struct {
 	Tags    Tags `json:"tags,omitempty"`
 }
 
-// CIDRAssociation is one block of a VPC.
+// CIDRAssociation is one block of a VPC, or the IPv6 block of a subnet.
 type CIDRAssociation struct {
-	ID   string       `json:"id"` // vpc-cidr-assoc-...
+	ID   string       `json:"id"` // vpc-cidr-assoc-... or subnet-cidr-assoc-...
 	CIDR netip.Prefix `json:"cidr"`
 }
 
@@ -64,19 +65,42 @@ func (v *VPC) Claims(add func(string)) {
 	if v.Default {
 		add("default-vpc/" + string(v.Owner))
 	}
+	for _, a := range v.IPv6 {
+		add(IPv6BlockClaim(a.CIDR))
+	}
 }
+
+// IPv6BlockClaim is the claim that makes an IPv6 block one VPC's own.
+func IPv6BlockClaim(p netip.Prefix) string { return "ipv6-block/" + p.String() }
+
+// Bits of IPv6 blocks: AWS gives a VPC a /56, and here a subnet has a /64 of it.
+const (
+	VPCBits6    = 56
+	SubnetBits6 = 64
+)
 
 // OwnerID is the account it belongs to.
 func (v *VPC) OwnerID() AccountID { return v.Owner }
 
 // Contains reports whether a is inside one of the VPC's blocks.
 func (v *VPC) Contains(a netip.Addr) bool {
-	for _, c := range v.CIDRs {
-		if c.CIDR.Contains(a) {
-			return true
+	return a.IsValid() && v.Holds(netip.PrefixFrom(a, a.BitLen()))
+}
+
+// Holds reports whether a block of either family is within one of the VPC's.
+func (v *VPC) Holds(p netip.Prefix) bool {
+	return slices.ContainsFunc(v.Prefixes(), func(c netip.Prefix) bool { return c.Bits() <= p.Bits() && c.Contains(p.Addr()) })
+}
+
+// Prefixes are the VPC's blocks, the primary one first and those of IPv6 last.
+func (v *VPC) Prefixes() []netip.Prefix {
+	out := make([]netip.Prefix, 0, len(v.CIDRs)+len(v.IPv6))
+	for _, list := range [][]CIDRAssociation{v.CIDRs, v.IPv6} {
+		for _, a := range list {
+			out = append(out, a.CIDR)
 		}
 	}
-	return false
+	return out
 }
 
 // ResolverAddr is the address of the VPC resolver: the primary block's base plus two.
@@ -115,6 +139,25 @@ func (s *Subnet) Claims(add func(string)) {
 	if s.DefaultForAZ {
 		add("default-subnet/" + string(s.VPC) + "/" + s.Zone)
 	}
+	if s.HasIPv6() {
+		add("subnet-ipv6-block/" + s.IPv6.CIDR.String())
+	}
+}
+
+// HasIPv6 reports whether the subnet has an IPv6 block.
+func (s *Subnet) HasIPv6() bool { return s.IPv6.CIDR.IsValid() }
+
+// ReservedAddr reports whether AWS keeps an address of a subnet's block, of either
+// family, for itself: the first four and the last.
+func ReservedAddr(block netip.Prefix, a netip.Addr) bool {
+	first := block.Masked().Addr()
+	for range 4 {
+		if a == first {
+			return true
+		}
+		first = first.Next()
+	}
+	return !block.Contains(a.Next())
 }
 
 // OwnerID is the account it belongs to.
@@ -146,6 +189,31 @@ type Route struct {
 	Target     string       `json:"target,omitempty"`
 	// Origin is CreateRouteTable for local routes, else CreateRoute.
 	Origin string `json:"origin"`
+}
+
+// NeverRouted are AWS's own addresses at which its services answer inside a
+// VPC. A route for one of these blocks or a part of it cannot be made.
+var NeverRouted = []netip.Prefix{netip.MustParsePrefix("169.254.168.0/22"), netip.MustParsePrefix("fd00:ec2::/32")}
+
+// Routable reports whether a route may have the destination.
+func Routable(p netip.Prefix) bool {
+	return !slices.ContainsFunc(NeverRouted, func(n netip.Prefix) bool { return n.Bits() <= p.Bits() && n.Contains(p.Addr()) })
+}
+
+// Carries reports whether a target of the kind takes packets of a family.
+func (k TargetKind) Carries(ipv6 bool) bool {
+	switch k {
+	case TargetNAT:
+		return !ipv6
+	case TargetEgressOnly:
+		return ipv6
+	}
+	return true
+}
+
+// Leaves reports whether a target of the kind is a gateway to the outside.
+func (k TargetKind) Leaves() bool {
+	return k == TargetInternet || k == TargetNAT || k == TargetEgressOnly
 }
 
 // CustomerList reports whether the destination is a customer's prefix list: a

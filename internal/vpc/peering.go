@@ -137,15 +137,6 @@ func PeeringCIDRs(v View, p *Peering, s *PeeringSide) []netip.Prefix {
 	return s.CIDRs
 }
 
-// Prefixes are the VPC's IPv4 blocks, the primary one first.
-func (v *VPC) Prefixes() []netip.Prefix {
-	out := make([]netip.Prefix, 0, len(v.CIDRs))
-	for _, a := range v.CIDRs {
-		out = append(out, a.CIDR)
-	}
-	return out
-}
-
 // PeeringBetween finds the active connection of two VPCs.
 func PeeringBetween(v View, a, b VPCID) (*Peering, bool) {
 	for p := range By[Peering](v, IndexVPC, a) {

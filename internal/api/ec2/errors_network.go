@@ -12,10 +12,12 @@ import (
 func init() {
 	maps.Copy(notFound, map[string]string{
 		"cidr-block":                  "InvalidVpcCidrBlockAssociationID.NotFound",
+		"subnet-cidr-block":           "InvalidSubnetCidrBlockAssociationID.NotFound",
 		"vpc-endpoint-connection":     "InvalidVpcEndpointConnectionId.NotFound",
 		"endpoint-service-permission": "InvalidVpcEndpointServicePermissionId.NotFound",
 
 		string(vpc.KindInternetGateway): "InvalidInternetGatewayID.NotFound",
+		string(vpc.KindEgressOnly):      "InvalidEgressOnlyInternetGatewayId.NotFound",
 		string(vpc.KindNATGateway):      "NatGatewayNotFound",
 		string(vpc.KindElasticIP):       "InvalidAllocationID.NotFound",
 		"public-address":                "InvalidAddress.NotFound",
@@ -27,11 +29,13 @@ func init() {
 		string(vpc.KindPeering):         "InvalidVpcPeeringConnectionID.NotFound",
 	})
 	maps.Copy(malformed, map[string]string{
-		"association":  "InvalidAssociationID.Malformed",
-		"cidr-block":   "InvalidVpcCidrBlockAssociationID.Malformed",
-		"dhcp-options": "InvalidDhcpOptionsId.Malformed",
+		"association":       "InvalidAssociationID.Malformed",
+		"cidr-block":        "InvalidVpcCidrBlockAssociationID.Malformed",
+		"subnet-cidr-block": "InvalidSubnetCidrBlockAssociationID.Malformed",
+		"dhcp-options":      "InvalidDhcpOptionsId.Malformed",
 
 		string(vpc.KindInternetGateway): "InvalidInternetGatewayId.Malformed",
+		string(vpc.KindEgressOnly):      "InvalidEgressOnlyInternetGatewayId.Malformed",
 		string(vpc.KindNATGateway):      "NatGatewayMalformed",
 		string(vpc.KindElasticIP):       "InvalidAllocationID.NotFound", // AWS has no code of its own for it
 		"public-address":                "InvalidAddress.Malformed",
@@ -56,7 +60,7 @@ func init() {
 			"default-vpc": "DefaultVpcAlreadyExists", "default-subnet": "DefaultSubnetAlreadyExistsInAvailabilityZone",
 			string(vpc.KindPeering): "VpcPeeringConnectionAlreadyExists",
 		},
-		vpc.NoAddress:    {string(vpc.KindElasticIP): "InsufficientAddressCapacity"},
+		vpc.NoAddress:    {string(vpc.KindElasticIP): "InsufficientAddressCapacity", "ipv6-pool": "InsufficientAddressCapacity"},
 		vpc.NotPermitted: {string(vpc.KindElasticIP): "AuthFailure"},
 		vpc.WrongState: {
 			"gateway-attachment": "Gateway.NotAttached", "tenancy": "InvalidTenancy", "prefix-list-version": "PrefixListVersionMismatch",

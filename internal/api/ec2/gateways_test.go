@@ -381,7 +381,6 @@ func TestGatewayRoutes(t *testing.T) {
 	a.refused("InvalidParameterCombination", "ReplaceRoute", to("10.0.0.0/16", "LocalTarget", "true", "GatewayId", g)...)
 	a.refused("MissingParameter", "ReplaceRoute", to("10.0.0.0/16", "LocalTarget", "false")...)
 	a.refused("RouteAlreadyExists", "CreateRoute", to("10.0.0.0/16", "GatewayId", "local")...)
-	a.refused("UnsupportedOperation", "CreateRoute", "RouteTableId", table, "DestinationIpv6CidrBlock", "::/0", "GatewayId", g)
 	a.do("DeleteRoute", to("0.0.0.0/0")...)
 }
 

@@ -85,7 +85,7 @@ func describeInstanceTypes(_ *Call, in *DescribeInstanceTypesInput) (*DescribeIn
 		out.Types = append(out.Types, InstanceTypeInfo{
 			InstanceType: name, CurrentGeneration: true, InstanceStorage: true,
 			UsageClasses: []string{"on-demand"}, RootDeviceTypes: []string{"instance-store"},
-			Network: NetworkInfo{MaxInterfaces: control.MaxInterfaces, MaxCards: 1, IPv4PerInterface: control.MaxAddresses, EnaSupport: "unsupported"},
+			Network: NetworkInfo{MaxInterfaces: control.MaxInterfaces, MaxCards: 1, IPv4PerInterface: control.MaxAddresses, IPv6PerInterface: control.MaxAddresses, IPv6: true, EnaSupport: "unsupported"},
 		})
 	}
 	return out, nil

@@ -47,6 +47,8 @@ func init() {
 			}
 			return nil
 		},
+		"ipv6-address": eniValues(interfaceIPv6),
+		"network-interface.ipv6-addresses.ipv6-address":      eniValues(interfaceIPv6),
 		"network-interface.addresses.primary":                eniValues(interfaceResource.filters["addresses.primary"]),
 		"network-interface.availability-zone":                eni(func(_ vpc.View, n *vpc.NetworkInterface) string { return n.Zone }),
 		"network-interface.description":                      eni(func(_ vpc.View, n *vpc.NetworkInterface) string { return n.Description }),
@@ -66,7 +68,7 @@ func init() {
 	for _, name := range []string{
 		"block-device-mapping.attach-time", "block-device-mapping.delete-on-termination", "block-device-mapping.device-name", "block-device-mapping.status",
 		"block-device-mapping.volume-id", "capacity-reservation-id", "host-id", "iam-instance-profile.arn", "iam-instance-profile.id", "iam-instance-profile.name",
-		"instance-lifecycle", "ipv6-address", "kernel-id", "network-interface.ipv6-addresses.ipv6-address", "outpost-arn", "platform", "product-code", "product-code.type",
+		"instance-lifecycle", "kernel-id", "outpost-arn", "platform", "product-code", "product-code.type",
 		"ramdisk-id", "requester-id", "root-device-name", "spot-instance-request-id",
 	} {
 		instanceResource.filters[name] = never[*vpc.Instance]

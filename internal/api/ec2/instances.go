@@ -60,6 +60,7 @@ type Instance struct {
 	VpcID            string              `xml:"vpcId,omitempty"`
 	PrivateIPAddress string              `xml:"privateIpAddress,omitempty"`
 	PublicIPAddress  string              `xml:"ipAddress,omitempty"`
+	IPv6Address      string              `xml:"ipv6Address,omitempty"`
 	SourceDestCheck  *bool               `xml:"sourceDestCheck"`
 	Groups           []InstanceGroup     `xml:"groupSet"`
 	StateReason      *StateReason        `xml:"stateReason"`
@@ -103,6 +104,8 @@ type InstanceInterface struct {
 	Groups             []InstanceGroup    `xml:"groupSet"`
 	Attachment         InstanceAttachment `xml:"attachment"`
 	Addresses          []InstanceAddress  `xml:"privateIpAddressesSet"`
+	IPv6Addresses      []InterfaceIPv6    `xml:"ipv6AddressesSet"`
+	Tracking           *Tracking          `xml:"connectionTrackingConfiguration"`
 	Association        *InstancePublic    `xml:"association"`
 }
 
@@ -184,7 +187,7 @@ func renderInstance(v vpc.View, i *vpc.Instance) Instance {
 	for k, n := range instanceENIs(v, i) {
 		groups := groupItems(v, n.Groups)
 		if k == 0 {
-			out.SourceDestCheck, out.Groups = &n.SourceDestCheck, groups
+			out.SourceDestCheck, out.Groups, out.IPv6Address = &n.SourceDestCheck, groups, firstIPv6(n)
 		}
 		name := instanceDNSName(r, n.Addr)
 		public := instancePublic(v, n)
@@ -199,7 +202,7 @@ func renderInstance(v vpc.View, i *vpc.Instance) Instance {
 				AttachmentID: n.Attachment.ID, DeviceIndex: n.Attachment.DeviceIndex, Status: "attached",
 				AttachTime: n.Attachment.Time, DeleteOnTermination: n.Attachment.DeleteOnTermination,
 			},
-			Addresses: instanceAddresses(r, n, public), Association: public,
+			Addresses: instanceAddresses(r, n, public), IPv6Addresses: renderIPv6(n), Tracking: renderTracking(n), Association: public,
 		})
 	}
 	return out

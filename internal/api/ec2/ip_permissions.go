@@ -20,7 +20,7 @@ type IPPermission struct {
 	ToPort      *int          `query:"ToPort" xml:"toPort"`
 	Groups      []GroupPair   `query:"Groups" xml:"groups>item"`
 	IPRanges    []IPRange     `query:"IpRanges" xml:"ipRanges>item"`
-	IPv6Ranges  []IPv6Range   `query:"Ipv6Ranges,stored" xml:"ipv6Ranges>item"` // kept and shown: there is no IPv6 traffic
+	IPv6Ranges  []IPv6Range   `query:"Ipv6Ranges" xml:"ipv6Ranges>item"`
 	PrefixLists []PrefixEntry `query:"PrefixListIds" xml:"prefixListIds>item"`
 }
 

@@ -91,17 +91,18 @@ func createNetworkACL(call *Call, in *CreateNetworkACLInput) (*CreateNetworkACLO
 	if err != nil {
 		return nil, err
 	}
-	a, err := control.Owned[vpc.NetworkACL](call.view(), call.Caller, id)
+	v := call.view()
+	a, err := control.Owned[vpc.NetworkACL](v, call.Caller, id)
 	if err != nil {
 		return nil, err
 	}
-	return &CreateNetworkACLOutput{renderACL(a), in.ClientToken}, nil
+	return &CreateNetworkACLOutput{renderACL(v, a), in.ClientToken}, nil
 }
 
-func renderACL(a *vpc.NetworkACL) NetworkACL {
+func renderACL(v vpc.View, a *vpc.NetworkACL) NetworkACL {
 	out := NetworkACL{
 		ID: string(a.ID), VpcID: string(a.VPC), OwnerID: string(a.Owner), Default: a.Default,
-		Entries: renderEntries(a), Tags: tagList(a.Tags),
+		Entries: renderEntries(v, a), Tags: tagList(a.Tags),
 	}
 	for _, s := range a.Associations {
 		out.Associations = append(out.Associations, ACLAssociation{s.ID, string(a.ID), string(s.Subnet)})
@@ -111,11 +112,14 @@ func renderACL(a *vpc.NetworkACL) NetworkACL {
 
 // renderEntries lists an ACL's entries by direction and number, each
 // direction ending in the implied deny of everything; that of IPv6 is there
-// when the ACL has IPv6 entries.
-func renderEntries(a *vpc.NetworkACL) []ACLEntry {
+// when the VPC has IPv6 or the ACL has IPv6 entries.
+func renderEntries(v vpc.View, a *vpc.NetworkACL) []ACLEntry {
 	entries := slices.Clone(a.Entries)
 	sort.SliceStable(entries, func(i, j int) bool { return entries[i].Number < entries[j].Number })
 	ipv6 := slices.ContainsFunc(entries, func(e vpc.ACLEntry) bool { return e.CIDR.Addr().Is6() })
+	if o, ok := vpc.Get[vpc.VPC](v, a.VPC); ok && len(o.IPv6) > 0 {
+		ipv6 = true
+	}
 	var out []ACLEntry
 	for _, egress := range []bool{true, false} {
 		for _, e := range entries {
@@ -166,9 +170,9 @@ type DescribeNetworkACLsOutput struct {
 
 // entryFilter makes a filter of one property of an ACL's entries.
 func entryFilter(f func(ACLEntry) string) func(vpc.View, *vpc.NetworkACL) []string {
-	return func(_ vpc.View, a *vpc.NetworkACL) []string {
+	return func(v vpc.View, a *vpc.NetworkACL) []string {
 		var out []string
-		for _, e := range renderEntries(a) {
+		for _, e := range renderEntries(v, a) {
 			if s := f(e); s != "" {
 				out = append(out, s)
 			}
@@ -256,7 +260,7 @@ func describeNetworkACLs(call *Call, in *DescribeNetworkACLsInput) (*DescribeNet
 	}
 	out := &DescribeNetworkACLsOutput{NextToken: next}
 	for _, a := range list {
-		out.ACLs = append(out.ACLs, renderACL(a))
+		out.ACLs = append(out.ACLs, renderACL(v, a))
 	}
 	return out, nil
 }
@@ -285,7 +289,7 @@ type NetworkACLEntryInput struct {
 	RuleAction string     `query:"RuleAction,required,enum=allow|deny"`
 	Egress     *bool      `query:"Egress,required"`
 	CIDR       string     `query:"CidrBlock"`
-	IPv6CIDR   string     `query:"Ipv6CidrBlock,stored"` // kept and shown: there is no IPv6 traffic
+	IPv6CIDR   string     `query:"Ipv6CidrBlock"`
 	ICMP       *ICMPType  `query:"Icmp"`
 	PortRange  *PortRange `query:"PortRange"`
 }

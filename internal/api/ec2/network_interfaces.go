@@ -29,18 +29,18 @@ type CreateNetworkInterfaceInput struct {
 	PrivateIP         string             `query:"PrivateIpAddress"`
 	PrivateIPs        []PrivateIPSpec    `query:"PrivateIpAddresses"`
 	SecondaryCount    int                `query:"SecondaryPrivateIpAddressCount"`
+	IPv6Addresses     []IPv6Spec         `query:"Ipv6Addresses"`
+	IPv6Count         *int               `query:"Ipv6AddressCount"`
+	Tracking          *TrackingRequest   `query:"ConnectionTrackingSpecification"`
 	GroupIDs          []string           `query:"SecurityGroupId"`
 	ClientToken       string             `query:"ClientToken"`
 	TagSpecifications []TagSpecification `query:"TagSpecification"`
 	_                 awsquery.Refused   `query:"InterfaceType,refuse,unless=interface"`
 	_                 awsquery.Refused   `query:"Ipv4Prefix,refuse"`
 	_                 awsquery.Refused   `query:"Ipv4PrefixCount,refuse,unless=0"`
-	_                 awsquery.Refused   `query:"Ipv6AddressCount,refuse,unless=0"`
-	_                 awsquery.Refused   `query:"Ipv6Addresses,refuse"`
 	_                 awsquery.Refused   `query:"Ipv6Prefix,refuse"`
 	_                 awsquery.Refused   `query:"Ipv6PrefixCount,refuse,unless=0"`
 	_                 awsquery.Refused   `query:"EnablePrimaryIpv6,refuse,unless=false"`
-	_                 awsquery.Refused   `query:"ConnectionTrackingSpecification,refuse"`
 	_                 awsquery.Refused   `query:"Operator,refuse"`
 }
 
@@ -80,7 +80,9 @@ type NetworkInterface struct {
 	Groups             []GroupRef           `xml:"groupSet>item"`
 	Attachment         *InterfaceAttachment `xml:"attachment"`
 	PrivateIPs         []InterfaceAddress   `xml:"privateIpAddressesSet>item"`
-	IPv6Addresses      []struct{}           `xml:"ipv6AddressesSet>item"`
+	IPv6Address        string               `xml:"ipv6Address,omitempty"`
+	IPv6Addresses      []InterfaceIPv6      `xml:"ipv6AddressesSet>item"`
+	Tracking           *Tracking            `xml:"connectionTrackingConfiguration"`
 	Tags               []Tag                `xml:"tagSet>item"`
 }
 
@@ -154,13 +156,17 @@ func createNetworkInterface(call *Call, in *CreateNetworkInterfaceInput) (*Creat
 	if err != nil {
 		return nil, err
 	}
+	ipv6, err := ipv6Request(in.IPv6Addresses, in.IPv6Count)
+	if err != nil {
+		return nil, err
+	}
 	tags, err := tagsFor(in.TagSpecifications, "network-interface")
 	if err != nil {
 		return nil, err
 	}
 	id, err := call.Control.CreateInterface(call.Context, call.Caller, control.CreateInterfaceInput{
 		Subnet: vpc.SubnetID(in.SubnetID), Addr: addr, Secondary: secondary, SecondaryCount: in.SecondaryCount, Groups: groups, Description: in.Description,
-		Tags: tags["network-interface"], Token: in.ClientToken,
+		IPv6: ipv6, Tracking: in.Tracking.read(), Tags: tags["network-interface"], Token: in.ClientToken,
 	})
 	if err != nil {
 		return nil, err
@@ -224,6 +230,7 @@ func renderInterface(v vpc.View, n *vpc.NetworkInterface) NetworkInterface {
 		Description: n.Description, OwnerID: string(n.Owner), RequesterID: requesterID(n), RequesterManaged: n.RequesterManaged,
 		Status: "available", InterfaceType: string(n.Type), MAC: n.MAC, PrivateIP: n.Addr.String(), PrivateDNSName: internalName(v, n, n.Addr),
 		SourceDestCheck: n.SourceDestCheck, Groups: groupRefs(v, n.Groups), Attachment: renderAttachment(n), Tags: tagList(n.Tags),
+		IPv6Address: firstIPv6(n), IPv6Addresses: renderIPv6(n), Tracking: renderTracking(n),
 	}
 	if out.Attachment != nil {
 		out.Status = "in-use"
@@ -320,7 +327,7 @@ var interfaceResource = resource[*vpc.NetworkInterface]{
 		"description":                      one(func(n *vpc.NetworkInterface) string { return n.Description }),
 		"group-id":                         groupsFilter(func(_ vpc.View, g vpc.GroupID) string { return string(g) }),
 		"group-name":                       groupsFilter(groupName),
-		"ipv6-addresses.ipv6-address":      never[*vpc.NetworkInterface],
+		"ipv6-addresses.ipv6-address":      interfaceIPv6,
 		"interface-type":                   one(func(n *vpc.NetworkInterface) vpc.InterfaceType { return n.Type }),
 		"mac-address":                      one(func(n *vpc.NetworkInterface) string { return n.MAC }),
 		"network-interface-id":             one(func(n *vpc.NetworkInterface) vpc.InterfaceID { return n.ID }),
@@ -396,9 +403,9 @@ type ModifyNetworkInterfaceAttributeInput struct {
 	SourceDestCheck *Boolean         `query:"SourceDestCheck"`
 	GroupIDs        []string         `query:"SecurityGroupId"`
 	Attachment      *AttachmentEdit  `query:"Attachment"`
+	Tracking        *TrackingRequest `query:"ConnectionTrackingSpecification"`
 	_               awsquery.Refused `query:"AssociatePublicIpAddress,refuse,unless=false"`
 	_               awsquery.Refused `query:"AssociatedSubnetId,refuse"`
-	_               awsquery.Refused `query:"ConnectionTrackingSpecification,refuse"`
 	_               awsquery.Refused `query:"EnablePrimaryIpv6,refuse,unless=false"`
 	_               awsquery.Refused `query:"EnaSrdSpecification,refuse"`
 }
@@ -434,7 +441,8 @@ func modifyNetworkInterfaceAttribute(call *Call, in *ModifyNetworkInterfaceAttri
 	}
 	err := oneAttribute(map[string]bool{
 		"description": in.Description != nil, "sourceDestCheck": in.SourceDestCheck != nil, "groupSet": len(in.GroupIDs) > 0, "attachment": in.Attachment != nil,
-	}, "attachment", "description", "groupSet", "sourceDestCheck")
+		"connectionTrackingSpecification": in.Tracking != nil,
+	}, "attachment", "connectionTrackingSpecification", "description", "groupSet", "sourceDestCheck")
 	if err != nil {
 		return nil, err
 	}
@@ -444,6 +452,10 @@ func modifyNetworkInterfaceAttribute(call *Call, in *ModifyNetworkInterfaceAttri
 	}
 	if in.SourceDestCheck != nil {
 		ch.SourceDestCheck = &in.SourceDestCheck.Value
+	}
+	if in.Tracking != nil {
+		t := in.Tracking.read()
+		ch.Tracking = &t
 	}
 	if ch.Groups, err = groupIDs(in.GroupIDs); err != nil {
 		return nil, err

@@ -54,17 +54,23 @@ type PeeringStatus struct {
 
 // PeeringVpcInfo is <VpcPeeringConnectionVpcInfo>.
 type PeeringVpcInfo struct {
-	CIDR    string          `xml:"cidrBlock,omitempty"`
-	CIDRs   []CidrBlock     `xml:"cidrBlockSet>item,omitempty"`
-	OwnerID string          `xml:"ownerId"`
-	VpcID   string          `xml:"vpcId"`
-	Region  string          `xml:"region"`
-	Options *PeeringOptions `xml:"peeringOptions"`
+	CIDR      string          `xml:"cidrBlock,omitempty"`
+	CIDRs     []CidrBlock     `xml:"cidrBlockSet>item,omitempty"`
+	IPv6CIDRs []IPv6CidrBlock `xml:"ipv6CidrBlockSet>item,omitempty"`
+	OwnerID   string          `xml:"ownerId"`
+	VpcID     string          `xml:"vpcId"`
+	Region    string          `xml:"region"`
+	Options   *PeeringOptions `xml:"peeringOptions"`
 }
 
 // CidrBlock is one block of a peered VPC.
 type CidrBlock struct {
 	CIDR string `xml:"cidrBlock"`
+}
+
+// IPv6CidrBlock is one IPv6 block of a peered VPC.
+type IPv6CidrBlock struct {
+	CIDR string `xml:"ipv6CidrBlock"`
 }
 
 // PeeringOptions are the options of one side; those of EC2-Classic are off.
@@ -102,6 +108,10 @@ func renderPeering(v vpc.View, p *vpc.Peering, caller vpc.AccountID) VpcPeeringC
 	side := func(s *vpc.PeeringSide) PeeringVpcInfo {
 		out := PeeringVpcInfo{OwnerID: string(s.Owner), VpcID: string(s.VPC), Region: control.RegionOf(v).Name}
 		for i, c := range shownBlocks(v, p, s, caller) {
+			if c.Addr().Is6() {
+				out.IPv6CIDRs = append(out.IPv6CIDRs, IPv6CidrBlock{c.String()})
+				continue
+			}
 			if i == 0 {
 				out.CIDR = c.String()
 			}
@@ -286,8 +296,8 @@ type ModifyVpcPeeringConnectionOptionsInput struct {
 }
 
 // PeeringOptionsRequest are new options of one side. Whether names resolve to
-// private addresses from the other VPC is kept and shown: peering carries no
-// packets yet.
+// private addresses from the other VPC is kept and shown: the resolver has no
+// public names of instances.
 type PeeringOptionsRequest struct {
 	AllowDNS *bool            `query:"AllowDnsResolutionFromRemoteVpc,stored"`
 	_        awsquery.Refused `query:"AllowEgressFromLocalClassicLinkToRemoteVpc,refuse,unless=false"`

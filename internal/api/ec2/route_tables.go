@@ -47,8 +47,10 @@ type RouteTable struct {
 // Route is <Route>.
 type Route struct {
 	DestinationCIDR  string `xml:"destinationCidrBlock,omitempty"`
+	DestinationIPv6  string `xml:"destinationIpv6CidrBlock,omitempty"`
 	DestinationList  string `xml:"destinationPrefixListId,omitempty"`
 	GatewayID        string `xml:"gatewayId,omitempty"`
+	EgressOnlyID     string `xml:"egressOnlyInternetGatewayId,omitempty"`
 	NatGatewayID     string `xml:"natGatewayId,omitempty"`
 	InstanceID       string `xml:"instanceId,omitempty"`
 	InstanceOwnerID  string `xml:"instanceOwnerId,omitempty"`
@@ -112,7 +114,11 @@ func renderRouteTable(v vpc.View, t *vpc.RouteTable) RouteTable {
 
 func renderRoute(v vpc.View, t *vpc.RouteTable, r vpc.Route) Route {
 	out := Route{DestinationList: string(r.PrefixList), Origin: r.Origin, State: "blackhole"}
-	if r.CIDR.IsValid() {
+	switch {
+	case !r.CIDR.IsValid():
+	case r.CIDR.Addr().Is6():
+		out.DestinationIPv6 = r.CIDR.String()
+	default:
 		out.DestinationCIDR = r.CIDR.String()
 	}
 	if control.RouteActive(v, t, r) {
@@ -123,6 +129,8 @@ func renderRoute(v vpc.View, t *vpc.RouteTable, r vpc.Route) Route {
 		out.GatewayID = "local"
 	case vpc.TargetEndpoint, vpc.TargetInternet:
 		out.GatewayID = r.Target
+	case vpc.TargetEgressOnly:
+		out.EgressOnlyID = r.Target
 	case vpc.TargetNAT:
 		out.NatGatewayID = r.Target
 	case vpc.TargetPeering:
@@ -188,9 +196,9 @@ var routeTableResource = resource[*vpc.RouteTable]{
 		"owner-id":                               one(func(t *vpc.RouteTable) vpc.AccountID { return t.Owner }),
 		"route-table-id":                         one(func(t *vpc.RouteTable) vpc.RouteTableID { return t.ID }),
 		"route.destination-cidr-block":           routeFilter(func(r Route) string { return r.DestinationCIDR }),
-		"route.destination-ipv6-cidr-block":      never[*vpc.RouteTable],
+		"route.destination-ipv6-cidr-block":      routeFilter(func(r Route) string { return r.DestinationIPv6 }),
 		"route.destination-prefix-list-id":       routeFilter(func(r Route) string { return r.DestinationList }),
-		"route.egress-only-internet-gateway-id":  never[*vpc.RouteTable],
+		"route.egress-only-internet-gateway-id":  routeFilter(func(r Route) string { return r.EgressOnlyID }),
 		"route.gateway-id":                       routeFilter(func(r Route) string { return r.GatewayID }),
 		"route.instance-id":                      routeFilter(func(r Route) string { return r.InstanceID }),
 		"route.nat-gateway-id":                   routeFilter(func(r Route) string { return r.NatGatewayID }),

@@ -125,7 +125,7 @@ func TestRoutes(t *testing.T) {
 	a.refused("InvalidParameterValue", "CreateRoute", "RouteTableId", table, "DestinationCidrBlock", "here", "NetworkInterfaceId", n)
 	a.refused("InvalidNetworkInterfaceID.NotFound", "CreateRoute", with("NetworkInterfaceId", "eni-00000000000000001")...)
 	a.refused("InvalidInstanceID.NotFound", "CreateRoute", with("InstanceId", "i-00000000000000002")...)
-	for _, p := range []string{"TransitGatewayId", "CarrierGatewayId", "LocalGatewayId", "CoreNetworkArn", "EgressOnlyInternetGatewayId", "OdbNetworkArn"} {
+	for _, p := range []string{"TransitGatewayId", "CarrierGatewayId", "LocalGatewayId", "CoreNetworkArn", "OdbNetworkArn"} {
 		a.refused("UnsupportedOperation", "CreateRoute", with(p, "x")...)
 	}
 	far := a.eni(a.subnet(a.vpc("10.1.0.0/16"), "10.1.0.0/24"))

@@ -18,10 +18,10 @@ func init() {
 
 // routeDestination names a route in a table.
 type routeDestination struct {
-	RouteTableID string           `query:"RouteTableId,required"`
-	CIDR         string           `query:"DestinationCidrBlock"`
-	PrefixList   string           `query:"DestinationPrefixListId"`
-	_            awsquery.Refused `query:"DestinationIpv6CidrBlock,refuse"`
+	RouteTableID string `query:"RouteTableId,required"`
+	CIDR         string `query:"DestinationCidrBlock"`
+	IPv6CIDR     string `query:"DestinationIpv6CidrBlock"`
+	PrefixList   string `query:"DestinationPrefixListId"`
 }
 
 // routeTarget is where a route leads: one of them. GatewayID and VpcEndpointID
@@ -30,12 +30,12 @@ type routeTarget struct {
 	NetworkInterfaceID string           `query:"NetworkInterfaceId"`
 	InstanceID         string           `query:"InstanceId"`
 	GatewayID          string           `query:"GatewayId"`
+	EgressOnlyID       string           `query:"EgressOnlyInternetGatewayId"`
 	NatGatewayID       string           `query:"NatGatewayId"`
 	VpcEndpointID      string           `query:"VpcEndpointId"`
 	PeeringID          string           `query:"VpcPeeringConnectionId"`
 	_                  awsquery.Refused `query:"CarrierGatewayId,refuse"`
 	_                  awsquery.Refused `query:"CoreNetworkArn,refuse"`
-	_                  awsquery.Refused `query:"EgressOnlyInternetGatewayId,refuse"`
 	_                  awsquery.Refused `query:"LocalGatewayId,refuse"`
 	_                  awsquery.Refused `query:"OdbNetworkArn,refuse"`
 	_                  awsquery.Refused `query:"TransitGatewayId,refuse"`
@@ -83,7 +83,7 @@ func (d routeDestination) read() (in control.RouteInput, err error) {
 	if err := checkID(vpc.KindRouteTable, vpc.PrefixRouteTable, d.RouteTableID); err != nil {
 		return in, err
 	}
-	if err := exactlyOne("destination: destinationCidrBlock or destinationPrefixListId", d.CIDR, d.PrefixList); err != nil {
+	if err := exactlyOne("destination: destinationCidrBlock, destinationIpv6CidrBlock or destinationPrefixListId", d.CIDR, d.IPv6CIDR, d.PrefixList); err != nil {
 		return in, err
 	}
 	in.Table = vpc.RouteTableID(d.RouteTableID)
@@ -91,8 +91,13 @@ func (d routeDestination) read() (in control.RouteInput, err error) {
 		in.PrefixList = vpc.PrefixListID(d.PrefixList)
 		return in, checkID("prefix-list", vpc.PrefixManagedList, d.PrefixList)
 	}
-	if in.CIDR, err = parseCIDR("destinationCidrBlock", d.CIDR); err == nil && !in.CIDR.Addr().Is4() {
-		err = vpc.Errorf(vpc.Invalid, "destinationCidrBlock", d.CIDR, "Value (%s) for parameter destinationCidrBlock is invalid. This is not a valid CIDR block.", d.CIDR)
+	name, value := "destinationCidrBlock", d.CIDR
+	if d.IPv6CIDR != "" {
+		name, value = "destinationIpv6CidrBlock", d.IPv6CIDR
+	}
+	in.CIDR, err = parseCIDR(name, value)
+	if err == nil && (in.CIDR.Addr().Is6() != (d.IPv6CIDR != "") || in.CIDR.Addr().Is4In6()) {
+		err = vpc.Errorf(vpc.Invalid, name, value, "Value (%.64s) for parameter %s is invalid. This is not a valid CIDR block.", value, name)
 	}
 	return in, err
 }
@@ -106,8 +111,8 @@ func (t routeTarget) read(in *control.RouteInput, local bool) error {
 	if local {
 		also = localGateway
 	}
-	err := exactlyOne("target: gatewayId, natGatewayId, networkInterfaceId, instanceId or vpcPeeringConnectionId",
-		t.NetworkInterfaceID, t.InstanceID, t.GatewayID, t.NatGatewayID, t.VpcEndpointID, t.PeeringID, also)
+	err := exactlyOne("target: gatewayId, egressOnlyInternetGatewayId, natGatewayId, networkInterfaceId, instanceId or vpcPeeringConnectionId",
+		t.NetworkInterfaceID, t.InstanceID, t.GatewayID, t.EgressOnlyID, t.NatGatewayID, t.VpcEndpointID, t.PeeringID, also)
 	if err != nil {
 		return err
 	}
@@ -118,6 +123,9 @@ func (t routeTarget) read(in *control.RouteInput, local bool) error {
 	case t.InstanceID != "":
 		in.Instance = vpc.InstanceID(t.InstanceID)
 		return checkID(vpc.KindInstance, vpc.PrefixInstance, t.InstanceID)
+	case t.EgressOnlyID != "":
+		in.Egress = vpc.EgressOnlyGatewayID(t.EgressOnlyID)
+		return checkID(vpc.KindEgressOnly, vpc.PrefixEgressOnly, t.EgressOnlyID)
 	case t.NatGatewayID != "":
 		in.NAT = vpc.NATGatewayID(t.NatGatewayID)
 		return checkID(vpc.KindNATGateway, vpc.PrefixNATGateway, t.NatGatewayID)

@@ -32,6 +32,8 @@ type RunInstancesInput struct {
 	ShutdownBehavior  string                `query:"InstanceInitiatedShutdownBehavior,stored"`
 	UserData          string                `query:"UserData,stored"`
 	PrivateIPAddress  string                `query:"PrivateIpAddress"`
+	IPv6Addresses     []IPv6Spec            `query:"Ipv6Address"`
+	IPv6Count         *int                  `query:"Ipv6AddressCount"`
 	ClientToken       string                `query:"ClientToken"`
 	NetworkInterfaces []RunInterface        `query:"NetworkInterface"`
 	Placement         RunPlacement          `query:"Placement"`
@@ -52,8 +54,6 @@ type RunInstancesInput struct {
 	_                 awsquery.Refused      `query:"EnablePrimaryIpv6,refuse,unless=false"`
 	_                 awsquery.Refused      `query:"IamInstanceProfile,refuse"`
 	_                 awsquery.Refused      `query:"InstanceMarketOptions,refuse"`
-	_                 awsquery.Refused      `query:"Ipv6Address,refuse"`
-	_                 awsquery.Refused      `query:"Ipv6AddressCount,refuse,unless=0"`
 	_                 awsquery.Refused      `query:"KernelId,refuse"`
 	_                 awsquery.Refused      `query:"LaunchTemplate,refuse"`
 	_                 awsquery.Refused      `query:"LicenseSpecification,refuse"`
@@ -67,29 +67,29 @@ type RunInstancesInput struct {
 // RunInterface is one NetworkInterface.N of RunInstances: a new interface or an
 // existing one.
 type RunInterface struct {
-	DeviceIndex         *int32          `query:"DeviceIndex"`
-	NetworkInterfaceID  string          `query:"NetworkInterfaceId"`
-	SubnetID            string          `query:"SubnetId"`
-	SecurityGroupIDs    []string        `query:"SecurityGroupId"`
-	PrivateIPAddress    string          `query:"PrivateIpAddress"`
-	PrivateIPs          []PrivateIPSpec `query:"PrivateIpAddresses"`
-	SecondaryCount      int             `query:"SecondaryPrivateIpAddressCount"`
-	Description         string          `query:"Description"`
-	DeleteOnTermination *bool           `query:"DeleteOnTermination"`
-	_                   refused         `query:"AssociateCarrierIpAddress,refuse,unless=false"`
-	_                   refused         `query:"AssociatePublicIpAddress,refuse,unless=false"`
-	_                   refused         `query:"ConnectionTrackingSpecification,refuse"`
-	_                   refused         `query:"EnaQueueCount,refuse"`
-	_                   refused         `query:"EnaSrdSpecification,refuse"`
-	_                   refused         `query:"InterfaceType,refuse,unless=interface"`
-	_                   refused         `query:"Ipv4Prefix,refuse"`
-	_                   refused         `query:"Ipv4PrefixCount,refuse,unless=0"`
-	_                   refused         `query:"Ipv6AddressCount,refuse,unless=0"`
-	_                   refused         `query:"Ipv6Addresses,refuse"`
-	_                   refused         `query:"Ipv6Prefix,refuse"`
-	_                   refused         `query:"Ipv6PrefixCount,refuse,unless=0"`
-	_                   refused         `query:"NetworkCardIndex,refuse,unless=0"`
-	_                   refused         `query:"PrimaryIpv6,refuse,unless=false"`
+	DeviceIndex         *int32           `query:"DeviceIndex"`
+	NetworkInterfaceID  string           `query:"NetworkInterfaceId"`
+	SubnetID            string           `query:"SubnetId"`
+	SecurityGroupIDs    []string         `query:"SecurityGroupId"`
+	PrivateIPAddress    string           `query:"PrivateIpAddress"`
+	PrivateIPs          []PrivateIPSpec  `query:"PrivateIpAddresses"`
+	SecondaryCount      int              `query:"SecondaryPrivateIpAddressCount"`
+	IPv6Addresses       []IPv6Spec       `query:"Ipv6Addresses"`
+	IPv6Count           *int             `query:"Ipv6AddressCount"`
+	Tracking            *TrackingRequest `query:"ConnectionTrackingSpecification"`
+	Description         string           `query:"Description"`
+	DeleteOnTermination *bool            `query:"DeleteOnTermination"`
+	_                   refused          `query:"AssociateCarrierIpAddress,refuse,unless=false"`
+	_                   refused          `query:"AssociatePublicIpAddress,refuse,unless=false"`
+	_                   refused          `query:"EnaQueueCount,refuse"`
+	_                   refused          `query:"EnaSrdSpecification,refuse"`
+	_                   refused          `query:"InterfaceType,refuse,unless=interface"`
+	_                   refused          `query:"Ipv4Prefix,refuse"`
+	_                   refused          `query:"Ipv4PrefixCount,refuse,unless=0"`
+	_                   refused          `query:"Ipv6Prefix,refuse"`
+	_                   refused          `query:"Ipv6PrefixCount,refuse,unless=0"`
+	_                   refused          `query:"NetworkCardIndex,refuse,unless=0"`
+	_                   refused          `query:"PrimaryIpv6,refuse,unless=false"`
 }
 
 // RunPlacement is Placement: the zone must be the subnet's.
@@ -155,11 +155,12 @@ func (in *RunInstancesInput) request() (control.RunInstancesInput, error) {
 		},
 	}
 	subnet, groups, addr := in.SubnetID, in.SecurityGroupIDs, in.PrivateIPAddress
+	addrs6, count6 := in.IPv6Addresses, in.IPv6Count
 	var addrs []PrivateIPSpec
 	if len(in.NetworkInterfaces) > 0 {
-		if subnet != "" || len(groups)+len(in.SecurityGroups) > 0 || addr != "" {
+		if subnet != "" || len(groups)+len(in.SecurityGroups) > 0 || addr != "" || len(addrs6) > 0 || count6 != nil {
 			return out, vpc.Errorf(vpc.Combination, "NetworkInterface", "",
-				"Network interfaces and an instance-level subnet ID, security groups or private address may not be specified on the same request")
+				"Network interfaces and an instance-level subnet ID, security groups or addresses may not be specified on the same request")
 		}
 		n, more, err := splitInterfaces(in.NetworkInterfaces)
 		if err != nil {
@@ -173,7 +174,8 @@ func (in *RunInstancesInput) request() (control.RunInstancesInput, error) {
 		out.KeepInterface = n.keep()
 		out.Description = n.Description
 		subnet, groups, addr, addrs = n.SubnetID, n.SecurityGroupIDs, n.PrivateIPAddress, n.PrivateIPs
-		out.SecondaryCount = n.SecondaryCount
+		addrs6, count6 = n.IPv6Addresses, n.IPv6Count
+		out.SecondaryCount, out.Tracking = n.SecondaryCount, n.Tracking.read()
 	}
 	if subnet != "" {
 		if err := checkID(vpc.KindSubnet, vpc.PrefixSubnet, subnet); err != nil {
@@ -187,7 +189,8 @@ func (in *RunInstancesInput) request() (control.RunInstancesInput, error) {
 	if out.Addr, out.Secondary, err = chosenAddresses(addr, addrs); err != nil {
 		return out, err
 	}
-	return out, nil
+	out.IPv6, err = ipv6Request(addrs6, count6)
+	return out, err
 }
 
 // checkExisting refuses an existing interface that is to go with the instance.
@@ -243,7 +246,10 @@ func (n *RunInterface) more() (m control.MoreInterface, err error) {
 	}
 	m = control.MoreInterface{
 		Index: int(*n.DeviceIndex), Interface: vpc.InterfaceID(n.NetworkInterfaceID), Subnet: vpc.SubnetID(n.SubnetID),
-		SecondaryCount: n.SecondaryCount, Description: n.Description, Keep: n.keep(),
+		SecondaryCount: n.SecondaryCount, Tracking: n.Tracking.read(), Description: n.Description, Keep: n.keep(),
+	}
+	if m.IPv6, err = ipv6Request(n.IPv6Addresses, n.IPv6Count); err != nil {
+		return m, err
 	}
 	if m.Groups, err = groupIDs(n.SecurityGroupIDs); err != nil {
 		return m, err

@@ -375,7 +375,7 @@ type RuleRequest struct {
 	FromPort   *int   `query:"FromPort"`
 	ToPort     *int   `query:"ToPort"`
 	CidrIPv4   string `query:"CidrIpv4"`
-	CidrIPv6   string `query:"CidrIpv6,stored"`
+	CidrIPv6   string `query:"CidrIpv6"`
 	PrefixList string `query:"PrefixListId"`
 	Group      string `query:"ReferencedGroupId"`
 	// Description replaces the one there is, also when it is not given.

@@ -16,6 +16,8 @@ func init() {
 	register("DescribeSubnets", false, describeSubnets)
 	register("DeleteSubnet", true, deleteSubnet)
 	register("ModifySubnetAttribute", true, modifySubnetAttribute)
+	register("AssociateSubnetCidrBlock", true, associateSubnetCidrBlock)
+	register("DisassociateSubnetCidrBlock", true, disassociateSubnetCidrBlock)
 }
 
 // CreateSubnetInput is the input of CreateSubnet.
@@ -23,10 +25,10 @@ type CreateSubnetInput struct {
 	DryRun
 	VpcID              string             `query:"VpcId,required"`
 	CidrBlock          string             `query:"CidrBlock,required"`
+	IPv6CidrBlock      string             `query:"Ipv6CidrBlock"`
 	AvailabilityZone   string             `query:"AvailabilityZone"`
 	AvailabilityZoneID string             `query:"AvailabilityZoneId"`
 	TagSpecifications  []TagSpecification `query:"TagSpecification"`
-	_                  awsquery.Refused   `query:"Ipv6CidrBlock,refuse"`
 	_                  awsquery.Refused   `query:"Ipv6Native,refuse,unless=false"`
 	_                  awsquery.Refused   `query:"Ipv4IpamPoolId,refuse"`
 	_                  awsquery.Refused   `query:"Ipv4NetmaskLength,refuse"`
@@ -43,6 +45,7 @@ type Subnet struct {
 	OwnerID             string           `xml:"ownerId"`
 	VpcID               string           `xml:"vpcId"`
 	CidrBlock           string           `xml:"cidrBlock"`
+	IPv6Cidrs           []SubnetIPv6Cidr `xml:"ipv6CidrBlockAssociationSet>item"`
 	AvailableAddresses  int              `xml:"availableIpAddressCount"`
 	AvailabilityZone    string           `xml:"availabilityZone"`
 	AvailabilityZoneID  string           `xml:"availabilityZoneId"`
@@ -53,6 +56,19 @@ type Subnet struct {
 	IPv6Native          bool             `xml:"ipv6Native"`
 	PrivateDNSName      SubnetDNSOptions `xml:"privateDnsNameOptionsOnLaunch"`
 	Tags                []Tag            `xml:"tagSet>item"`
+}
+
+// SubnetIPv6Cidr is the IPv6 block of a subnet.
+type SubnetIPv6Cidr struct {
+	AssociationID string    `xml:"associationId"`
+	CidrBlock     string    `xml:"ipv6CidrBlock"`
+	State         CidrState `xml:"ipv6CidrBlockState"`
+	Attribute     string    `xml:"ipv6AddressAttribute"`
+	Source        string    `xml:"ipSource"`
+}
+
+func subnetIPv6Cidr(a vpc.CIDRAssociation, state string) SubnetIPv6Cidr {
+	return SubnetIPv6Cidr{AssociationID: a.ID, CidrBlock: a.CIDR.String(), State: CidrState{state}, Attribute: "public", Source: "amazon"}
 }
 
 // SubnetDNSOptions is how a subnet names its instances.
@@ -84,12 +100,18 @@ func createSubnet(call *Call, in *CreateSubnetInput) (*CreateSubnetOutput, error
 	if err != nil {
 		return nil, err
 	}
+	var ipv6 netip.Prefix
+	if in.IPv6CidrBlock != "" {
+		if ipv6, err = parseCIDR("ipv6CidrBlock", in.IPv6CidrBlock); err != nil {
+			return nil, err
+		}
+	}
 	tags, err := tagsFor(in.TagSpecifications, "subnet")
 	if err != nil {
 		return nil, err
 	}
 	id, err := call.Control.CreateSubnet(call.Context, call.Caller, control.CreateSubnetInput{
-		VPC: vpc.VPCID(in.VpcID), CIDR: cidr, Zone: in.AvailabilityZone, ZoneID: in.AvailabilityZoneID, Tags: tags["subnet"],
+		VPC: vpc.VPCID(in.VpcID), CIDR: cidr, IPv6: ipv6, Zone: in.AvailabilityZone, ZoneID: in.AvailabilityZoneID, Tags: tags["subnet"],
 	})
 	return subnetMade(call, id, err)
 }
@@ -151,6 +173,16 @@ func freeAddressCount(v vpc.View, s *vpc.Subnet) []string {
 	return []string{strconv.Itoa(control.FreeAddresses(v, s))}
 }
 
+// ipv6BlockFilter makes a filter of a subnet's IPv6 block.
+func ipv6BlockFilter(f func(SubnetIPv6Cidr) string) func(vpc.View, *vpc.Subnet) []string {
+	return func(_ vpc.View, s *vpc.Subnet) []string {
+		if !s.HasIPv6() {
+			return nil
+		}
+		return []string{f(subnetIPv6Cidr(s.IPv6, "associated"))}
+	}
+}
+
 var subnetResource = resource[*vpc.Subnet]{
 	prefix: vpc.PrefixSubnet,
 	tags:   func(s *vpc.Subnet) vpc.Tags { return s.Tags },
@@ -168,9 +200,9 @@ var subnetResource = resource[*vpc.Subnet]{
 		"defaultForAz":               truth(func(s *vpc.Subnet) bool { return s.DefaultForAZ }),
 		"enable-dns64":               always[*vpc.Subnet]("false"),
 		"enable-lni-at-device-index": never[*vpc.Subnet],
-		"ipv6-cidr-block-association.ipv6-cidr-block":      never[*vpc.Subnet],
-		"ipv6-cidr-block-association.association-id":       never[*vpc.Subnet],
-		"ipv6-cidr-block-association.state":                never[*vpc.Subnet],
+		"ipv6-cidr-block-association.ipv6-cidr-block":      ipv6BlockFilter(func(a SubnetIPv6Cidr) string { return a.CidrBlock }),
+		"ipv6-cidr-block-association.association-id":       ipv6BlockFilter(func(a SubnetIPv6Cidr) string { return a.AssociationID }),
+		"ipv6-cidr-block-association.state":                ipv6BlockFilter(func(a SubnetIPv6Cidr) string { return a.State.State }),
 		"ipv6-native":                                      always[*vpc.Subnet]("false"),
 		"map-customer-owned-ip-on-launch":                  always[*vpc.Subnet]("false"),
 		"map-public-ip-on-launch":                          truth(func(s *vpc.Subnet) bool { return s.MapPublicIPOnLaunch }),
@@ -200,13 +232,17 @@ func describeSubnets(call *Call, in *DescribeSubnetsInput) (*DescribeSubnetsOutp
 }
 
 func renderSubnet(v vpc.View, s *vpc.Subnet) Subnet {
-	return Subnet{
+	out := Subnet{
 		SubnetID: string(s.ID), SubnetARN: subnetARN(v, s), State: "available", OwnerID: string(s.Owner), VpcID: string(s.VPC),
 		CidrBlock: s.CIDR.String(), AvailableAddresses: control.FreeAddresses(v, s),
 		AvailabilityZone: s.Zone, AvailabilityZoneID: control.RegionOf(v).ZoneID(s.Zone),
-		DefaultForAz: s.DefaultForAZ, MapPublicIPOnLaunch: s.MapPublicIPOnLaunch,
+		DefaultForAz: s.DefaultForAZ, MapPublicIPOnLaunch: s.MapPublicIPOnLaunch, AssignIPv6: s.AssignIPv6,
 		PrivateDNSName: SubnetDNSOptions{HostnameType: hostnameType(s), A: s.ResourceNameA}, Tags: tagList(s.Tags),
 	}
+	if s.HasIPv6() {
+		out.IPv6Cidrs = []SubnetIPv6Cidr{subnetIPv6Cidr(s.IPv6, "associated")}
+	}
+	return out
 }
 
 // hostnameType is how a subnet's instances are named.
@@ -246,7 +282,7 @@ type ModifySubnetAttributeInput struct {
 	MapPublicIPOnLaunch *Boolean            `query:"MapPublicIpOnLaunch,stored"`
 	A                   *Boolean            `query:"EnableResourceNameDnsARecordOnLaunch,stored"`
 	HostnameType        *string             `query:"PrivateDnsHostnameTypeOnLaunch,stored,enum=ip-name|resource-name"`
-	AssignIPv6          *refusedUnlessFalse `query:"AssignIpv6AddressOnCreation"`
+	AssignIPv6          *Boolean            `query:"AssignIpv6AddressOnCreation"`
 	EnableDNS64         *refusedUnlessFalse `query:"EnableDns64"`
 	AAAA                *refusedUnlessFalse `query:"EnableResourceNameDnsAAAARecordOnLaunch"`
 	MapCustomerOwned    *refusedUnlessFalse `query:"MapCustomerOwnedIpOnLaunch"`
@@ -271,6 +307,9 @@ func modifySubnetAttribute(call *Call, in *ModifySubnetAttributeInput) (*void, e
 	}
 	// What was refused unless it is false is false anyway: nothing changes.
 	ch := control.SubnetChange{HostnameType: in.HostnameType}
+	if in.AssignIPv6 != nil {
+		ch.AssignIPv6 = &in.AssignIPv6.Value
+	}
 	if in.MapPublicIPOnLaunch != nil {
 		ch.MapPublicIP = &in.MapPublicIPOnLaunch.Value
 	}
@@ -278,4 +317,50 @@ func modifySubnetAttribute(call *Call, in *ModifySubnetAttributeInput) (*void, e
 		ch.ResourceNameA = &in.A.Value
 	}
 	return done, call.Control.ModifySubnet(call.Context, call.Caller, vpc.SubnetID(in.SubnetID), ch)
+}
+
+// AssociateSubnetCidrBlockInput is the input of AssociateSubnetCidrBlock.
+type AssociateSubnetCidrBlockInput struct {
+	SubnetID      string           `query:"SubnetId,required"`
+	IPv6CidrBlock string           `query:"Ipv6CidrBlock,required"`
+	_             awsquery.Refused `query:"Ipv6IpamPoolId,refuse"`
+	_             awsquery.Refused `query:"Ipv6NetmaskLength,refuse"`
+}
+
+// SubnetCidrBlockOutput is the output of AssociateSubnetCidrBlock and
+// DisassociateSubnetCidrBlock.
+type SubnetCidrBlockOutput struct {
+	SubnetID string         `xml:"subnetId"`
+	Block    SubnetIPv6Cidr `xml:"ipv6CidrBlockAssociation"`
+}
+
+func associateSubnetCidrBlock(call *Call, in *AssociateSubnetCidrBlockInput) (*SubnetCidrBlockOutput, error) {
+	if err := checkID(vpc.KindSubnet, vpc.PrefixSubnet, in.SubnetID); err != nil {
+		return nil, err
+	}
+	p, err := parseCIDR("ipv6CidrBlock", in.IPv6CidrBlock)
+	if err != nil {
+		return nil, err
+	}
+	a, err := call.Control.AssociateSubnetIPv6(call.Context, call.Caller, vpc.SubnetID(in.SubnetID), p)
+	if err != nil {
+		return nil, err
+	}
+	return &SubnetCidrBlockOutput{in.SubnetID, subnetIPv6Cidr(a, "associated")}, nil
+}
+
+// DisassociateSubnetCidrBlockInput is the input of DisassociateSubnetCidrBlock.
+type DisassociateSubnetCidrBlockInput struct {
+	AssociationID string `query:"AssociationId,required"`
+}
+
+func disassociateSubnetCidrBlock(call *Call, in *DisassociateSubnetCidrBlockInput) (*SubnetCidrBlockOutput, error) {
+	if err := checkID("subnet-cidr-block", vpc.PrefixSubnetCIDRAssoc, in.AssociationID); err != nil {
+		return nil, err
+	}
+	id, a, err := call.Control.DisassociateSubnetIPv6(call.Context, call.Caller, in.AssociationID)
+	if err != nil {
+		return nil, err
+	}
+	return &SubnetCidrBlockOutput{string(id), subnetIPv6Cidr(a, "disassociated")}, nil
 }

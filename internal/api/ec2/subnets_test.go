@@ -77,7 +77,8 @@ func TestSubnetErrors(t *testing.T) {
 		t.Errorf("the refusal of a zone does not name the zones: %s", m)
 	}
 	create("InvalidParameterCombination", v, "10.0.2.0/24", "AvailabilityZone", "us-east-1a", "AvailabilityZoneId", "use1-az1")
-	create("UnsupportedOperation", v, "10.0.2.0/24", "Ipv6CidrBlock", "2001:db8::/64")
+	create("InvalidSubnet.Range", v, "10.0.2.0/24", "Ipv6CidrBlock", "2001:db8::/64")
+	create("UnsupportedOperation", v, "10.0.2.0/24", "Ipv6Native", "true")
 	create("UnknownParameter", v, "10.0.2.0/24", "Nonsense", "x")
 	create("MissingParameter", v, "")
 	create("InvalidParameterValue", v, "10.0.2.0/24", "TagSpecification.1.ResourceType", "vpc", "TagSpecification.1.Tag.1.Key", "k")

@@ -97,37 +97,62 @@ func describeVpcAttribute(call *Call, in *DescribeVpcAttributeInput) (*DescribeV
 
 // AssociateVpcCidrBlockInput is the input of AssociateVpcCidrBlock.
 type AssociateVpcCidrBlockInput struct {
-	VpcID     string           `query:"VpcId,required"`
-	CidrBlock string           `query:"CidrBlock,required"`
-	_         awsquery.Refused `query:"AmazonProvidedIpv6CidrBlock,refuse,unless=false"`
-	_         awsquery.Refused `query:"Ipv4IpamPoolId,refuse"`
-	_         awsquery.Refused `query:"Ipv4NetmaskLength,refuse"`
-	_         awsquery.Refused `query:"Ipv6CidrBlock,refuse"`
-	_         awsquery.Refused `query:"Ipv6CidrBlockNetworkBorderGroup,refuse"`
-	_         awsquery.Refused `query:"Ipv6IpamPoolId,refuse"`
-	_         awsquery.Refused `query:"Ipv6NetmaskLength,refuse"`
-	_         awsquery.Refused `query:"Ipv6Pool,refuse"`
+	VpcID      string           `query:"VpcId,required"`
+	CidrBlock  string           `query:"CidrBlock"`
+	AmazonIPv6 bool             `query:"AmazonProvidedIpv6CidrBlock"`
+	_          awsquery.Refused `query:"Ipv4IpamPoolId,refuse"`
+	_          awsquery.Refused `query:"Ipv4NetmaskLength,refuse"`
+	_          awsquery.Refused `query:"Ipv6CidrBlock,refuse"`
+	_          awsquery.Refused `query:"Ipv6CidrBlockNetworkBorderGroup,refuse"`
+	_          awsquery.Refused `query:"Ipv6IpamPoolId,refuse"`
+	_          awsquery.Refused `query:"Ipv6NetmaskLength,refuse"`
+	_          awsquery.Refused `query:"Ipv6Pool,refuse"`
 }
 
-// VpcCidrBlockOutput is the output of AssociateVpcCidrBlock and DisassociateVpcCidrBlock.
+// VpcCidrBlockOutput is the output of AssociateVpcCidrBlock and
+// DisassociateVpcCidrBlock; one of the blocks is set.
 type VpcCidrBlockOutput struct {
-	VpcID string  `xml:"vpcId"`
-	Block VpcCidr `xml:"cidrBlockAssociation"`
+	VpcID     string       `xml:"vpcId"`
+	Block     *VpcCidr     `xml:"cidrBlockAssociation"`
+	IPv6Block *VpcIPv6Cidr `xml:"ipv6CidrBlockAssociation"`
+}
+
+// cidrBlockOutput shows a block of either family.
+func cidrBlockOutput(call *Call, id string, a vpc.CIDRAssociation, state string) *VpcCidrBlockOutput {
+	if a.CIDR.Addr().Is6() {
+		b := vpcIPv6Cidr(call.view(), a, state)
+		return &VpcCidrBlockOutput{VpcID: id, IPv6Block: &b}
+	}
+	return &VpcCidrBlockOutput{VpcID: id, Block: &VpcCidr{a.ID, a.CIDR.String(), CidrState{state}}}
 }
 
 func associateVpcCidrBlock(call *Call, in *AssociateVpcCidrBlockInput) (*VpcCidrBlockOutput, error) {
 	if err := checkID(vpc.KindVPC, vpc.PrefixVPC, in.VpcID); err != nil {
 		return nil, err
 	}
+	amazon := ""
+	if in.AmazonIPv6 {
+		amazon = amazonIPv6Pool
+	}
+	if err := exactlyOne("block: cidrBlock or amazonProvidedIpv6CidrBlock", in.CidrBlock, amazon); err != nil {
+		return nil, err
+	}
+	var a vpc.CIDRAssociation
+	if in.AmazonIPv6 {
+		var err error
+		if a, err = call.Control.AssociateIPv6(call.Context, call.Caller, vpc.VPCID(in.VpcID)); err != nil {
+			return nil, err
+		}
+		return cidrBlockOutput(call, in.VpcID, a, "associated"), nil
+	}
 	cidr, err := parseCIDR("cidrBlock", in.CidrBlock)
 	if err != nil {
 		return nil, err
 	}
-	a, err := call.Control.AssociateCIDR(call.Context, call.Caller, vpc.VPCID(in.VpcID), cidr)
-	if err != nil {
+	if a, err = call.Control.AssociateCIDR(call.Context, call.Caller, vpc.VPCID(in.VpcID), cidr); err != nil {
 		return nil, err
 	}
-	return &VpcCidrBlockOutput{in.VpcID, VpcCidr{a.ID, a.CIDR.String(), CidrState{"associated"}}}, nil
+	return cidrBlockOutput(call, in.VpcID, a, "associated"), nil
 }
 
 // DisassociateVpcCidrBlockInput is the input of DisassociateVpcCidrBlock.
@@ -143,5 +168,5 @@ func disassociateVpcCidrBlock(call *Call, in *DisassociateVpcCidrBlockInput) (*V
 	if err != nil {
 		return nil, err
 	}
-	return &VpcCidrBlockOutput{string(id), VpcCidr{a.ID, a.CIDR.String(), CidrState{"disassociated"}}}, nil
+	return cidrBlockOutput(call, string(id), a, "disassociated"), nil
 }

@@ -20,8 +20,8 @@ type CreateVpcInput struct {
 	DryRun
 	CidrBlock         string             `query:"CidrBlock,required"`
 	InstanceTenancy   string             `query:"InstanceTenancy,stored,enum=default|dedicated"`
+	AmazonIPv6        bool               `query:"AmazonProvidedIpv6CidrBlock"`
 	TagSpecifications []TagSpecification `query:"TagSpecification"`
-	_                 awsquery.Refused   `query:"AmazonProvidedIpv6CidrBlock,refuse,unless=false"`
 	_                 awsquery.Refused   `query:"Ipv6CidrBlock,refuse"`
 	_                 awsquery.Refused   `query:"Ipv6Pool,refuse"`
 	_                 awsquery.Refused   `query:"Ipv6CidrBlockNetworkBorderGroup,refuse"`
@@ -34,15 +34,38 @@ type CreateVpcInput struct {
 
 // Vpc is <Vpc>.
 type Vpc struct {
-	VpcID           string    `xml:"vpcId"`
-	OwnerID         string    `xml:"ownerId"`
-	State           string    `xml:"state"`
-	CidrBlock       string    `xml:"cidrBlock"`
-	Cidrs           []VpcCidr `xml:"cidrBlockAssociationSet>item"`
-	DhcpOptionsID   string    `xml:"dhcpOptionsId"`
-	InstanceTenancy string    `xml:"instanceTenancy"`
-	IsDefault       bool      `xml:"isDefault"`
-	Tags            []Tag     `xml:"tagSet>item"`
+	VpcID           string        `xml:"vpcId"`
+	OwnerID         string        `xml:"ownerId"`
+	State           string        `xml:"state"`
+	CidrBlock       string        `xml:"cidrBlock"`
+	Cidrs           []VpcCidr     `xml:"cidrBlockAssociationSet>item"`
+	IPv6Cidrs       []VpcIPv6Cidr `xml:"ipv6CidrBlockAssociationSet>item"`
+	DhcpOptionsID   string        `xml:"dhcpOptionsId"`
+	InstanceTenancy string        `xml:"instanceTenancy"`
+	IsDefault       bool          `xml:"isDefault"`
+	Tags            []Tag         `xml:"tagSet>item"`
+}
+
+// VpcIPv6Cidr is one IPv6 block of a VPC.
+type VpcIPv6Cidr struct {
+	AssociationID string    `xml:"associationId"`
+	CidrBlock     string    `xml:"ipv6CidrBlock"`
+	State         CidrState `xml:"ipv6CidrBlockState"`
+	BorderGroup   string    `xml:"networkBorderGroup"`
+	Pool          string    `xml:"ipv6Pool"`
+	Attribute     string    `xml:"ipv6AddressAttribute"`
+	Source        string    `xml:"ipSource"`
+}
+
+// amazonIPv6Pool is AWS's name of the pool that blocks come from unless one has
+// brought one's own.
+const amazonIPv6Pool = "Amazon"
+
+func vpcIPv6Cidr(v vpc.View, a vpc.CIDRAssociation, state string) VpcIPv6Cidr {
+	return VpcIPv6Cidr{
+		AssociationID: a.ID, CidrBlock: a.CIDR.String(), State: CidrState{state}, BorderGroup: control.RegionOf(v).Name,
+		Pool: amazonIPv6Pool, Attribute: "public", Source: "amazon",
+	}
 }
 
 // VpcCidr is one IPv4 block of a VPC.
@@ -85,7 +108,7 @@ func createVpc(call *Call, in *CreateVpcInput) (*CreateVpcOutput, error) {
 	if tenancy == defaultTenancy {
 		tenancy = ""
 	}
-	id, err := call.Control.CreateVPC(call.Context, call.Caller, control.CreateVPCInput{CIDR: cidr, Tenancy: tenancy, Tags: tags["vpc"]})
+	id, err := call.Control.CreateVPC(call.Context, call.Caller, control.CreateVPCInput{CIDR: cidr, IPv6: in.AmazonIPv6, Tenancy: tenancy, Tags: tags["vpc"]})
 	if err != nil {
 		return nil, err
 	}
@@ -121,24 +144,28 @@ var vpcResource = resource[*vpc.VPC]{
 		"cidr":                                  one(func(o *vpc.VPC) string { return o.CIDRs[0].CIDR.String() }),
 		"cidrBlock":                             one(func(o *vpc.VPC) string { return o.CIDRs[0].CIDR.String() }),
 		"cidr-block":                            one(func(o *vpc.VPC) string { return o.CIDRs[0].CIDR.String() }), // what Ansible sends
-		"cidr-block-association.cidr-block":     cidrFilter(func(a vpc.CIDRAssociation) string { return a.CIDR.String() }),
-		"cidr-block-association.association-id": cidrFilter(func(a vpc.CIDRAssociation) string { return a.ID }),
+		"cidr-block-association.cidr-block":     cidrFilter(ipv4Blocks, func(a vpc.CIDRAssociation) string { return a.CIDR.String() }),
+		"cidr-block-association.association-id": cidrFilter(ipv4Blocks, func(a vpc.CIDRAssociation) string { return a.ID }),
 		"cidr-block-association.state":          always[*vpc.VPC]("associated"),
 		"dhcp-options-id":                       vpcDHCPOptions,
 		"dhcpOptionsId":                         vpcDHCPOptions,
-		"ipv6-cidr-block-association.ipv6-cidr-block": never[*vpc.VPC],
-		"ipv6-cidr-block-association.ipv6-pool":       never[*vpc.VPC],
-		"ipv6-cidr-block-association.association-id":  never[*vpc.VPC],
-		"ipv6-cidr-block-association.state":           never[*vpc.VPC],
+		"ipv6-cidr-block-association.ipv6-cidr-block": cidrFilter(ipv6Blocks, func(a vpc.CIDRAssociation) string { return a.CIDR.String() }),
+		"ipv6-cidr-block-association.ipv6-pool":       cidrFilter(ipv6Blocks, func(vpc.CIDRAssociation) string { return amazonIPv6Pool }),
+		"ipv6-cidr-block-association.association-id":  cidrFilter(ipv6Blocks, func(a vpc.CIDRAssociation) string { return a.ID }),
+		"ipv6-cidr-block-association.state":           cidrFilter(ipv6Blocks, func(vpc.CIDRAssociation) string { return "associated" }),
 		"is-default":                                  truth(func(o *vpc.VPC) bool { return o.Default }),
 		"isDefault":                                   truth(func(o *vpc.VPC) bool { return o.Default }),
 	},
 }
 
-func cidrFilter(f func(vpc.CIDRAssociation) string) func(vpc.View, *vpc.VPC) []string {
+func ipv4Blocks(o *vpc.VPC) []vpc.CIDRAssociation { return o.CIDRs }
+func ipv6Blocks(o *vpc.VPC) []vpc.CIDRAssociation { return o.IPv6 }
+
+// cidrFilter makes a filter of one property of a VPC's blocks of a family.
+func cidrFilter(blocks func(*vpc.VPC) []vpc.CIDRAssociation, f func(vpc.CIDRAssociation) string) func(vpc.View, *vpc.VPC) []string {
 	return func(_ vpc.View, o *vpc.VPC) []string {
 		var out []string
-		for _, a := range o.CIDRs {
+		for _, a := range blocks(o) {
 			out = append(out, f(a))
 		}
 		return out
@@ -170,6 +197,9 @@ func renderVpc(v vpc.View, o *vpc.VPC) Vpc {
 	}
 	for _, c := range o.CIDRs {
 		r.Cidrs = append(r.Cidrs, VpcCidr{c.ID, c.CIDR.String(), CidrState{"associated"}})
+	}
+	for _, c := range o.IPv6 {
+		r.IPv6Cidrs = append(r.IPv6Cidrs, vpcIPv6Cidr(v, c, "associated"))
 	}
 	return r
 }
