@@ -62,6 +62,16 @@ static __always_inline int plain(struct __sk_buff *ctx, struct scratch *s, struc
 	return deliver(ctx, s, to, to->subnet == self->subnet ? self->mac : to->gateway);
 }
 
+/* never_routed says whether no route leads to an address, however wide: what is
+ * there (metadata and its kin, of the host's own network too) is for no tenant.
+ * Source: VPC User Guide, "Route tables", 169.254.168.0/22 and fd00:ec2::/32. */
+static __always_inline bool never_routed(const struct addr *a)
+{
+	if (addr_is_v4(a))
+		return (a->w[3] & bpf_htonl(0xfffffc00)) == bpf_htonl(0xa9fea800);
+	return a->w[0] == bpf_htonl(0xfd000ec2);
+}
+
 /* forward decides about a packet of a workload that is no reply of a target:
  * AWS's order of checks. c is the entry of the flow that the packet belongs to
  * or, as an ICMP error, is about; or NULL. */
@@ -91,7 +101,7 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 	subnet = bpf_map_lookup_elem(&subnets, &self->subnet);
 	if (!subnet)
 		return drop(ctx, DROP_NO_SUBNET);
-	r = route_at(s, subnet->table, &p->dst);
+	r = never_routed(&p->dst) ? 0 : route_at(s, subnet->table, &p->dst);
 	kind = r ? r->kind : 0;
 	if (kind >= ROUTE_INTERNET && kind != ROUTE_NAT) {
 		to = uplink(s);

@@ -356,8 +356,10 @@ func (e *entries) addUplink(dev Device) {
 	}
 	i := bpf.DatapathInterface{
 		Eni: UplinkInterface, Kind: uint8(bpf.DatapathInterfaceKindKIND_UPLINK), Ifindex: uint32(dev.Ifindex),
-		Flags: uint16(bpf.DatapathInterfaceFlagINTERFACE_OPEN_ALL | bpf.DatapathInterfaceFlagINTERFACE_TAP),
-		Mac:   [6]uint8(dev.MAC), Gateway: serviceGateway,
+		Flags: uint16(bpf.DatapathInterfaceFlagINTERFACE_OPEN_ALL), Mac: [6]uint8(dev.MAC), Gateway: serviceGateway,
+	}
+	if dev.Tap {
+		i.Flags |= uint16(bpf.DatapathInterfaceFlagINTERFACE_TAP)
 	}
 	vni := uint32(vpc.UplinkVNI)
 	e.interfaces[bpf.DatapathInterfaceKey{Vni: vni}] = i

@@ -17,7 +17,7 @@ const (
 	KindDHCPOptions     Kind = "dhcp-options"
 )
 
-// InternetGateway is a VPC's door to the internet. No packet passes it yet.
+// InternetGateway is a VPC's door to the internet.
 type InternetGateway struct {
 	ID    InternetGatewayID `json:"id"`
 	Owner AccountID         `json:"owner"`
@@ -134,7 +134,7 @@ const (
 )
 
 // NATGateway lets the instances of a VPC reach the outside from one address of
-// a subnet. No packet passes it yet. A failed one, and a deleted one, has no
+// a subnet. A failed one, and a deleted one, has no
 // interface and can be described for a while.
 type NATGateway struct {
 	ID      NATGatewayID `json:"id"`
