@@ -106,7 +106,7 @@ func TestRefusedEndpointsWriteNothing(t *testing.T) {
 		"gateway with groups":    {gateway(func(i *in) { i.Groups = []vpc.GroupID{groupTwo} }), vpc.Invalid, param, ""},
 		"gateway private DNS":    {gateway(func(i *in) { i.PrivateDNS = yes() }), vpc.Invalid, param, ""},
 		"interface with tables":  {iface(func(i *in) { i.RouteTables = []vpc.RouteTableID{f.main} }), vpc.Invalid, param, ""},
-		"record type":            {iface(func(i *in) { i.DNS.RecordType = "dualstack" }), vpc.Unsupported, "DnsOptions.DnsRecordIpType", ""},
+		"record type":            {iface(func(i *in) { i.DNS.RecordType = "dualstack" }), vpc.Invalid, "endpoint-parameter", ""},
 		"token too long":         {gateway(func(i *in) { i.ClientToken = strings.Repeat("x", 65) }), vpc.Invalid, "ClientToken", ""},
 	} {
 		before := f.View().Revision()

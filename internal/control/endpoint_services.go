@@ -15,6 +15,7 @@ import (
 type CreateServiceInput struct {
 	Balancers          []vpc.ARN
 	AcceptanceRequired bool
+	AddressTypes       []string // SupportedIpAddressTypes; none is ipv4
 	PrivateDNSName     string
 	ClientToken        string
 	Tags               vpc.Tags
@@ -35,6 +36,9 @@ func (c *Control) CreateService(ctx context.Context, caller Caller, in CreateSer
 	if err := checkPrivateName(in.PrivateDNSName); err != nil {
 		return nil, err
 	}
+	if err := checkAddressTypes(in.AddressTypes, nil); err != nil {
+		return nil, err
+	}
 	var made *vpc.EndpointService
 	err := c.update(ctx, caller, func(tx *store.Tx) error {
 		if id, err := remembered(tx, caller, action, token, in); err != nil {
@@ -52,6 +56,14 @@ func (c *Control) CreateService(ctx context.Context, caller Caller, in CreateSer
 			AcceptanceRequired: in.AcceptanceRequired, Created: c.Now(), Tags: in.Tags,
 		}
 		if err := addBalancers(tx, caller, s, in.Balancers); err != nil {
+			return err
+		}
+		types := in.AddressTypes
+		if len(types) == 0 {
+			types = []string{vpc.IPv4Only}
+		}
+		s.NoIPv4 = true // until it is among the types
+		if err := setAddressTypes(tx, s, types, nil); err != nil {
 			return err
 		}
 		captureZones(tx, s)
@@ -82,6 +94,8 @@ type ModifyServiceInput struct {
 	AcceptanceRequired   *bool
 	AddBalancers         []vpc.ARN
 	RemoveBalancers      []vpc.ARN
+	AddAddressTypes      []string
+	RemoveAddressTypes   []string
 }
 
 // ModifyService changes a service. Whatever else it does, it captures the
@@ -100,6 +114,9 @@ func (c *Control) ModifyService(ctx context.Context, caller Caller, in ModifySer
 			return err
 		}
 	}
+	if err := checkAddressTypes(in.AddAddressTypes, in.RemoveAddressTypes); err != nil {
+		return err
+	}
 	return c.update(ctx, caller, func(tx *store.Tx) error {
 		s, err := OwnedService(tx, caller, in.ID)
 		if err != nil {
@@ -114,6 +131,9 @@ func (c *Control) ModifyService(ctx context.Context, caller Caller, in ModifySer
 		}
 		if len(s.Balancers) == 0 {
 			return badEndpoint("The VPC endpoint service %s needs at least one network load balancer", s.ID)
+		}
+		if err := setAddressTypes(tx, s, in.AddAddressTypes, in.RemoveAddressTypes); err != nil {
+			return err
 		}
 		captureZones(tx, s)
 		if in.AcceptanceRequired != nil {
@@ -186,6 +206,50 @@ func removeBalancers(tx *store.Tx, caller Caller, s *vpc.EndpointService, arns [
 	return nil
 }
 
+// checkAddressTypes refuses IP address types that no service has, or that are
+// added and removed at once.
+func checkAddressTypes(add, remove []string) error {
+	for _, t := range slices.Concat(add, remove) {
+		if t != vpc.IPv4Only && t != vpc.IPv6Only {
+			return badEndpoint("'%.32s' is not an IP address type (SupportedIpAddressType), use ipv4 or ipv6", t)
+		}
+		if slices.Contains(add, t) && slices.Contains(remove, t) {
+			return vpc.Errorf(vpc.Combination, "AddSupportedIpAddressType", t, "The IP address type %s (AddSupportedIpAddressType) cannot be added and removed at once", t)
+		}
+	}
+	return nil
+}
+
+// setAddressTypes changes the IP address types that the service supports, and
+// holds its load balancers to them: for ipv6 each must be dualstack. A type that
+// endpoints have is not taken from them. Writing the load balancers makes it
+// conflict with changing their type.
+func setAddressTypes(tx *store.Tx, s *vpc.EndpointService, add, remove []string) error {
+	had4, had6 := !s.NoIPv4, s.IPv6
+	has := func(t string, had bool) bool { return (had || slices.Contains(add, t)) && !slices.Contains(remove, t) }
+	s.NoIPv4, s.IPv6 = !has(vpc.IPv4Only, had4), has(vpc.IPv6Only, had6)
+	if len(s.AddressTypes()) == 0 {
+		return badEndpoint("The IP address type %s (RemoveSupportedIpAddressType) is the service's last and cannot be removed", remove[len(remove)-1])
+	}
+	if had4 && s.NoIPv4 && connectedBy(tx, s, (*vpc.Endpoint).HasIPv4) || had6 && !s.IPv6 && connectedBy(tx, s, (*vpc.Endpoint).HasIPv6) {
+		return existingConnections(s)
+	}
+	if !s.IPv6 {
+		return nil
+	}
+	for _, arn := range s.Balancers {
+		lb, ok := vpc.Get[vpc.LoadBalancer](tx, arn)
+		if !ok {
+			return balancerNotFound(arn)
+		}
+		if !lb.DualStack {
+			return badEndpoint("The IP address type ipv6 (SupportedIpAddressType) requires dualstack load balancers: %s has the IP address type ipv4", arn)
+		}
+		tx.Touch(lb)
+	}
+	return nil
+}
+
 func balancerNotFound(arn vpc.ARN) error {
 	return vpc.Errorf(vpc.NotFound, string(vpc.KindBalancer), string(arn), "The network load balancer ARN '%s' does not exist", arn)
 }
@@ -208,7 +272,15 @@ func captureZones(tx *store.Tx, s *vpc.EndpointService) {
 
 // connected reports whether an endpoint waits for or uses the service.
 func connected(v vpc.View, s *vpc.EndpointService) bool {
+	return connectedBy(v, s, func(*vpc.Endpoint) bool { return true })
+}
+
+// connectedBy is connected for the endpoints that match.
+func connectedBy(v vpc.View, s *vpc.EndpointService, match func(*vpc.Endpoint) bool) bool {
 	for e := range vpc.By[vpc.Endpoint](v, vpc.IndexService, s.ID) {
+		if !match(e) {
+			continue
+		}
 		if e.State == vpc.EndpointPendingAcceptance || e.State.Carries() {
 			return true
 		}

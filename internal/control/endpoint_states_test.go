@@ -165,19 +165,19 @@ func TestRecordTypesOfEndpoints(t *testing.T) {
 	t.Parallel()
 	f := newEndpoints(t)
 	e := f.create(control.CreateEndpointInput{ServiceName: s3Name, DNS: control.EndpointDNS{RecordType: "ipv4"}})
-	if got := control.RecordType(e); got != "ipv4" {
+	if got := e.DNSRecordType(); got != "ipv4" {
 		t.Errorf("record type %s", got)
 	}
 	modify := func(id vpc.EndpointID, record string) error {
 		return f.ModifyEndpoint(f.ctx, controltest.Consumer, control.ModifyEndpointInput{ID: id, DNS: control.EndpointDNS{RecordType: record}})
 	}
-	if err := modify(e.ID, "service-defined"); err != nil || control.RecordType(f.endpoint(e.ID)) != "service-defined" {
-		t.Errorf("%v %s", err, control.RecordType(f.endpoint(e.ID)))
+	if err := modify(e.ID, "service-defined"); err != nil || f.endpoint(e.ID).DNSRecordType() != "service-defined" {
+		t.Errorf("%v %s", err, f.endpoint(e.ID).DNSRecordType())
 	}
 	i := f.create(control.CreateEndpointInput{Type: vpc.InterfaceEndpoint, ServiceName: s3Name, DNS: control.EndpointDNS{RecordType: "ipv4"}})
 	fails(t, modify(i.ID, "service-defined"), vpc.Invalid, "endpoint-parameter")
-	fails(t, modify(i.ID, "ipv6"), vpc.Unsupported, "DnsOptions.DnsRecordIpType")
-	fails(t, modify(e.ID, "dualstack"), vpc.Unsupported, "DnsOptions.DnsRecordIpType")
+	fails(t, modify(i.ID, "ipv6"), vpc.Invalid, "endpoint-parameter")
+	fails(t, modify(e.ID, "dualstack"), vpc.Invalid, "endpoint-parameter")
 	fails(t, modify(e.ID, "nonsense"), vpc.Invalid, "endpoint-parameter")
 	if err := f.ModifyVPC(f.ctx, controltest.Consumer, f.vpc, control.VPCChange{EnableDNSHostnames: no()}); err != nil {
 		t.Fatal(err)

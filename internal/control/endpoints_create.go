@@ -33,6 +33,7 @@ type CreateEndpointInput struct {
 	Subnets       []vpc.SubnetID
 	Addresses     []SubnetAddress
 	Groups        []vpc.GroupID
+	IPAddressType string // "" is ipv4
 	DNS           EndpointDNS
 	ClientToken   string
 	Tags          vpc.Tags
@@ -44,10 +45,12 @@ type EndpointDNS struct {
 	InboundOnly *bool  // PrivateDnsOnlyForInboundResolverEndpoint
 }
 
-// SubnetAddress chooses the address of the interface in one subnet.
+// SubnetAddress chooses the addresses of the interface in one subnet. The zero
+// Addr leaves the choice to us.
 type SubnetAddress struct {
 	Subnet vpc.SubnetID
-	Addr   netip.Addr // the zero Addr leaves the choice to us
+	Addr   netip.Addr
+	Addr6  netip.Addr
 }
 
 // CreateEndpoint makes an endpoint with its interfaces or routes and answers
@@ -138,6 +141,12 @@ func (c *Control) newEndpoint(tx *store.Tx, caller Caller, in CreateEndpointInpu
 			return nil, err
 		}
 	}
+	if in.IPAddressType == "" {
+		in.IPAddressType = vpc.IPv4Only
+	}
+	if err := setAddressType(e, offer, in.IPAddressType); err != nil {
+		return nil, err
+	}
 	if err := setRecordType(v, e, offer, in.DNS.RecordType); err != nil {
 		return nil, err
 	}
@@ -205,7 +214,7 @@ func (c *Control) newInterfaces(tx *store.Tx, caller Caller, v *vpc.VPC, e *vpc.
 	if n := tx.Count(vpc.KindEndpoint, vpc.IndexVPC, string(v.ID), isInterface); n >= c.Quotas.InterfaceEndpointsPerVPC {
 		return vpc.Errorf(vpc.Limit, string(vpc.KindEndpoint), "", "The maximum number of interface endpoints in the VPC %s, %d, has been reached", v.ID, c.Quotas.InterfaceEndpointsPerVPC)
 	}
-	chosen, err := chosenAddresses(in.Addresses, in.Subnets)
+	chosen, err := chosenAddresses(e, in.Addresses, in.Subnets)
 	if err != nil {
 		return err
 	}
@@ -219,15 +228,34 @@ func (c *Control) newInterfaces(tx *store.Tx, caller Caller, v *vpc.VPC, e *vpc.
 }
 
 // addNode makes the endpoint's interface in a subnet.
-func (c *Control) addNode(tx *store.Tx, e *vpc.Endpoint, s *vpc.Subnet, addr netip.Addr) error {
+func (c *Control) addNode(tx *store.Tx, e *vpc.Endpoint, s *vpc.Subnet, chosen SubnetAddress) error {
 	n, err := c.newInterface(tx, interfaceSpec{
-		Owner: e.Owner, Subnet: s, Addr: addr, Type: vpc.TypeEndpoint, Groups: e.Groups,
+		Owner: e.Owner, Subnet: s, Addr: chosen.Addr, Type: vpc.TypeEndpoint, Groups: e.Groups,
 		Description: "VPC Endpoint Interface " + string(e.ID), RequesterID: endpointRequester, Endpoint: e.ID,
 	})
 	if err != nil {
 		return err
 	}
-	e.Nodes = append(e.Nodes, vpc.EndpointNode{Subnet: s.ID, Zone: s.Zone, Interface: n.ID, Addr: n.Addr})
+	node := vpc.EndpointNode{Subnet: s.ID, Zone: s.Zone, Interface: n.ID, Addr: n.Addr}
+	if e.HasIPv6() {
+		if node.Addr6, err = c.addIPv6(tx, n.ID, s, chosen.Addr6); err != nil {
+			return err
+		}
+	}
+	e.Nodes = append(e.Nodes, node)
+	return nil
+}
+
+// fitsSubnet refuses a subnet that does not have the blocks the endpoint's IP
+// address type asks for. Every subnet has an IPv4 block, which AWS refuses for
+// the type ipv6.
+func fitsSubnet(e *vpc.Endpoint, s *vpc.Subnet) error {
+	switch {
+	case !e.HasIPv4():
+		return badEndpoint("The IP address type %s (IpAddressType) requires subnets of IPv6 alone: the subnet %s has the IPv4 CIDR block %s", e.AddressType(), s.ID, s.CIDR)
+	case e.HasIPv6() && !s.HasIPv6():
+		return badEndpoint("The IP address type %s (IpAddressType) requires subnets with an IPv6 CIDR block: the subnet %s has none", e.AddressType(), s.ID)
+	}
 	return nil
 }
 
@@ -266,14 +294,17 @@ func (c *Control) endpointSubnets(tx *store.Tx, caller Caller, e *vpc.Endpoint, 
 		if !slices.Contains(offer.Zones(RegionOf(tx)), s.Zone) {
 			return nil, badEndpoint("The VPC endpoint service %s does not support the availability zone of the subnet: %s.", offer.Name(), s.ID)
 		}
+		if err := fitsSubnet(e, s); err != nil {
+			return nil, err
+		}
 	}
 	return out, nil
 }
 
 // chosenAddresses maps subnets to the addresses chosen for them. Each must be
 // one of the endpoint's subnets.
-func chosenAddresses(list []SubnetAddress, subnets []vpc.SubnetID) (map[vpc.SubnetID]netip.Addr, error) {
-	out := map[vpc.SubnetID]netip.Addr{}
+func chosenAddresses(e *vpc.Endpoint, list []SubnetAddress, subnets []vpc.SubnetID) (map[vpc.SubnetID]SubnetAddress, error) {
+	out := map[vpc.SubnetID]SubnetAddress{}
 	for _, a := range list {
 		if !slices.Contains(subnets, a.Subnet) {
 			return nil, badEndpoint("The subnet %.64s of SubnetConfiguration is not one of the endpoint's subnets", a.Subnet)
@@ -281,7 +312,10 @@ func chosenAddresses(list []SubnetAddress, subnets []vpc.SubnetID) (map[vpc.Subn
 		if _, dup := out[a.Subnet]; dup {
 			return nil, badEndpoint("SubnetConfiguration has the subnet %s twice", a.Subnet)
 		}
-		out[a.Subnet] = a.Addr
+		if a.Addr6.IsValid() && !e.HasIPv6() {
+			return nil, badEndpoint("The address %s (SubnetConfiguration Ipv6) cannot be used with the IP address type %s", a.Addr6, e.AddressType())
+		}
+		out[a.Subnet] = a
 	}
 	return out, nil
 }
@@ -351,20 +385,39 @@ func (c *Control) addRoutes(tx *store.Tx, caller Caller, e *vpc.Endpoint, s *vpc
 		if slices.Contains(e.RouteTables, id) {
 			continue
 		}
-		for _, r := range t.Routes {
-			if r.PrefixList == s.PrefixList {
-				return vpc.Errorf(vpc.Duplicate, "route", string(id), "route table %s already has a route with destination-prefix-list-id %s", id, s.PrefixList)
-			}
-		}
-		t = vpc.Edit(t)
-		t.Routes = append(t.Routes, vpc.Route{PrefixList: s.PrefixList, TargetKind: vpc.TargetEndpoint, Target: string(e.ID), Origin: "CreateRoute"})
-		if err := c.checkRouteCount(tx, t); err != nil {
+		if err := c.routeTo(tx, t, e, s); err != nil {
 			return err
 		}
-		tx.Put(t)
 		e.RouteTables = append(e.RouteTables, id)
 	}
 	return nil
+}
+
+// routeTo makes a table's routes to the gateway endpoint those that its IP
+// address type asks for: one for each family.
+func (c *Control) routeTo(tx *store.Tx, t *vpc.RouteTable, e *vpc.Endpoint, s *vpc.CatalogueService) error {
+	lists := s.ListsOf(e)
+	t = vpc.Edit(t)
+	t.Routes = slices.DeleteFunc(t.Routes, func(r vpc.Route) bool { return leadsTo(r, e) && !slices.Contains(lists, r.PrefixList) })
+	for _, list := range lists {
+		at := slices.IndexFunc(t.Routes, func(r vpc.Route) bool { return r.PrefixList == list })
+		switch {
+		case at < 0:
+			t.Routes = append(t.Routes, vpc.Route{PrefixList: list, TargetKind: vpc.TargetEndpoint, Target: string(e.ID), Origin: "CreateRoute"})
+		case !leadsTo(t.Routes[at], e):
+			return vpc.Errorf(vpc.Duplicate, "route", string(t.ID), "route table %s already has a route with destination-prefix-list-id %s", t.ID, list)
+		}
+	}
+	if err := c.checkRouteCount(tx, t); err != nil {
+		return err
+	}
+	tx.Put(t)
+	return nil
+}
+
+// leadsTo reports whether a route is the gateway endpoint's.
+func leadsTo(r vpc.Route, e *vpc.Endpoint) bool {
+	return r.TargetKind == vpc.TargetEndpoint && r.Target == string(e.ID)
 }
 
 // removeRoutes takes the gateway endpoint's routes out of tables. A table that
@@ -376,7 +429,7 @@ func removeRoutes(tx *store.Tx, e *vpc.Endpoint, ids []vpc.RouteTableID) {
 		if !ok {
 			continue
 		}
-		ours := func(r vpc.Route) bool { return r.TargetKind == vpc.TargetEndpoint && r.Target == string(e.ID) }
+		ours := func(r vpc.Route) bool { return leadsTo(r, e) }
 		if slices.ContainsFunc(t.Routes, ours) {
 			t = vpc.Edit(t)
 			t.Routes = slices.DeleteFunc(t.Routes, ours)
@@ -439,46 +492,61 @@ func wrongType[T ~string](t vpc.EndpointType, parameter string, value T) error {
 	return badEndpoint("The parameter %s (%.64s) cannot be used with an endpoint of type %s", parameter, value, t)
 }
 
-// RecordType is an endpoint's DnsRecordIpType.
-func RecordType(e *vpc.Endpoint) string {
-	if e.RecordType != "" {
-		return e.RecordType
+// setAddressType chooses an endpoint's IP address type, of which the service
+// must have every family.
+func setAddressType(e *vpc.Endpoint, offer Offer, t string) error {
+	if t != vpc.IPv4Only && t != vpc.IPv6Only && t != vpc.DualStack {
+		return badEndpoint("'%.64s' is not an IP address type (IpAddressType), use ipv4, dualstack or ipv6", t)
 	}
-	return defaultRecordType(e.Type)
+	e.IPAddressType = t
+	if t == vpc.IPv4Only {
+		e.IPAddressType = ""
+	}
+	has := offer.AddressTypes()
+	if e.HasIPv4() && !slices.Contains(has, vpc.IPv4Only) || e.HasIPv6() && !slices.Contains(has, vpc.IPv6Only) {
+		return badEndpoint("The IP address type %s (IpAddressType) is not supported by the service %s, which supports %s", t, offer.Name(), strings.Join(has, " and "))
+	}
+	return nil
 }
 
-func defaultRecordType(t vpc.EndpointType) string {
-	if t == vpc.GatewayEndpoint {
-		return "service-defined"
-	}
-	return "ipv4"
-}
-
-// setRecordType chooses an endpoint's DnsRecordIpType. The address type of all
-// endpoints is ipv4, which leaves an interface endpoint one choice. A gateway
-// endpoint has no names of its own: its two choices come to the same.
+// setRecordType chooses an endpoint's DnsRecordIpType. "" leaves it, if it goes
+// with what the IP address type is now.
 func setRecordType(v *vpc.VPC, e *vpc.Endpoint, offer Offer, record string) error {
-	const parameter = "DnsOptions.DnsRecordIpType"
+	asked := record != ""
+	if !asked {
+		record = e.RecordType
+	}
 	switch record {
 	case "":
 		return nil
-	case defaultRecordType(e.Type):
-		e.RecordType = ""
-		return nil
-	case "ipv6", "dualstack":
-		return vpc.Errorf(vpc.Unsupported, parameter, record, "The DNS record type %s (DnsRecordIpType) is not supported", record)
-	case "ipv4", "service-defined":
+	case vpc.IPv4Only, vpc.IPv6Only, vpc.DualStack, vpc.RecordServiceDefined:
 	default:
-		return badEndpoint("'%.64s' is not a DNS record type (DnsRecordIpType), use ipv4 or service-defined", record)
+		return badEndpoint("'%.64s' is not a DNS record type (DnsRecordIpType), use ipv4, dualstack, ipv6 or service-defined", record)
 	}
-	switch {
-	case e.Type == vpc.InterfaceEndpoint || offer.Catalogue.Name == "dynamodb":
-		return badEndpoint("The DNS record type %s (DnsRecordIpType) is not compatible with an endpoint of type %s and the IP address type ipv4 for the service %s", record, e.Type, offer.Name())
-	case !v.EnableDNSSupport || !v.EnableDNSHostnames:
+	if !slices.Contains(recordTypes(e, offer), record) {
+		return badEndpoint("The DNS record type %s (DnsRecordIpType) is not compatible with an endpoint of type %s and the IP address type %s for the service %s", record, e.Type, e.AddressType(), offer.Name())
+	}
+	if e.Type == vpc.GatewayEndpoint && record != vpc.RecordServiceDefined && asked && (!v.EnableDNSSupport || !v.EnableDNSHostnames) {
 		return badEndpoint("The DNS record type %s (DnsRecordIpType) requires both enableDnsSupport and enableDnsHostnames VPC attributes set to true for %s", record, v.ID)
 	}
-	e.RecordType = record
+	if e.RecordType = ""; e.DNSRecordType() != record {
+		e.RecordType = record
+	}
 	return nil
+}
+
+// recordTypes are the DnsRecordIpTypes that go with an endpoint.
+func recordTypes(e *vpc.Endpoint, offer Offer) []string {
+	gateway := e.Type == vpc.GatewayEndpoint
+	switch {
+	case gateway && offer.Catalogue.Name == "dynamodb":
+		return []string{vpc.RecordServiceDefined}
+	case e.AddressType() == vpc.DualStack:
+		return []string{vpc.DualStack, vpc.IPv4Only, vpc.IPv6Only, vpc.RecordServiceDefined}
+	case gateway:
+		return []string{e.AddressType(), vpc.RecordServiceDefined}
+	}
+	return []string{e.AddressType()}
 }
 
 // badEndpoint is the family's answer to a value that does not fit (AWS: InvalidParameter).

@@ -4,6 +4,7 @@ package control
 
 import (
 	"context"
+	"net/netip"
 	"reflect"
 	"slices"
 
@@ -25,6 +26,7 @@ type ModifyEndpointInput struct {
 	AddGroups         []vpc.GroupID
 	RemoveGroups      []vpc.GroupID
 	Addresses         []SubnetAddress
+	IPAddressType     string // "" leaves it
 	DNS               EndpointDNS
 }
 
@@ -53,6 +55,11 @@ func (c *Control) ModifyEndpoint(ctx context.Context, caller Caller, in ModifyEn
 			return NotFound(vpc.KindVPC, string(old.VPC))
 		}
 		e := vpc.Edit(old)
+		if in.IPAddressType != "" {
+			if err := setAddressType(e, offer, in.IPAddressType); err != nil {
+				return err
+			}
+		}
 		if err := setRecordType(v, e, offer, in.DNS.RecordType); err != nil {
 			return err
 		}
@@ -129,6 +136,17 @@ func (c *Control) modifyGateway(tx *store.Tx, caller Caller, e *vpc.Endpoint, of
 		}
 	}
 	removeRoutes(tx, e, in.RemoveRouteTables)
+	if in.IPAddressType != "" {
+		for _, id := range e.RouteTables {
+			t, ok := vpc.Get[vpc.RouteTable](tx, id)
+			if !ok {
+				return NotFound(vpc.KindRouteTable, string(id))
+			}
+			if err := c.routeTo(tx, t, e, offer.Catalogue); err != nil {
+				return err
+			}
+		}
+	}
 	return c.addRoutes(tx, caller, e, offer.Catalogue, in.AddRouteTables)
 }
 
@@ -174,8 +192,9 @@ func (c *Control) modifyInterface(tx *store.Tx, caller Caller, v *vpc.VPC, e *vp
 	return c.modifyAddresses(tx, e, subnets, in.Addresses)
 }
 
-// modifyAddresses makes the interfaces in new subnets and replaces the ones
-// whose address was chosen anew: an address belongs to an interface for life.
+// modifyAddresses makes the interfaces in new subnets, gives those there are
+// the families of the endpoint's IP address type, and replaces the ones whose
+// address was chosen anew: an address belongs to an interface for life.
 func (c *Control) modifyAddresses(tx *store.Tx, e *vpc.Endpoint, added []*vpc.Subnet, list []SubnetAddress) error {
 	all := make([]vpc.SubnetID, 0, len(e.Nodes)+len(added))
 	for _, n := range e.Nodes {
@@ -184,21 +203,12 @@ func (c *Control) modifyAddresses(tx *store.Tx, e *vpc.Endpoint, added []*vpc.Su
 	for _, s := range added {
 		all = append(all, s.ID)
 	}
-	chosen, err := chosenAddresses(list, all)
+	chosen, err := chosenAddresses(e, list, all)
 	if err != nil {
 		return err
 	}
 	for _, n := range slices.Clone(e.Nodes) {
-		addr := chosen[n.Subnet]
-		if !addr.IsValid() || addr == n.Addr {
-			continue
-		}
-		s, ok := vpc.Get[vpc.Subnet](tx, n.Subnet)
-		if !ok {
-			return NotFound(vpc.KindSubnet, string(n.Subnet))
-		}
-		dropNode(tx, e, n.Subnet)
-		if err := c.addNode(tx, e, s, addr); err != nil {
+		if err := c.modifyNode(tx, e, n, chosen[n.Subnet]); err != nil {
 			return err
 		}
 	}
@@ -208,6 +218,42 @@ func (c *Control) modifyAddresses(tx *store.Tx, e *vpc.Endpoint, added []*vpc.Su
 		}
 	}
 	return nil
+}
+
+// modifyNode is modifyAddresses for one of the nodes there are.
+func (c *Control) modifyNode(tx *store.Tx, e *vpc.Endpoint, n vpc.EndpointNode, chosen SubnetAddress) error {
+	other := func(now, want netip.Addr) bool { return now.IsValid() && want.IsValid() && now != want }
+	replace := other(n.Addr, chosen.Addr) || other(n.Addr6, chosen.Addr6)
+	if !replace && n.Addr.IsValid() == e.HasIPv4() && n.Addr6.IsValid() == e.HasIPv6() {
+		return nil
+	}
+	s, ok := vpc.Get[vpc.Subnet](tx, n.Subnet)
+	if !ok {
+		return NotFound(vpc.KindSubnet, string(n.Subnet))
+	}
+	if err := fitsSubnet(e, s); err != nil {
+		return err
+	}
+	if replace {
+		// The new interface keeps the address that was not chosen anew.
+		if !chosen.Addr.IsValid() {
+			chosen.Addr = n.Addr
+		}
+		if !chosen.Addr6.IsValid() {
+			chosen.Addr6 = n.Addr6
+		}
+		dropNode(tx, e, n.Subnet)
+		return c.addNode(tx, e, s, chosen)
+	}
+	var err error
+	if e.HasIPv6() {
+		n.Addr6, err = c.addIPv6(tx, n.Interface, s, chosen.Addr6)
+	} else {
+		removeIPv6(tx, n.Interface)
+		n.Addr6 = netip.Addr{}
+	}
+	e.Nodes[slices.IndexFunc(e.Nodes, func(o vpc.EndpointNode) bool { return o.Interface == n.Interface })] = n
+	return err
 }
 
 // dropNode removes the endpoint's interface in a subnet.

@@ -63,6 +63,10 @@ func (c *Control) putListener(tx *store.Tx, caller Caller, lb *vpc.LoadBalancer,
 	if g.VPC != lb.VPC {
 		return vpc.Errorf(vpc.Combination, "TargetGroupArn", string(g.ARN), "The target group '%s' is in VPC '%s', the load balancer in VPC '%s'", g.ARN, g.VPC, lb.VPC)
 	}
+	if err := checkFamilies(lb, lb.DualStack, g); err != nil {
+		return err
+	}
+	tx.Touch(lb) // so that its IP address type does not change at the same moment
 	if g.Protocol != l.Protocol {
 		return vpc.Errorf(vpc.Combination, "protocols", string(g.ARN), "The listener protocol '%s' and the protocol '%s' of target group '%s' are incompatible", l.Protocol, g.Protocol, g.ARN)
 	}
@@ -76,6 +80,21 @@ func (c *Control) putListener(tx *store.Tx, caller Caller, lb *vpc.LoadBalancer,
 	tx.Put(l)
 	if balancerTargets(tx, lb.ARN) > c.Quotas.TargetsPerLoadBalancer {
 		return c.tooManyTargets()
+	}
+	return nil
+}
+
+// checkFamilies refuses a load balancer of an IP address type that does not go
+// with a target group of one of its listeners: IPv6 targets need a dualstack
+// one, and to IPv4 targets a dualstack one forwards TCP alone.
+func checkFamilies(lb *vpc.LoadBalancer, dualStack bool, g *vpc.TargetGroup) error {
+	switch {
+	case g.IPv6 && !dualStack:
+		return vpc.Errorf(vpc.Combination, "IpAddressType", string(g.ARN),
+			"The target group '%s' has the IP address type 'ipv6', which requires load balancer '%s' to have the IP address type 'dualstack'", g.ARN, lb.ARN)
+	case !g.IPv6 && dualStack && g.Protocol != "TCP":
+		return vpc.Errorf(vpc.Combination, "IpAddressType", string(g.ARN),
+			"The target group '%s' has the IP address type 'ipv4' and the protocol '%s', which cannot be used with load balancer '%s' of the IP address type 'dualstack'", g.ARN, g.Protocol, lb.ARN)
 	}
 	return nil
 }

@@ -66,6 +66,21 @@ func checkELBName(what, name string) error {
 type BalancerSubnet struct {
 	Subnet vpc.SubnetID
 	Addr   netip.Addr
+	Addr6  netip.Addr // of a dualstack load balancer
+}
+
+// fitsBalancer refuses a subnet that does not go with the load balancer's IP
+// address type, or an address.
+func fitsBalancer(lb *vpc.LoadBalancer, s *vpc.Subnet, in BalancerSubnet) error {
+	switch {
+	case in.Addr.IsValid() && lb.Scheme != "internal":
+		return vpc.Errorf(vpc.Combination, "PrivateIPv4Address", "", "A private IPv4 address can be specified only for an internal load balancer")
+	case in.Addr6.IsValid() && !lb.DualStack:
+		return vpc.Errorf(vpc.Combination, "IPv6Address", "", "An IPv6 address can be specified only for a load balancer with the IP address type 'dualstack'")
+	case lb.DualStack && !s.HasIPv6():
+		return vpc.Errorf(vpc.Invalid, "ipv6-subnet", string(s.ID), "You must specify subnets with an associated IPv6 CIDR block: '%s' has none", s.ID)
+	}
+	return nil
 }
 
 // CreateBalancerInput are the parameters of CreateLoadBalancer.
@@ -73,8 +88,10 @@ type CreateBalancerInput struct {
 	Name    string
 	Scheme  string // kept only: "internet-facing" (also "") or "internal"
 	Subnets []BalancerSubnet
-	Groups  []vpc.GroupID
-	Tags    vpc.Tags
+	// DualStack is the IP address type dualstack; else it is ipv4.
+	DualStack bool
+	Groups    []vpc.GroupID
+	Tags      vpc.Tags
 }
 
 // CreateBalancer makes a network load balancer with one node per subnet. A
@@ -91,11 +108,6 @@ func (c *Control) CreateBalancer(ctx context.Context, caller Caller, in CreateBa
 	}
 	if len(in.Subnets) == 0 {
 		return "", vpc.Errorf(vpc.Missing, "Subnets", "", "At least one subnet must be specified")
-	}
-	for _, s := range in.Subnets {
-		if s.Addr.IsValid() && in.Scheme != "internal" {
-			return "", vpc.Errorf(vpc.Combination, "PrivateIPv4Address", "", "A private IPv4 address can be specified only for an internal load balancer")
-		}
 	}
 	var arn vpc.ARN
 	err := c.update(ctx, caller, func(tx *store.Tx) error {
@@ -116,7 +128,7 @@ func (c *Control) CreateBalancer(ctx context.Context, caller Caller, in CreateBa
 		}
 		lb := &vpc.LoadBalancer{
 			ARN:   vpc.ARN(RegionOf(tx).ARN(elbService, caller.Account, "loadbalancer/net/"+in.Name+"/"+suffix)),
-			Owner: caller.Account, Name: in.Name, Suffix: suffix, Scheme: in.Scheme, Created: c.Now(), Tags: in.Tags,
+			Owner: caller.Account, Name: in.Name, Suffix: suffix, Scheme: in.Scheme, DualStack: in.DualStack, Created: c.Now(), Tags: in.Tags,
 		}
 		subnets, err := balancerSubnets(tx, caller, in.Subnets)
 		if err != nil {
@@ -150,12 +162,12 @@ func count[T any, P object[T], K ~string](v vpc.View, index string, value K) int
 
 // sameBalancer reports whether a call to create asks for what exists.
 func sameBalancer(lb *vpc.LoadBalancer, in CreateBalancerInput) bool {
-	if lb.Scheme != in.Scheme || len(lb.Nodes) != len(in.Subnets) || !maps.Equal(lb.Tags, in.Tags) {
+	if lb.Scheme != in.Scheme || lb.DualStack != in.DualStack || len(lb.Nodes) != len(in.Subnets) || !maps.Equal(lb.Tags, in.Tags) {
 		return false
 	}
 	for _, s := range in.Subnets {
 		if !slices.ContainsFunc(lb.Nodes, func(n vpc.BalancerNode) bool {
-			return n.Subnet == s.Subnet && (!s.Addr.IsValid() || s.Addr == n.Addr)
+			return n.Subnet == s.Subnet && (!s.Addr.IsValid() || s.Addr == n.Addr) && (!s.Addr6.IsValid() || s.Addr6 == n.Addr6)
 		}) {
 			return false
 		}
@@ -190,6 +202,9 @@ func balancerSubnets(tx *store.Tx, caller Caller, in []BalancerSubnet) ([]*vpc.S
 // addBalancerNodes gives a load balancer a node in each of the subnets.
 func (c *Control) addBalancerNodes(tx *store.Tx, lb *vpc.LoadBalancer, subnets []*vpc.Subnet, in []BalancerSubnet) error {
 	for i, s := range subnets {
+		if err := fitsBalancer(lb, s, in[i]); err != nil {
+			return err
+		}
 		n, err := c.newInterface(tx, interfaceSpec{
 			Owner: lb.Owner, Subnet: s, Addr: in[i].Addr, Type: vpc.TypeBalancer, Groups: lb.Groups,
 			Description: "ELB net/" + lb.Name + "/" + lb.Suffix, RequesterID: BalancerRequester, Balancer: lb.ARN,
@@ -197,7 +212,13 @@ func (c *Control) addBalancerNodes(tx *store.Tx, lb *vpc.LoadBalancer, subnets [
 		if err != nil {
 			return err
 		}
-		lb.Nodes = append(lb.Nodes, vpc.BalancerNode{Zone: s.Zone, Subnet: s.ID, Interface: n.ID, Addr: n.Addr})
+		node := vpc.BalancerNode{Zone: s.Zone, Subnet: s.ID, Interface: n.ID, Addr: n.Addr}
+		if lb.DualStack {
+			if node.Addr6, err = c.addIPv6(tx, n.ID, s, in[i].Addr6); err != nil {
+				return err
+			}
+		}
+		lb.Nodes = append(lb.Nodes, node)
 	}
 	slices.SortFunc(lb.Nodes, func(a, b vpc.BalancerNode) int { return strings.Compare(a.Zone, b.Zone) })
 	return nil
@@ -291,10 +312,65 @@ func (c *Control) SetBalancerGroups(ctx context.Context, caller Caller, arn vpc.
 	})
 }
 
-// SetBalancerSubnets replaces the subnets. Nodes in subnets that stay are kept
-// with their addresses. A zone cannot be left while an endpoint service uses
-// the load balancer: its endpoints have interfaces there.
-func (c *Control) SetBalancerSubnets(ctx context.Context, caller Caller, arn vpc.ARN, in []BalancerSubnet) error {
+// SetBalancerAddressType makes a load balancer dualstack or ipv4. Its nodes get
+// IPv6 addresses or lose them.
+func (c *Control) SetBalancerAddressType(ctx context.Context, caller Caller, arn vpc.ARN, dualStack bool) error {
+	return c.editBalancer(ctx, caller, arn, func(tx *store.Tx, lb *vpc.LoadBalancer) error {
+		return c.setDualStack(tx, lb, dualStack, nil)
+	})
+}
+
+// setDualStack changes the IP address type and the nodes there are. chosen are
+// the subnets with the addresses that were asked for.
+func (c *Control) setDualStack(tx *store.Tx, lb *vpc.LoadBalancer, dualStack bool, chosen []BalancerSubnet) error {
+	if lb.DualStack == dualStack {
+		return nil
+	}
+	if !dualStack {
+		if s, ok := vpc.First[vpc.EndpointService](tx, vpc.IndexBalancer, lb.ARN); ok && s.IPv6 {
+			return vpc.Errorf(vpc.Combination, "IpAddressType", string(lb.ARN),
+				"The IP address type of load balancer '%s' cannot be 'ipv4' because VPC endpoint service '%s' supports ipv6", lb.ARN, s.ID)
+		}
+	}
+	for l := range vpc.By[vpc.Listener](tx, vpc.IndexBalancer, lb.ARN) {
+		if g, ok := vpc.Get[vpc.TargetGroup](tx, l.TargetGroup); ok {
+			if err := checkFamilies(lb, dualStack, g); err != nil {
+				return err
+			}
+		}
+	}
+	lb.DualStack = dualStack
+	for i := range lb.Nodes {
+		n := &lb.Nodes[i]
+		if !dualStack {
+			removeIPv6(tx, n.Interface)
+			n.Addr6 = netip.Addr{}
+			continue
+		}
+		s, ok := vpc.Get[vpc.Subnet](tx, n.Subnet)
+		if !ok {
+			return NotFound(vpc.KindSubnet, string(n.Subnet))
+		}
+		in := BalancerSubnet{}
+		if at := slices.IndexFunc(chosen, func(b BalancerSubnet) bool { return b.Subnet == n.Subnet }); at >= 0 {
+			in.Addr6 = chosen[at].Addr6
+		}
+		if err := fitsBalancer(lb, s, in); err != nil {
+			return err
+		}
+		var err error
+		if n.Addr6, err = c.addIPv6(tx, n.Interface, s, in.Addr6); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SetBalancerSubnets replaces the subnets, and the IP address type if dualStack
+// is not nil. Nodes in subnets that stay are kept with their addresses. A zone
+// cannot be left while an endpoint service uses the load balancer: its
+// endpoints have interfaces there.
+func (c *Control) SetBalancerSubnets(ctx context.Context, caller Caller, arn vpc.ARN, in []BalancerSubnet, dualStack *bool) error {
 	if len(in) == 0 {
 		return vpc.Errorf(vpc.Missing, "Subnets", "", "At least one subnet must be specified")
 	}
@@ -306,19 +382,23 @@ func (c *Control) SetBalancerSubnets(ctx context.Context, caller Caller, arn vpc
 		if subnets[0].VPC != lb.VPC {
 			return vpc.Errorf(vpc.Combination, "Subnets", string(subnets[0].ID), "The subnets must belong to the load balancer's VPC: '%s'", lb.VPC)
 		}
+		to := *lb // as it is to be
+		if dualStack != nil {
+			to.DualStack = *dualStack
+		}
 		var kept []vpc.BalancerNode
 		var added []*vpc.Subnet
 		var addedIn []BalancerSubnet
 		for i, s := range subnets {
-			if in[i].Addr.IsValid() && lb.Scheme != "internal" {
-				return vpc.Errorf(vpc.Combination, "PrivateIPv4Address", "", "A private IPv4 address can be specified only for an internal load balancer")
-			}
 			at := slices.IndexFunc(lb.Nodes, func(n vpc.BalancerNode) bool { return n.Subnet == s.ID })
 			if at < 0 {
 				added, addedIn = append(added, s), append(addedIn, in[i])
 				continue
 			}
-			if in[i].Addr.IsValid() && in[i].Addr != lb.Nodes[at].Addr {
+			if err := fitsBalancer(&to, s, in[i]); err != nil {
+				return err
+			}
+			if n := lb.Nodes[at]; in[i].Addr.IsValid() && in[i].Addr != n.Addr || in[i].Addr6.IsValid() && n.Addr6.IsValid() && in[i].Addr6 != n.Addr6 {
 				return vpc.Errorf(vpc.Combination, "PrivateIPv4Address", "", "The address of the load balancer in subnet '%s' cannot be changed", s.ID)
 			}
 			kept = append(kept, lb.Nodes[at])
@@ -336,6 +416,9 @@ func (c *Control) SetBalancerSubnets(ctx context.Context, caller Caller, arn vpc
 			forgetNode(tx, arn, n.Zone)
 		}
 		lb.Nodes = kept
+		if err := c.setDualStack(tx, lb, to.DualStack, in); err != nil {
+			return err
+		}
 		return c.addBalancerNodes(tx, lb, added, addedIn)
 	})
 }

@@ -99,7 +99,7 @@ func TestDeletingABalancerTakesItsListenersAndInterfaces(t *testing.T) {
 	service := &vpc.EndpointService{ID: "vpce-svc-00000000000000001", Owner: me.Account, Balancers: []vpc.ARN{lb}}
 	w.put(service)
 	w.wants("used by a service", w.DeleteBalancer(w.ctx, me, lb), vpc.InUse)
-	w.wants("leave a zone of a service", w.SetBalancerSubnets(w.ctx, me, lb, []control.BalancerSubnet{{Subnet: w.a}}), vpc.InUse)
+	w.wants("leave a zone of a service", w.SetBalancerSubnets(w.ctx, me, lb, []control.BalancerSubnet{{Subnet: w.a}}, nil), vpc.InUse)
 	service = vpc.Edit(service)
 	service.Balancers = nil
 	w.put(service)
@@ -134,12 +134,12 @@ func TestSetSubnetsKeepsTheNodesThatStay(t *testing.T) {
 	w := newWorkloads(t)
 	arn := w.balancer("one", w.a)
 	before, _ := vpc.Get[vpc.LoadBalancer](w.View(), arn)
-	w.wants("add b", w.SetBalancerSubnets(w.ctx, me, arn, []control.BalancerSubnet{{Subnet: w.b}, {Subnet: w.a}}), "")
+	w.wants("add b", w.SetBalancerSubnets(w.ctx, me, arn, []control.BalancerSubnet{{Subnet: w.b}, {Subnet: w.a}}, nil), "")
 	lb, _ := vpc.Get[vpc.LoadBalancer](w.View(), arn)
 	if len(lb.Nodes) != 2 || lb.Nodes[0] != before.Nodes[0] {
 		t.Errorf("%+v, before %+v", lb.Nodes, before.Nodes)
 	}
-	w.wants("drop a", w.SetBalancerSubnets(w.ctx, me, arn, []control.BalancerSubnet{{Subnet: w.b}}), "")
+	w.wants("drop a", w.SetBalancerSubnets(w.ctx, me, arn, []control.BalancerSubnet{{Subnet: w.b}}, nil), "")
 	if _, ok := vpc.Get[vpc.NetworkInterface](w.View(), before.Nodes[0].Interface); ok || w.interfaces() != 1 {
 		t.Error("the dropped node's interface is still there")
 	}

@@ -63,6 +63,14 @@ func (o Offer) Types() []vpc.EndpointType {
 	return o.Catalogue.Types
 }
 
+// AddressTypes are the families the service can be reached by: ipv4, ipv6.
+func (o Offer) AddressTypes() []string {
+	if o.Service != nil {
+		return o.Service.AddressTypes()
+	}
+	return o.Catalogue.AddressTypes()
+}
+
 // Zones are the names of the zones an interface endpoint can be in, sorted.
 func (o Offer) Zones(r *vpc.Region) []string {
 	if o.Service != nil {

@@ -264,12 +264,14 @@ func referList(tx *store.Tx, caller Caller, id vpc.PrefixListID) (vpc.AccountID,
 	return l.Owner, nil
 }
 
-// listCost is what a reference to a customer's list counts, and for which family.
+// listCost is what a reference to a list counts, and for which family: one to a
+// customer's list as many as it may have entries.
 func listCost(v vpc.View, id vpc.PrefixListID) (n int, ipv6 bool) {
 	if l, ok := vpc.Get[vpc.PrefixList](v, id); ok {
 		return l.MaxEntries, l.IPv6
 	}
-	return 1, false
+	s, ok := vpc.First[vpc.CatalogueService](v, vpc.IndexPrefixList, id)
+	return 1, ok && id == s.PrefixList6
 }
 
 func catalogueList(v vpc.View, id vpc.PrefixListID) bool {

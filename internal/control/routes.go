@@ -242,7 +242,7 @@ func (c *Control) checkRouteCount(v vpc.View, t *vpc.RouteTable) error {
 		switch {
 		case r.TargetKind == vpc.TargetLocal:
 			continue
-		case r.CustomerList():
+		case r.PrefixList != "":
 			n, v6 = listCost(v, r.PrefixList)
 		}
 		if count[v6] += n; count[v6] > c.Quotas.RoutesPerTable {

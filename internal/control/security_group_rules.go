@@ -179,7 +179,7 @@ func (c *Control) checkRuleCount(v vpc.View, g *vpc.SecurityGroup) error {
 	count := map[[2]bool]int{}
 	for _, r := range g.Rules {
 		n, v6 := 1, r.CIDR.IsValid() && r.CIDR.Addr().Is6()
-		if r.PrefixListOwner != "" {
+		if r.PrefixList != "" {
 			n, v6 = listCost(v, r.PrefixList)
 		}
 		k := [2]bool{r.Egress, v6}

@@ -137,6 +137,9 @@ func (c *Control) seedCatalogue(tx *store.Tx, catalogue []vpc.CatalogueService) 
 			if s.PrefixList == "" {
 				s.PrefixList = old.PrefixList
 			}
+			if s.PrefixList6 == "" && len(s.Prefixes6) > 0 {
+				s.PrefixList6 = old.PrefixList6
+			}
 		}
 		if s.ID == "" {
 			id, err := c.newID(vpc.PrefixService)
@@ -145,16 +148,19 @@ func (c *Control) seedCatalogue(tx *store.Tx, catalogue []vpc.CatalogueService) 
 			}
 			s.ID = vpc.ServiceID(id)
 		}
-		if s.PrefixList == "" && slices.Contains(s.Types, vpc.GatewayEndpoint) {
-			id, err := c.newID(vpc.PrefixManagedList)
-			if err != nil {
+		if slices.Contains(s.Types, vpc.GatewayEndpoint) {
+			if err := c.giveLists(s); err != nil {
 				return err
 			}
-			s.PrefixList = vpc.PrefixListID(id)
 		}
 		if exists && (old.ServiceName != s.ServiceName || old.PrefixList != s.PrefixList) {
 			if by := catalogueUser(tx, old); by != "" {
 				return fmt.Errorf("catalogue service %s cannot change its service name or prefix list while %s uses it", s.Name, by)
+			}
+		}
+		if exists && (old.PrefixList6 != "" && old.PrefixList6 != s.PrefixList6 || len(s.Prefixes6) == 0) {
+			if by := catalogueUser6(tx, old); by != "" {
+				return fmt.Errorf("catalogue service %s cannot lose or change its IPv6 prefixes' list while %s uses it", s.Name, by)
 			}
 		}
 		putIfDifferent(tx, s)
@@ -172,12 +178,48 @@ func (c *Control) seedCatalogue(tx *store.Tx, catalogue []vpc.CatalogueService) 
 	return nil
 }
 
+// giveLists gives a catalogue service the prefix lists it needs and has no id for.
+func (c *Control) giveLists(s *vpc.CatalogueService) error {
+	need := []*vpc.PrefixListID{&s.PrefixList}
+	if len(s.Prefixes6) > 0 {
+		need = append(need, &s.PrefixList6)
+	}
+	for _, list := range need {
+		if *list != "" {
+			continue
+		}
+		id, err := c.newID(vpc.PrefixManagedList)
+		if err != nil {
+			return err
+		}
+		*list = vpc.PrefixListID(id)
+	}
+	return nil
+}
+
 // catalogueUser names something that uses a catalogue service, "" if nothing does.
 func catalogueUser(v vpc.View, s *vpc.CatalogueService) string {
 	for e := range vpc.By[vpc.Endpoint](v, vpc.IndexServiceName, s.ServiceName) {
 		return "endpoint " + string(e.ID)
 	}
 	for g := range vpc.By[vpc.SecurityGroup](v, vpc.IndexPrefixList, s.PrefixList) {
+		return "security group " + string(g.ID)
+	}
+	return catalogueUser6(v, s)
+}
+
+// catalogueUser6 names something that uses a catalogue service's IPv6, "" if
+// nothing does.
+func catalogueUser6(v vpc.View, s *vpc.CatalogueService) string {
+	for e := range vpc.By[vpc.Endpoint](v, vpc.IndexServiceName, s.ServiceName) {
+		if e.HasIPv6() {
+			return "endpoint " + string(e.ID)
+		}
+	}
+	if s.PrefixList6 == "" {
+		return ""
+	}
+	for g := range vpc.By[vpc.SecurityGroup](v, vpc.IndexPrefixList, s.PrefixList6) {
 		return "security group " + string(g.ID)
 	}
 	return ""

@@ -129,6 +129,7 @@ type CreateTargetGroupInput struct {
 	Port       int
 	VPC        vpc.VPCID
 	TargetType string // instance (also "") or ip
+	IPv6       bool   // the IP address type ipv6, which needs targets of type ip; else ipv4
 	Check      CheckInput
 	Tags       vpc.Tags
 }
@@ -145,6 +146,9 @@ func (c *Control) CreateTargetGroup(ctx context.Context, caller Caller, in Creat
 	if in.TargetType == "" {
 		in.TargetType = "instance"
 	}
+	if in.IPv6 && in.TargetType != "ip" {
+		return "", vpc.Errorf(vpc.Combination, "IpAddressType", "", "The IP address type 'ipv6' is supported for targets of type 'ip' only, not '%s'", in.TargetType)
+	}
 	check, err := in.Check.apply(vpc.HealthCheck{Protocol: "TCP", Port: TrafficPort, Interval: 30, Healthy: 5, Unhealthy: 2})
 	if err != nil {
 		return "", err
@@ -156,7 +160,7 @@ func (c *Control) CreateTargetGroup(ctx context.Context, caller Caller, in Creat
 			return err
 		}
 		if same, ok := vpc.First[vpc.TargetGroup](tx, vpc.IndexName, string(caller.Account)+"/"+in.Name); ok {
-			if same.Protocol != in.Protocol || same.Port != in.Port || same.VPC != in.VPC || same.TargetType != in.TargetType || same.Check != check {
+			if same.Protocol != in.Protocol || same.Port != in.Port || same.VPC != in.VPC || same.TargetType != in.TargetType || same.IPv6 != in.IPv6 || same.Check != check {
 				return vpc.Errorf(vpc.Duplicate, string(vpc.KindTargetGroup), in.Name,
 					"A target group with the same name '%s' exists, but with different settings", in.Name)
 			}
@@ -173,7 +177,7 @@ func (c *Control) CreateTargetGroup(ctx context.Context, caller Caller, in Creat
 		arn = vpc.ARN(RegionOf(tx).ARN(elbService, caller.Account, "targetgroup/"+in.Name+"/"+suffix))
 		tx.Put(&vpc.TargetGroup{
 			ARN: arn, Owner: caller.Account, Name: in.Name, Protocol: in.Protocol, Port: in.Port,
-			VPC: v.ID, TargetType: in.TargetType, Check: check, Tags: in.Tags,
+			VPC: v.ID, TargetType: in.TargetType, IPv6: in.IPv6, Check: check, Tags: in.Tags,
 		})
 		return nil
 	})
@@ -342,8 +346,9 @@ func checkTarget(tx *store.Tx, caller Caller, v *vpc.VPC, g *vpc.TargetGroup, t 
 		return t.ID, nil
 	}
 	a, err := netip.ParseAddr(t.ID)
-	if err != nil || !a.Is4() {
-		return "", badTarget("The IP address '%.64s' is not a valid IPv4 address", t.ID)
+	family := map[bool]string{false: "IPv4", true: "IPv6"}[g.IPv6]
+	if err != nil || a.Is6() != g.IPv6 || a.Is4In6() || a.Zone() != "" {
+		return "", badTarget("The IP address '%.64s' is not a valid %s address", t.ID, family)
 	}
 	if !v.Contains(a) {
 		// AWS takes private addresses outside the VPC with zone "all"; here

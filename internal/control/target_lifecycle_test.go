@@ -166,11 +166,11 @@ func TestANodeThatGoesTakesItsResultsAlong(t *testing.T) {
 	if got := w.health(g); got != "unhealthy/Target.Timeout" {
 		t.Errorf("one of two nodes reaches it: %s", got)
 	}
-	w.wants("leave zone b", w.SetBalancerSubnets(w.ctx, me, lb, []control.BalancerSubnet{{Subnet: w.a}}), "")
+	w.wants("leave zone b", w.SetBalancerSubnets(w.ctx, me, lb, []control.BalancerSubnet{{Subnet: w.a}}, nil), "")
 	if got := zones(); !slices.Equal(got, []string{"us-east-1atrue"}) {
 		t.Errorf("after the node is gone: %v", got)
 	}
-	w.wants("another node in zone b", w.SetBalancerSubnets(w.ctx, me, lb, []control.BalancerSubnet{{Subnet: w.a}, {Subnet: w.b}}), "")
+	w.wants("another node in zone b", w.SetBalancerSubnets(w.ctx, me, lb, []control.BalancerSubnet{{Subnet: w.a}, {Subnet: w.b}}, nil), "")
 	if got := w.health(g); got != "initial/Elb.InitialHealthChecking" {
 		t.Errorf("with a new node: %s", got)
 	}

@@ -78,6 +78,14 @@ func (l *LoadBalancer) Claims(add func(string)) {
 // OwnerID is the account it belongs to.
 func (l *LoadBalancer) OwnerID() AccountID { return l.Owner }
 
+// AddressType is the load balancer's IpAddressType.
+func (l *LoadBalancer) AddressType() string {
+	if l.DualStack {
+		return DualStack
+	}
+	return IPv4Only
+}
+
 // Target is one registration in a target group. Port is never 0: the group's
 // port is filled in when none is given.
 type Target struct {
@@ -146,6 +154,14 @@ func (g *TargetGroup) Claims(add func(string)) {
 
 // OwnerID is the account it belongs to.
 func (g *TargetGroup) OwnerID() AccountID { return g.Owner }
+
+// AddressType is the IpAddressType of the group's targets.
+func (g *TargetGroup) AddressType() string {
+	if g.IPv6 {
+		return IPv6Only
+	}
+	return IPv4Only
+}
 
 // Listener forwards one port of a load balancer to one target group.
 type Listener struct {

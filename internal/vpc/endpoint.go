@@ -4,6 +4,8 @@ package vpc
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -63,7 +65,7 @@ type Endpoint struct {
 	// becomes available. So "available" always means that the name resolves
 	// and the first packet passes.
 	Named bool `json:"named,omitempty"`
-	// IPAddressType is "dualstack" or "ipv6", "" for ipv4.
+	// IPAddressType is DualStack or IPv6Only, "" for IPv4Only.
 	IPAddressType string `json:"ipAddressType,omitempty"`
 	// Link is the VNI of the private wire to the service; 0 for gateway endpoints.
 	Link   VNI            `json:"link,omitempty"`
@@ -91,6 +93,42 @@ type Endpoint struct {
 	FailureReason  string    `json:"failureReason,omitempty"`
 	Tags           Tags      `json:"tags,omitempty"`
 	ConnectionTags Tags      `json:"connectionTags,omitempty"` // the provider's, never shown to the consumer
+}
+
+// IP address types of endpoints, as they appear on the wire. DNS record types
+// have these and RecordServiceDefined.
+const (
+	IPv4Only  = "ipv4"
+	IPv6Only  = "ipv6"
+	DualStack = "dualstack"
+	// RecordServiceDefined leaves the families of records to the service.
+	RecordServiceDefined = "service-defined"
+)
+
+// AddressType is the endpoint's IP address type as it appears on the wire.
+func (e *Endpoint) AddressType() string {
+	if e.IPAddressType == "" {
+		return IPv4Only
+	}
+	return e.IPAddressType
+}
+
+// HasIPv4 reports whether the endpoint is there for IPv4 packets.
+func (e *Endpoint) HasIPv4() bool { return e.IPAddressType != IPv6Only }
+
+// HasIPv6 reports whether the endpoint is there for IPv6 packets.
+func (e *Endpoint) HasIPv6() bool { return e.IPAddressType != "" }
+
+// DNSRecordType is the endpoint's DnsRecordIpType: the chosen one, else that of
+// the endpoint's type and addresses.
+func (e *Endpoint) DNSRecordType() string {
+	switch {
+	case e.RecordType != "":
+		return e.RecordType
+	case e.Type == GatewayEndpoint:
+		return RecordServiceDefined
+	}
+	return e.AddressType()
 }
 
 // Carries reports whether packets pass in this state: from the moment the
@@ -231,6 +269,20 @@ func (s *EndpointService) Claims(add func(string)) {
 // OwnerID is the account it belongs to.
 func (s *EndpointService) OwnerID() AccountID { return s.Owner }
 
+// AddressTypes are the service's SupportedIpAddressTypes.
+func (s *EndpointService) AddressTypes() []string { return addressTypes(!s.NoIPv4, s.IPv6) }
+
+func addressTypes(ipv4, ipv6 bool) []string {
+	var out []string
+	if ipv4 {
+		out = append(out, IPv4Only)
+	}
+	if ipv6 {
+		out = append(out, IPv6Only)
+	}
+	return out
+}
+
 // CatalogueService is a service the operator offers, such as S3. It is
 // Postern's stand-in for the services AWS runs itself.
 type CatalogueService struct {
@@ -241,7 +293,7 @@ type CatalogueService struct {
 	Types       []EndpointType `json:"types"`
 	PrefixList  PrefixListID   `json:"prefixList,omitempty"`
 	Prefixes    []netip.Prefix `json:"prefixes,omitempty"` // the service's public addresses
-	// PrefixList6 and Prefixes6 are the IPv6 ones.
+	// PrefixList6 and Prefixes6 are the IPv6 ones; none if the service has no IPv6.
 	PrefixList6 PrefixListID   `json:"prefixList6,omitempty"`
 	Prefixes6   []netip.Prefix `json:"prefixes6,omitempty"`
 	// Addresses answer for PublicNames; they are inside Prefixes or Prefixes6.
@@ -267,6 +319,45 @@ func (s *CatalogueService) Index(add func(index, value string)) {
 }
 func (s *CatalogueService) Refs(add func(Kind, string)) {}
 func (s *CatalogueService) Claims(add func(string))     { add("service-name/" + s.ServiceName) }
+
+// AddressTypes are the families the service can be reached by: IPv6 if it has
+// prefixes of it.
+func (s *CatalogueService) AddressTypes() []string { return addressTypes(true, len(s.Prefixes6) > 0) }
+
+// Lists are the service's prefix lists, the IPv4 one first.
+func (s *CatalogueService) Lists() []PrefixListID {
+	var out []PrefixListID
+	for _, id := range []PrefixListID{s.PrefixList, s.PrefixList6} {
+		if id != "" {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// ListsOf are the prefix lists that a gateway endpoint to the service routes.
+func (s *CatalogueService) ListsOf(e *Endpoint) []PrefixListID {
+	return slices.DeleteFunc(s.Lists(), func(id PrefixListID) bool {
+		return id == s.PrefixList && !e.HasIPv4() || id == s.PrefixList6 && !e.HasIPv6()
+	})
+}
+
+// List answers the name and the prefixes of one of the service's prefix lists.
+// An IPv6 list has AWS's form of name: com.amazonaws.us-east-1.ipv6.s3.
+func (s *CatalogueService) List(id PrefixListID) (name string, prefixes []netip.Prefix) {
+	if id != s.PrefixList6 {
+		return s.ServiceName, s.Prefixes
+	}
+	return strings.TrimSuffix(s.ServiceName, s.Name) + "ipv6." + s.Name, s.Prefixes6
+}
+
+// DualStackName reports whether a public name answers with addresses of both
+// families of its own accord, as those of AWS with the label "dualstack" do
+// (s3.dualstack.us-east-1.amazonaws.com). Others do when a gateway endpoint's
+// DNS record type asks for it.
+func (s *CatalogueService) DualStackName(name string) bool {
+	return slices.Contains(strings.Split(CanonicalName(name), "."), DualStack)
+}
 
 func init() {
 	register[Endpoint]()

@@ -156,7 +156,7 @@ func (c *checker) endpointRoute(t *RouteTable, r Route) {
 	}
 	c.must(e.Type == GatewayEndpoint && slices.Contains(e.RouteTables, t.ID), t, "a route leads to %s, which is not associated with the table", e.ID)
 	if _, s := ServiceOf(c.v, e); s != nil {
-		c.must(r.PrefixList == s.PrefixList, t, "the route to %s is for %q, its service has %q", e.ID, r.PrefixList, s.PrefixList)
+		c.must(slices.Contains(s.ListsOf(e), r.PrefixList), t, "the route to %s is for %q, its service has %q for it", e.ID, r.PrefixList, s.ListsOf(e))
 	}
 }
 

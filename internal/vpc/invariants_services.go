@@ -3,6 +3,7 @@
 package vpc
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -10,6 +11,7 @@ import (
 func (c *checker) endpoint(e *Endpoint) {
 	c.inVPC(e, e.VPC)
 	c.endpointState(e)
+	c.addressType(e)
 	c.must(strings.HasPrefix(e.DNSLabel, string(e.ID)+"-"), e, "its label %q does not begin with its id", e.DNSLabel)
 	switch e.Type {
 	case GatewayEndpoint:
@@ -46,6 +48,38 @@ func (c *checker) endpointState(e *Endpoint) {
 	}
 }
 
+// addressType notes an IP address type or a DNS record type that the endpoint
+// cannot have.
+func (c *checker) addressType(e *Endpoint) {
+	switch e.IPAddressType {
+	case "", IPv6Only, DualStack:
+	default:
+		c.bad(e, "it has the IP address type %q", e.IPAddressType)
+	}
+	record := e.DNSRecordType()
+	ok := record == e.AddressType() || e.AddressType() == DualStack && (record == IPv4Only || record == IPv6Only)
+	if record == RecordServiceDefined {
+		ok = e.Type == GatewayEndpoint || e.AddressType() == DualStack
+	}
+	c.must(ok, e, "it has the IP address type %s and the DNS record type %q", e.AddressType(), record)
+}
+
+// nodeAddrs notes addresses of a node that are not its interface's, or of a
+// family that it cannot have.
+func (c *checker) nodeAddrs(o Object, i *NetworkInterface, addr, addr6 netip.Addr, ipv4, ipv6 bool) {
+	c.must(addr == i.Addr, o, "its interface %s has the address %s, not %s", i.ID, i.Addr, addr)
+	c.must(addr.IsValid() == ipv4, o, "its node in %s has the IPv4 address %s, its IP address type does not go with that", i.Subnet, addr)
+	var have netip.Addr
+	if len(i.IPv6) > 0 {
+		have = i.IPv6[0]
+	}
+	c.must(len(i.IPv6) <= 1 && have == addr6, o, "its interface %s has the addresses %v, not %s", i.ID, i.IPv6, addr6)
+	c.must(addr6.IsValid() == ipv6, o, "its node in %s has the IPv6 address %s, its IP address type does not go with that", i.Subnet, addr6)
+	if s, ok := Get[Subnet](c.v, i.Subnet); ok && addr6.IsValid() {
+		c.must(s.IPv6.CIDR.IsValid() && s.IPv6.CIDR.Contains(addr6), o, "its address %s is not of the block %s of %s", addr6, s.IPv6.CIDR, s.ID)
+	}
+}
+
 func (c *checker) gateway(e *Endpoint) {
 	c.must(e.Link == 0 && len(e.Nodes) == 0 && len(e.Groups) == 0 && !e.PrivateDNS && e.Service == "", e, "it is a gateway endpoint and has what only an interface endpoint has")
 	c.must(e.State != EndpointDeleting || len(e.RouteTables) == 0, e, "it is deleting and still in route tables")
@@ -57,13 +91,22 @@ func (c *checker) gateway(e *Endpoint) {
 			continue
 		}
 		c.must(t.VPC == e.VPC, e, "it is in %s, its route table %s in %s", e.VPC, id, t.VPC)
-		routes := 0
+		routes := map[PrefixListID]bool{}
 		for _, r := range t.Routes {
 			if r.TargetKind == TargetEndpoint && r.Target == string(e.ID) {
-				routes++
+				routes[r.PrefixList] = true
 			}
 		}
-		c.must(routes == 1, e, "route table %s has %d routes to it", id, routes)
+		_, s := ServiceOf(c.v, e)
+		if s == nil {
+			c.bad(e, "it leads to %s, which is no catalogue service", e.ServiceName)
+			continue
+		}
+		want := s.ListsOf(e)
+		for _, list := range want {
+			c.must(routes[list], e, "route table %s has no route to it for %s", id, list)
+		}
+		c.must(len(routes) == len(want), e, "route table %s has %d routes to it, want %d for the IP address type %s", id, len(routes), len(want), e.AddressType())
 	}
 }
 
@@ -83,7 +126,8 @@ func (c *checker) interfaceEndpoint(e *Endpoint) {
 			continue
 		}
 		c.must(i.Endpoint == e.ID && i.Owner == e.Owner && i.VPC == e.VPC, e, "its interface %s is not its own", n.Interface)
-		c.must(i.Subnet == n.Subnet && i.Zone == n.Zone && i.Addr == n.Addr, e, "its interface %s is in %s (%s) with address %s, not in %s (%s) with %s", i.ID, i.Subnet, i.Zone, i.Addr, n.Subnet, n.Zone, n.Addr)
+		c.must(i.Subnet == n.Subnet && i.Zone == n.Zone, e, "its interface %s is in %s (%s), not in %s (%s)", i.ID, i.Subnet, i.Zone, n.Subnet, n.Zone)
+		c.nodeAddrs(e, i, n.Addr, n.Addr6, e.HasIPv4(), e.HasIPv6())
 		c.must(slices.Equal(i.Groups, e.Groups), e, "its interface %s has the security groups %v, it has %v", i.ID, i.Groups, e.Groups)
 	}
 	unique(c, e, "zone", zones)
@@ -111,11 +155,13 @@ func (c *checker) service(s *EndpointService) {
 	for _, arn := range s.Balancers {
 		if b, ok := Get[LoadBalancer](c.v, arn); ok {
 			c.must(b.Owner == s.Owner, s, "load balancer %s belongs to account %s", arn, b.Owner)
+			c.must(!s.IPv6 || b.DualStack, s, "it supports ipv6 and its load balancer %s is not dualstack", arn)
 		}
 		for o := range By[EndpointService](c.v, IndexBalancer, arn) {
 			c.must(o.ID == s.ID, s, "its load balancer %s is of %s too", arn, o.ID)
 		}
 	}
+	c.must(len(s.AddressTypes()) > 0, s, "it supports no IP address type")
 	c.must(slices.IsSorted(s.Zones), s, "its zones %v are not sorted", s.Zones)
 	unique(c, s, "zone", s.Zones)
 	c.must((s.PrivateDNSName == "") == (s.Verification == nil), s, "it has the private name %q and the verification %v", s.PrivateDNSName, s.Verification)
@@ -146,7 +192,8 @@ func (c *checker) balancer(l *LoadBalancer) {
 			continue
 		}
 		c.must(i.Balancer == l.ARN && i.Owner == l.Owner && i.VPC == l.VPC, l, "its interface %s is not its own", n.Interface)
-		c.must(i.Subnet == n.Subnet && i.Zone == n.Zone && i.Addr == n.Addr, l, "its interface %s is in %s (%s) with address %s, not in %s (%s) with %s", i.ID, i.Subnet, i.Zone, i.Addr, n.Subnet, n.Zone, n.Addr)
+		c.must(i.Subnet == n.Subnet && i.Zone == n.Zone, l, "its interface %s is in %s (%s), not in %s (%s)", i.ID, i.Subnet, i.Zone, n.Subnet, n.Zone)
+		c.nodeAddrs(l, i, n.Addr, n.Addr6, true, l.DualStack)
 		c.must(len(l.Groups) == 0 || slices.Equal(i.Groups, l.Groups), l, "its interface %s has the security groups %v, it has %v", i.ID, i.Groups, l.Groups)
 	}
 	unique(c, l, "zone", zones)
@@ -157,6 +204,7 @@ func (c *checker) balancer(l *LoadBalancer) {
 
 func (c *checker) targetGroup(g *TargetGroup) {
 	c.inVPC(g, g.VPC)
+	c.must(!g.IPv6 || g.TargetType == "ip", g, "its targets have the family IPv6 and the type %s", g.TargetType)
 	c.must(g.Port >= 1 && g.Port <= 65535, g, "its port is %d", g.Port)
 	type target struct {
 		id   string
@@ -166,6 +214,9 @@ func (c *checker) targetGroup(g *TargetGroup) {
 	for _, t := range g.Targets {
 		targets = append(targets, target{t.ID, t.Port})
 		c.must(t.Port >= 1 && t.Port <= 65535, g, "target %s has the port %d", t.ID, t.Port)
+		if a, err := netip.ParseAddr(t.ID); g.TargetType == "ip" {
+			c.must(err == nil && a.Is6() == g.IPv6, g, "target %s is no address of the family %s", t.ID, g.AddressType())
+		}
 	}
 	unique(c, g, "target", targets)
 	for _, t := range g.Cut {
@@ -187,6 +238,8 @@ func (c *checker) listener(l *Listener) {
 	}
 	c.must(b.Owner == l.Owner && g.Owner == l.Owner, l, "it is not of the account of its load balancer and target group")
 	c.must(b.VPC == g.VPC, l, "its load balancer is in %s, its target group in %s", b.VPC, g.VPC)
+	c.must(b.DualStack || !g.IPv6, l, "its load balancer has the IP address type %s, its target group %s", b.AddressType(), g.AddressType())
+	c.must(!b.DualStack || g.IPv6 || l.Protocol == "TCP", l, "its load balancer is dualstack, its protocol %s and its target group of IPv4", l.Protocol)
 	c.must(g.Protocol == l.Protocol, l, "its protocol is %s, its target group's %s", l.Protocol, g.Protocol)
 }
 

@@ -67,6 +67,7 @@ func newWorld(t *testing.T) *world {
 		tx.Put(&vpc.CatalogueService{
 			Name: "s3", ServiceName: "com.amazonaws.us-east-1.s3", ID: "vpce-svc-0000000000000005a", Types: []vpc.EndpointType{vpc.GatewayEndpoint, vpc.InterfaceEndpoint},
 			PrefixList: "pl-0000000000000000a", Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
+			PrefixList6: "pl-0000000000000000b", Prefixes6: []netip.Prefix{netip.MustParsePrefix("2001:db8:53::/48")},
 			PublicNames: []string{"s3.us-east-1.amazonaws.com"}, Protocol: "s3", PolicySupported: true,
 		})
 		return nil
@@ -80,7 +81,7 @@ func newWorld(t *testing.T) *world {
 	must(c.ModifySubnet(ctx, me, subnet, control.SubnetChange{AssignIPv6: &on}))
 	_, ids, err := c.RunInstances(ctx, me, control.RunInstancesInput{Min: 1, Max: 1, ImageID: "ami-1", Subnet: subnet})
 	must(err)
-	lb, err := c.CreateBalancer(ctx, me, control.CreateBalancerInput{Name: "lb", Subnets: []control.BalancerSubnet{{Subnet: subnet}}})
+	lb, err := c.CreateBalancer(ctx, me, control.CreateBalancerInput{Name: "lb", DualStack: true, Subnets: []control.BalancerSubnet{{Subnet: subnet}}})
 	must(err)
 	tg, err := c.CreateTargetGroup(ctx, me, control.CreateTargetGroupInput{Name: "tg", Protocol: "TCP", Port: 80, VPC: v, TargetType: "ip"})
 	must(err)
@@ -92,6 +93,7 @@ func newWorld(t *testing.T) *world {
 	must(err)
 	_, err = c.ModifyPermissions(ctx, me, control.ModifyPermissionsInput{ID: s.ID, Add: []string{"*"}})
 	must(err)
+	must(c.ModifyService(ctx, me, control.ModifyServiceInput{ID: s.ID, AddAddressTypes: []string{"ipv6"}}))
 	w := &world{view: vpctest.Of()}
 	for r := range vpc.All[vpc.RouteTable](c.View()) {
 		w.main = r
@@ -103,7 +105,7 @@ func newWorld(t *testing.T) *world {
 	c.Topics = anyTopic{}
 	nfn, err := c.CreateNotification(ctx, me, control.CreateNotificationInput{Service: s.ID, Topic: "arn:aws:sns:us-east-1:111111111111:x", Events: vpc.ConnectionEvents})
 	must(err)
-	ep2, err := c.CreateEndpoint(ctx, me, control.CreateEndpointInput{Type: vpc.InterfaceEndpoint, VPC: v, ServiceName: s.Name, Subnets: []vpc.SubnetID{subnet}})
+	ep2, err := c.CreateEndpoint(ctx, me, control.CreateEndpointInput{Type: vpc.InterfaceEndpoint, VPC: v, ServiceName: s.Name, IPAddressType: vpc.DualStack, Subnets: []vpc.SubnetID{subnet}})
 	must(err)
 	igw, err := c.CreateInternetGateway(ctx, me, nil)
 	must(err)
@@ -225,6 +227,13 @@ func get[T any, P object[T]](t *testing.T, w *world, id string) P {
 	return o
 }
 
+// ipv6 is an address of a subnet.
+func ipv6(s *vpc.Subnet, n byte) netip.Addr {
+	b := s.IPv6.CIDR.Addr().As16()
+	b[15] = n
+	return netip.AddrFrom16(b)
+}
+
 func (w *world) interfaceOf(e *vpc.Endpoint) *vpc.NetworkInterface {
 	n, _ := vpc.Get[vpc.NetworkInterface](w.view, e.Nodes[0].Interface)
 	return n
@@ -321,7 +330,7 @@ func TestEveryBrokenInvariantIsNamed(t *testing.T) {
 		}, "no block of its VPC"},
 		{"a destination", func(w *world) { w.main.Routes = append(w.main.Routes, w.main.Routes[0]) }, "two routes to 10.0.0.0/16"},
 		{"an endpoint's route", func(w *world) { w.gateway.RouteTables = nil }, "not associated with the table"},
-		{"an endpoint's table", func(w *world) { w.main.Routes = w.main.Routes[:1] }, "has 0 routes to it"},
+		{"an endpoint's table", func(w *world) { w.main.Routes = w.main.Routes[:1] }, "has no route to it for pl-"},
 		{"a gateway endpoint's end", func(w *world) { w.gateway.State = vpc.EndpointDeleting }, "deleting and still in route tables"},
 		{"an ACL's entries", func(w *world) { w.acl.Entries = append(w.acl.Entries, w.acl.Entries[0]) }, "entry {100 true} is there twice"},
 		{"an ACL's entry", func(w *world) { w.acl.Entries[0].Number = 0 }, "entry number 0"},
@@ -363,7 +372,29 @@ func TestEveryBrokenInvariantIsNamed(t *testing.T) {
 		{"a verification", func(w *world) { w.service.Verification = nil }, "the verification"},
 		{"a grant", func(w *world) { w.service.Verification.State = vpc.DNSVerified }, "never granted"},
 		{"principals", func(w *world) { w.service.Permissions = append(w.service.Permissions, w.service.Permissions[0]) }, "principal * is there twice"},
-		{"a balancer's interface", func(w *world) { w.balancer.Nodes[0].Addr = netip.MustParseAddr("10.0.1.200") }, "not in subnet-"},
+		{"a balancer's interface", func(w *world) { w.balancer.Nodes[0].Zone = "us-east-1b" }, "not in subnet-"},
+		{"a balancer's address", func(w *world) { w.balancer.Nodes[0].Addr = netip.MustParseAddr("10.0.1.200") }, "not 10.0.1.200"},
+		{"a balancer's IPv6 address", func(w *world) { w.balancer.Nodes[0].Addr6 = ipv6(w.subnet, 7) }, "not 2001:db8:"},
+		{"an IPv6 address outside", func(w *world) { w.subnet.IPv6.CIDR = netip.MustParsePrefix("2001:db8:99::/64") }, "is not of the block 2001:db8:99::/64"},
+		{"an IPv6 address of two", func(w *world) {
+			w.plain.IPv6 = w.interfaceOf(w.second).IPv6
+		}, "claims addr/"},
+		{"an ipv4 balancer", func(w *world) { w.balancer.DualStack = false }, "its IP address type does not go with that"},
+		{"a dualstack endpoint", func(w *world) { w.iface.IPAddressType = vpc.DualStack }, "IPv6 address invalid IP"},
+		{"an ipv6 endpoint", func(w *world) { w.second.IPAddressType = vpc.IPv6Only }, "its node in subnet-"},
+		{"an IP address type", func(w *world) { w.iface.IPAddressType = "x" }, "IP address type \"x\""},
+		{"a DNS record type", func(w *world) { w.iface.RecordType = vpc.IPv6Only }, "DNS record type \"ipv6\""},
+		{"a gateway's DNS record type", func(w *world) { w.gateway.RecordType = vpc.DualStack }, "IP address type ipv4 and the DNS record type \"dualstack\""},
+		{"a gateway's families", func(w *world) { w.gateway.IPAddressType = vpc.DualStack }, "no route to it for pl-0000000000000000b"},
+		{"a family too many", func(w *world) {
+			w.main.Routes = append(w.main.Routes, vpc.Route{PrefixList: "pl-0000000000000000b", TargetKind: vpc.TargetEndpoint, Target: string(w.gateway.ID)})
+		}, "2 routes to it, want 1"},
+		{"a service's families", func(w *world) { w.service.IPv6, w.service.NoIPv4 = false, true }, "supports no IP address type"},
+		{"a service's balancer's family", func(w *world) { w.balancer.DualStack = false }, "is not dualstack"},
+		{"a target's family", func(w *world) { w.targets.IPv6 = true }, "no address of the family ipv6"},
+		{"a target group's type", func(w *world) { w.targets.IPv6, w.targets.TargetType = true, "instance" }, "the family IPv6 and the type instance"},
+		{"a dualstack listener's protocol", func(w *world) { w.targets.Protocol, w.listener.Protocol = "UDP", "UDP" }, "its protocol UDP and its target group of IPv4"},
+		{"a listener's family", func(w *world) { w.targets.IPv6, w.balancer.DualStack = true, false }, "its target group ipv6"},
 		{"a balancer without nodes", func(w *world) { w.balancer.Nodes = nil }, "it has no node"},
 		{"targets", func(w *world) { w.targets.Targets = append(w.targets.Targets, w.targets.Targets[0]) }, "is there twice"},
 		{"a listener's protocol", func(w *world) { w.listener.Protocol = "UDP" }, "its target group's TCP"},

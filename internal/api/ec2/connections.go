@@ -47,7 +47,7 @@ type VpcEndpointConnection struct {
 
 var connectionResource = resource[*vpc.Endpoint]{
 	filters: filterSet[*vpc.Endpoint]{
-		"ip-address-type":     func(vpc.View, *vpc.Endpoint) []string { return []string{"ipv4"} },
+		"ip-address-type":     one((*vpc.Endpoint).AddressType),
 		"service-id":          func(_ vpc.View, e *vpc.Endpoint) []string { return []string{string(e.Service)} },
 		"vpc-endpoint-owner":  func(_ vpc.View, e *vpc.Endpoint) []string { return []string{string(e.Owner)} },
 		"vpc-endpoint-region": func(v vpc.View, _ *vpc.Endpoint) []string { return []string{control.RegionOf(v).Name} },
@@ -76,7 +76,7 @@ func describeVpcEndpointConnections(call *Call, in *DescribeVpcEndpointConnectio
 		c := VpcEndpointConnection{
 			ServiceID: string(e.Service), VpcEndpointID: string(e.ID), VpcEndpointOwner: string(e.Owner),
 			VpcEndpointState: string(e.State), CreationTimestamp: e.Created, DNSEntries: dnsEntries(v, e, false),
-			IPAddressType: "ipv4", VpcEndpointConnectionID: e.Connection,
+			IPAddressType: e.AddressType(), VpcEndpointConnectionID: e.Connection,
 			Tags: tagList(e.ConnectionTags), VpcEndpointRegion: control.RegionOf(v).Name,
 		}
 		if s, ok := vpc.Get[vpc.EndpointService](v, e.Service); ok {

@@ -91,7 +91,7 @@ func createVpcEndpointService(call *Call, in *CreateVpcEndpointServiceConfigurat
 	if err != nil {
 		return nil, err
 	}
-	if err := onlyHere(call, in.SupportedIPAddressTypes, in.SupportedRegions); err != nil {
+	if err := onlyHere(call, in.SupportedRegions); err != nil {
 		return nil, err
 	}
 	arns, err := balancerARNs(in.NetworkLoadBalancerARNs)
@@ -100,7 +100,7 @@ func createVpcEndpointService(call *Call, in *CreateVpcEndpointServiceConfigurat
 	}
 	s, err := call.Control.CreateService(call.Context, call.Caller, control.CreateServiceInput{
 		Balancers: arns, AcceptanceRequired: in.AcceptanceRequired == nil || *in.AcceptanceRequired,
-		PrivateDNSName: in.PrivateDNSName, ClientToken: in.ClientToken, Tags: tags["vpc-endpoint-service"],
+		AddressTypes: in.SupportedIPAddressTypes, PrivateDNSName: in.PrivateDNSName, ClientToken: in.ClientToken, Tags: tags["vpc-endpoint-service"],
 	})
 	if err != nil {
 		return nil, err
@@ -129,11 +129,11 @@ func modifyVpcEndpointService(call *Call, in *ModifyVpcEndpointServiceConfigurat
 	if err := checkFamilyID(vpc.KindService, vpc.PrefixService, in.ServiceID); err != nil {
 		return nil, err
 	}
-	if err := onlyHere(call, in.AddSupportedIPAddressTypes, in.AddSupportedRegions); err != nil {
+	if err := onlyHere(call, in.AddSupportedRegions); err != nil {
 		return nil, err
 	}
-	if err := neverThese(call, in.RemoveSupportedIPAddressTypes, in.RemoveSupportedRegions); err != nil {
-		return nil, err
+	if here := call.Control.Region().Name; slices.Contains(in.RemoveSupportedRegions, here) {
+		return nil, vpc.Errorf(vpc.Invalid, "endpoint-parameter", here, "The region %s (RemoveSupportedRegion) hosts the service and cannot be removed", here)
 	}
 	add, err := balancerARNs(in.AddNetworkLoadBalancerARNs)
 	if err != nil {
@@ -146,6 +146,7 @@ func modifyVpcEndpointService(call *Call, in *ModifyVpcEndpointServiceConfigurat
 	err = call.Control.ModifyService(call.Context, call.Caller, control.ModifyServiceInput{
 		ID: vpc.ServiceID(in.ServiceID), PrivateDNSName: in.PrivateDNSName, RemovePrivateDNSName: in.RemovePrivateDNSName,
 		AcceptanceRequired: in.AcceptanceRequired, AddBalancers: add, RemoveBalancers: remove,
+		AddAddressTypes: in.AddSupportedIPAddressTypes, RemoveAddressTypes: in.RemoveSupportedIPAddressTypes,
 	})
 	if err != nil {
 		return nil, err
@@ -153,34 +154,13 @@ func modifyVpcEndpointService(call *Call, in *ModifyVpcEndpointServiceConfigurat
 	return done, nil
 }
 
-// onlyHere refuses address types and regions that a service cannot have.
-func onlyHere(call *Call, types, regions []string) error {
-	for _, t := range types {
-		switch t {
-		case "ipv4":
-		case "ipv6":
-			return vpc.Errorf(vpc.Unsupported, "SupportedIpAddressType", t, "The IP address type %s (SupportedIpAddressType) is not supported, only ipv4 is", t)
-		default:
-			return vpc.Errorf(vpc.Invalid, "endpoint-parameter", t, "'%.32s' is not an IP address type (SupportedIpAddressType), use ipv4", t)
-		}
-	}
+// onlyHere refuses regions that a service cannot have.
+func onlyHere(call *Call, regions []string) error {
 	here := call.Control.Region().Name
 	for _, r := range regions {
 		if r != here {
 			return vpc.Errorf(vpc.Unsupported, "SupportedRegion", r, "Access from the region %.64s (SupportedRegion) is not supported, only from %s", r, here)
 		}
-	}
-	return nil
-}
-
-// neverThese refuses to remove the address type and the region that every
-// service has. Others are not there, and removing them is no error.
-func neverThese(call *Call, types, regions []string) error {
-	if slices.Contains(types, "ipv4") {
-		return vpc.Errorf(vpc.Invalid, "endpoint-parameter", "ipv4", "The IP address type ipv4 (RemoveSupportedIpAddressType) is the service's last and cannot be removed")
-	}
-	if here := call.Control.Region().Name; slices.Contains(regions, here) {
-		return vpc.Errorf(vpc.Invalid, "endpoint-parameter", here, "The region %s (RemoveSupportedRegion) hosts the service and cannot be removed", here)
 	}
 	return nil
 }
@@ -280,7 +260,7 @@ var serviceResource = resource[*vpc.EndpointService]{
 		"service-name":               func(_ vpc.View, s *vpc.EndpointService) []string { return []string{s.Name} },
 		"service-id":                 func(_ vpc.View, s *vpc.EndpointService) []string { return []string{string(s.ID)} },
 		"service-state":              func(vpc.View, *vpc.EndpointService) []string { return []string{serviceAvailable} },
-		"supported-ip-address-types": func(vpc.View, *vpc.EndpointService) []string { return []string{"ipv4"} },
+		"supported-ip-address-types": func(_ vpc.View, s *vpc.EndpointService) []string { return s.AddressTypes() },
 	},
 }
 
@@ -309,7 +289,7 @@ func renderService(v vpc.View, s *vpc.EndpointService) ServiceConfiguration {
 		ServiceTypes: []ServiceType{{string(vpc.InterfaceEndpoint)}}, ServiceID: string(s.ID), ServiceName: s.Name,
 		ServiceState: serviceAvailable, AvailabilityZoneIDs: zoneIDs(region, s.Zones), AvailabilityZones: s.Zones,
 		AcceptanceRequired: s.AcceptanceRequired, NetworkLoadBalancerARNs: texts(s.Balancers),
-		SupportedIPAddressTypes: []string{"ipv4"}, BaseEndpointDNSNames: []string{vpc.ServiceBaseName(region, string(s.ID))},
+		SupportedIPAddressTypes: s.AddressTypes(), BaseEndpointDNSNames: []string{vpc.ServiceBaseName(region, string(s.ID))},
 		PrivateDNSName: s.PrivateDNSName, PayerResponsibility: s.Payer, Tags: tagList(s.Tags),
 		SupportedRegions: []SupportedRegion{{region.Name, serviceAvailable}},
 	}
@@ -400,7 +380,7 @@ func offeredTo(caller control.Caller) resource[offered] {
 			"service-name":               func(_ vpc.View, o offered) []string { return []string{o.offer.Name()} },
 			"service-region":             func(v vpc.View, _ offered) []string { return []string{control.RegionOf(v).Name} },
 			"service-type":               func(_ vpc.View, o offered) []string { return []string{string(o.typ)} },
-			"supported-ip-address-types": func(vpc.View, offered) []string { return []string{"ipv4"} },
+			"supported-ip-address-types": func(_ vpc.View, o offered) []string { return o.offer.AddressTypes() },
 		},
 	}
 }
@@ -462,7 +442,7 @@ func renderOffered(v vpc.View, o offered, tags vpc.Tags) ServiceDetail {
 	d := ServiceDetail{
 		ServiceName: o.offer.Name(), ServiceTypes: []ServiceType{{string(o.typ)}}, ServiceRegion: region.Name,
 		AvailabilityZoneIDs: zoneIDs(region, zones), AvailabilityZones: zones, Owner: o.owner(),
-		PolicySupported: o.offer.PolicySupported(), Tags: tagList(tags), SupportedIPAddressTypes: []string{"ipv4"},
+		PolicySupported: o.offer.PolicySupported(), Tags: tagList(tags), SupportedIPAddressTypes: o.offer.AddressTypes(),
 	}
 	names := []string{}
 	if s := o.offer.Service; s != nil {

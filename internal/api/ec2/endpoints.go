@@ -36,7 +36,7 @@ type CreateVpcEndpointInput struct {
 	TagSpecifications    []TagSpecification    `query:"TagSpecification"`
 	SubnetConfigurations []SubnetConfiguration `query:"SubnetConfiguration"`
 	ServiceRegion        string                `query:"ServiceRegion"`
-	_                    awsquery.Refused      `query:"IpAddressType,refuse,unless=ipv4"`
+	IPAddressType        string                `query:"IpAddressType"`
 	_                    awsquery.Refused      `query:"ServiceNetworkArn,refuse"`
 	_                    awsquery.Refused      `query:"ResourceConfigurationArn,refuse"`
 }
@@ -53,12 +53,12 @@ func (o EndpointDNSOptions) read() control.EndpointDNS {
 	return control.EndpointDNS{RecordType: o.DNSRecordIPType, InboundOnly: o.InboundOnly}
 }
 
-// SubnetConfiguration is one SubnetConfiguration.N: the address of the
+// SubnetConfiguration is one SubnetConfiguration.N: the addresses of the
 // endpoint's interface in a subnet.
 type SubnetConfiguration struct {
-	SubnetID string           `query:"SubnetId,required"`
-	Ipv4     string           `query:"Ipv4"`
-	_        awsquery.Refused `query:"Ipv6,refuse"`
+	SubnetID string `query:"SubnetId,required"`
+	Ipv4     string `query:"Ipv4"`
+	Ipv6     string `query:"Ipv6"`
 }
 
 // VpcEndpoint is <VpcEndpoint>.
@@ -118,7 +118,7 @@ func createVpcEndpoint(call *Call, in *CreateVpcEndpointInput) (*CreateVpcEndpoi
 	c := control.CreateEndpointInput{
 		Type: vpc.EndpointType(in.VpcEndpointType), VPC: vpc.VPCID(in.VpcID), ServiceName: in.ServiceName, ServiceRegion: in.ServiceRegion,
 		Policy: in.PolicyDocument, PrivateDNS: in.PrivateDNSEnabled, DNS: in.DNSOptions.read(),
-		ClientToken: in.ClientToken, Tags: tags["vpc-endpoint"],
+		IPAddressType: in.IPAddressType, ClientToken: in.ClientToken, Tags: tags["vpc-endpoint"],
 	}
 	if err := checkFamilyID(vpc.KindVPC, vpc.PrefixVPC, in.VpcID); err != nil {
 		return nil, err
@@ -157,7 +157,7 @@ type ModifyVpcEndpointInput struct {
 	DNSOptions             EndpointDNSOptions    `query:"DnsOptions"`
 	PrivateDNSEnabled      *bool                 `query:"PrivateDnsEnabled"`
 	SubnetConfigurations   []SubnetConfiguration `query:"SubnetConfiguration"`
-	_                      awsquery.Refused      `query:"IpAddressType,refuse,unless=ipv4"`
+	IPAddressType          string                `query:"IpAddressType"`
 }
 
 func modifyVpcEndpoint(call *Call, in *ModifyVpcEndpointInput) (*void, error) {
@@ -166,7 +166,7 @@ func modifyVpcEndpoint(call *Call, in *ModifyVpcEndpointInput) (*void, error) {
 	}
 	c := control.ModifyEndpointInput{
 		ID: vpc.EndpointID(in.VpcEndpointID), Policy: in.PolicyDocument, ResetPolicy: in.ResetPolicy,
-		PrivateDNS: in.PrivateDNSEnabled, DNS: in.DNSOptions.read(),
+		PrivateDNS: in.PrivateDNSEnabled, IPAddressType: in.IPAddressType, DNS: in.DNSOptions.read(),
 	}
 	var err error
 	if c.AddRouteTables, err = checkIDs[vpc.RouteTableID](vpc.KindRouteTable, vpc.PrefixRouteTable, in.AddRouteTableIDs); err != nil {
@@ -209,6 +209,13 @@ func subnetAddresses(list []SubnetConfiguration) ([]control.SubnetAddress, error
 				return nil, vpc.Errorf(vpc.Invalid, "Ipv4", s.Ipv4, "Value (%.64s) for parameter Ipv4 is invalid. This is not an IPv4 address.", s.Ipv4)
 			}
 			a.Addr = addr
+		}
+		if s.Ipv6 != "" {
+			addr, err := netip.ParseAddr(s.Ipv6)
+			if err != nil || !addr.Is6() || addr.Is4In6() || addr.Zone() != "" {
+				return nil, vpc.Errorf(vpc.Invalid, "Ipv6", s.Ipv6, "Value (%.64s) for parameter Ipv6 is invalid. This is not an IPv6 address.", s.Ipv6)
+			}
+			a.Addr6 = addr
 		}
 		out = append(out, a)
 	}
@@ -277,7 +284,7 @@ var endpointResource = resource[*vpc.Endpoint]{
 	prefix: vpc.PrefixEndpoint,
 	tags:   func(e *vpc.Endpoint) vpc.Tags { return e.Tags },
 	filters: filterSet[*vpc.Endpoint]{
-		"ip-address-type":    func(vpc.View, *vpc.Endpoint) []string { return []string{"ipv4"} },
+		"ip-address-type":    one((*vpc.Endpoint).AddressType),
 		"service-name":       func(_ vpc.View, e *vpc.Endpoint) []string { return []string{e.ServiceName} },
 		"service-region":     func(v vpc.View, _ *vpc.Endpoint) []string { return []string{control.RegionOf(v).Name} },
 		"vpc-id":             func(_ vpc.View, e *vpc.Endpoint) []string { return []string{string(e.VPC)} },
@@ -312,8 +319,8 @@ func describeVpcEndpoints(call *Call, in *DescribeVpcEndpointsInput) (*DescribeV
 func renderVpcEndpoint(v vpc.View, e *vpc.Endpoint) VpcEndpoint {
 	r := VpcEndpoint{
 		VpcEndpointID: string(e.ID), VpcEndpointType: string(e.Type), VpcID: string(e.VPC), ServiceName: e.ServiceName,
-		State: string(e.State), PolicyDocument: e.Policy, RouteTableIDs: texts(e.RouteTables), IPAddressType: "ipv4",
-		DNSOptions: DNSOptions{DNSRecordIPType: control.RecordType(e)}, PrivateDNSEnabled: e.PrivateDNS,
+		State: string(e.State), PolicyDocument: e.Policy, RouteTableIDs: texts(e.RouteTables), IPAddressType: e.AddressType(),
+		DNSOptions: DNSOptions{DNSRecordIPType: e.DNSRecordType()}, PrivateDNSEnabled: e.PrivateDNS,
 		DNSEntries: dnsEntries(v, e, true), CreationTimestamp: e.Created, Tags: tagList(e.Tags), OwnerID: string(e.Owner),
 		FailureReason: e.FailureReason, ServiceRegion: control.RegionOf(v).Name,
 	}

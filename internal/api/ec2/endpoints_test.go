@@ -269,7 +269,7 @@ func TestEndpointErrorsHaveTheirAWSCodes(t *testing.T) {
 		{me, "CreateVpcEndpoint", gateway("VpcEndpointType", "Portal"), "InvalidVpcEndpointType", ""},
 		{me, "CreateVpcEndpoint", gateway("VpcEndpointType", "Resource"), "UnsupportedOperation", ""},
 		{me, "CreateVpcEndpoint", gateway("ServiceNetworkArn", "x"), "UnsupportedOperation", "ServiceNetworkArn"},
-		{me, "CreateVpcEndpoint", gateway("IpAddressType", "dualstack"), "UnsupportedOperation", "IpAddressType"},
+		{me, "CreateVpcEndpoint", gateway("IpAddressType", "dualstack"), "InvalidParameter", "The IP address type dualstack (IpAddressType) is not supported by the service com.amazonaws.us-east-1.s3"},
 		{me, "CreateVpcEndpoint", gateway("DnsOptions.PrivateDnsOnlyForInboundResolverEndpoint", "true"), "InvalidParameter", ""},
 		{me, "CreateVpcEndpoint", gateway("ServiceRegion", "eu-west-1"), "UnsupportedOperation", ""},
 		{me, "CreateVpcEndpoint", gateway("Unknown", "x"), "UnknownParameter", ""},
@@ -305,7 +305,7 @@ func TestEndpointErrorsHaveTheirAWSCodes(t *testing.T) {
 		{provider, "CreateVpcEndpointServiceConfiguration", []string{"NetworkLoadBalancerArn.1", "nope"}, "InvalidNetworkLoadBalancerArn.Malformed", ""},
 		{provider, "CreateVpcEndpointServiceConfiguration", []string{"NetworkLoadBalancerArn.1", strings.Replace(epNLB, "/net/", "/app/", 1)}, "InvalidParameter", ""},
 		{provider, "CreateVpcEndpointServiceConfiguration", []string{"NetworkLoadBalancerArn.1", strings.Replace(epNLB, "one", "two", 1)}, "InvalidNetworkLoadBalancerArn.NotFound", ""},
-		{provider, "CreateVpcEndpointServiceConfiguration", []string{"NetworkLoadBalancerArn.1", epNLB, "SupportedIpAddressType.1", "ipv6"}, "UnsupportedOperation", ""},
+		{provider, "CreateVpcEndpointServiceConfiguration", []string{"NetworkLoadBalancerArn.1", epNLB, "SupportedIpAddressType.1", "ipv5"}, "InvalidParameter", "'ipv5' is not an IP address type (SupportedIpAddressType), use ipv4 or ipv6"},
 	} {
 		status, body := a.call(tc.caller, form(tc.action, tc.pairs...))
 		want := 400

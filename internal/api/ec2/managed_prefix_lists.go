@@ -199,7 +199,7 @@ func renderPrefixList(call *Call, v vpc.View, l prefixList) ManagedPrefixList {
 		owner, v6 = c.Owner, c.IPv6
 		out.MaxEntries, out.Version, out.State = &c.MaxEntries, &c.Version, call.Control.ListState(v, c)
 	} else {
-		v6 = len(l.catalogue.Prefixes) > 0 && l.catalogue.Prefixes[0].Addr().Is6()
+		v6 = l.id == l.catalogue.PrefixList6
 	}
 	if v6 {
 		out.AddressFamily = "IPv6"
@@ -277,7 +277,7 @@ func entriesOf(call *Call, in *GetManagedPrefixListEntriesInput) ([]ListEntry, e
 		if in.TargetVersion != nil && *in.TargetVersion != 1 {
 			return nil, vpc.Errorf(vpc.Invalid, "TargetVersion", in.ID, "The specified value for version is not valid. The prefix list %s has no version %d (TargetVersion).", in.ID, *in.TargetVersion)
 		}
-		for _, p := range l.catalogue.Prefixes {
+		for _, p := range l.prefixes() {
 			out = append(out, ListEntry{CIDR: p.String()})
 		}
 		return out, nil

@@ -245,6 +245,7 @@ func renderInterface(v vpc.View, n *vpc.NetworkInterface) NetworkInterface {
 		}
 		out.PrivateIPs = append(out.PrivateIPs, x)
 	}
+	out.DenyAllIGWTraffic = n.Type == vpc.TypeEndpoint && len(n.IPv6) > 0
 	return out
 }
 

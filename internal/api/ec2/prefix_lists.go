@@ -4,6 +4,7 @@ package ec2
 
 import (
 	"iter"
+	"net/netip"
 
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/vpc"
@@ -13,10 +14,11 @@ func init() {
 	register("DescribePrefixLists", false, describePrefixLists)
 }
 
-// prefixList is a list of either kind: exactly one field is set. A catalogue
-// service's list belongs to everybody's view.
+// prefixList is a list of either kind: a customer's, or the one of a catalogue
+// service that id names. Those belong to everybody's view.
 type prefixList struct {
 	catalogue *vpc.CatalogueService
+	id        vpc.PrefixListID
 	customer  *vpc.PrefixList
 }
 
@@ -30,14 +32,21 @@ func (l prefixList) Key() string {
 	if l.customer != nil {
 		return string(l.customer.ID)
 	}
-	return string(l.catalogue.PrefixList)
+	return string(l.id)
 }
 
 func (l prefixList) name() string {
 	if l.customer != nil {
 		return l.customer.Name
 	}
-	return l.catalogue.ServiceName
+	name, _ := l.catalogue.List(l.id)
+	return name
+}
+
+// prefixes are those of a catalogue service's list.
+func (l prefixList) prefixes() []netip.Prefix {
+	_, prefixes := l.catalogue.List(l.id)
+	return prefixes
 }
 
 func (l prefixList) owner() string {
@@ -57,8 +66,10 @@ func (l prefixList) tags() vpc.Tags {
 func catalogueLists(v vpc.View) iter.Seq[prefixList] {
 	return func(yield func(prefixList) bool) {
 		for s := range vpc.All[vpc.CatalogueService](v) {
-			if s.PrefixList != "" && !yield(prefixList{catalogue: s}) {
-				return
+			for _, id := range s.Lists() {
+				if !yield(prefixList{catalogue: s, id: id}) {
+					return
+				}
 			}
 		}
 	}
@@ -86,7 +97,7 @@ func findCatalogueList(v vpc.View) func(id string) (prefixList, error) {
 		if !ok {
 			return prefixList{}, control.NotFound(vpc.KindPrefixList, id)
 		}
-		return prefixList{catalogue: s}, nil
+		return prefixList{catalogue: s, id: vpc.PrefixListID(id)}, nil
 	}
 }
 
@@ -148,7 +159,7 @@ func describePrefixLists(call *Call, in *DescribePrefixListsInput) (*DescribePre
 	out := &DescribePrefixListsOutput{NextToken: next}
 	for _, l := range list {
 		x := PrefixList{ID: l.Key(), Name: l.name()}
-		for _, p := range l.catalogue.Prefixes {
+		for _, p := range l.prefixes() {
 			x.CIDRs = append(x.CIDRs, p.String())
 		}
 		out.PrefixLists = append(out.PrefixLists, x)

@@ -200,12 +200,12 @@ func groupIDs(list []string) ([]vpc.GroupID, error) {
 	return out, nil
 }
 
-// SubnetMapping is one subnet of a load balancer with its address.
+// SubnetMapping is one subnet of a load balancer with its addresses.
 type SubnetMapping struct {
 	SubnetID           string  `query:"SubnetId,required"`
 	PrivateIPv4Address string  `query:"PrivateIPv4Address"`
+	IPv6Address        string  `query:"IPv6Address"`
 	_                  refused `query:"AllocationId,refuse"`
-	_                  refused `query:"IPv6Address,refuse"`
 	_                  refused `query:"SourceNatIpv6Prefix,refuse"`
 }
 
@@ -229,6 +229,13 @@ func subnetsOf(subnets []string, mappings []SubnetMapping) ([]control.BalancerSu
 				return nil, vpc.Errorf(vpc.Invalid, "PrivateIPv4Address", "", "'%.64s' is not a valid IPv4 address", m.PrivateIPv4Address)
 			}
 			b.Addr = a
+		}
+		if m.IPv6Address != "" {
+			a, err := netip.ParseAddr(m.IPv6Address)
+			if err != nil || !a.Is6() || a.Is4In6() || a.Zone() != "" {
+				return nil, vpc.Errorf(vpc.Invalid, "IPv6Address", "", "'%.64s' is not a valid IPv6 address", m.IPv6Address)
+			}
+			b.Addr6 = a
 		}
 		out = append(out, b)
 	}

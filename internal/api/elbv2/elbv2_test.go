@@ -214,7 +214,12 @@ func TestRefusalsHaveAWSsCodes(t *testing.T) {
 	}
 	check("default type", create(func(in *awselb.CreateLoadBalancerInput) { in.Name, in.Type = aws.String("y"), "" }), "InvalidConfigurationRequest")
 	check("gateway", create(func(in *awselb.CreateLoadBalancerInput) { in.Type = types.LoadBalancerTypeEnumGateway }), "ValidationError")
-	check("dualstack", create(func(in *awselb.CreateLoadBalancerInput) { in.IpAddressType = types.IpAddressTypeDualstack }), "ValidationError")
+	check("dualstack without blocks", create(func(in *awselb.CreateLoadBalancerInput) {
+		in.Name, in.IpAddressType = aws.String("y"), types.IpAddressTypeDualstack
+	}), "InvalidSubnet")
+	check("an application's address type", create(func(in *awselb.CreateLoadBalancerInput) {
+		in.Name, in.IpAddressType = aws.String("y"), types.IpAddressTypeDualstackWithoutPublicIpv4
+	}), "ValidationError")
 	check("same name", create(func(in *awselb.CreateLoadBalancerInput) { in.Subnets = []string{subnetB} }), "DuplicateLoadBalancerName")
 	check("bad name", create(func(in *awselb.CreateLoadBalancerInput) { in.Name = aws.String("-x") }), "ValidationError")
 	check("unknown subnet", create(func(in *awselb.CreateLoadBalancerInput) {

@@ -26,7 +26,7 @@ var byKindAndResource = map[vpc.ErrorKind]map[string]string{
 		string(vpc.KindListener): "TooManyListeners", "target": "TooManyTargets", "tag": "TooManyTags",
 		"actions": "TooManyActions", "target-group-association": "TargetGroupAssociationLimit",
 	},
-	vpc.Invalid:     {"target": "InvalidTarget", "scheme": "InvalidScheme"},
+	vpc.Invalid:     {"target": "InvalidTarget", "scheme": "InvalidScheme", "ipv6-subnet": "InvalidSubnet"},
 	vpc.Combination: {"protocols": "IncompatibleProtocols"},
 	vpc.Unsupported: {"action": "InvalidLoadBalancerAction", "protocol": "UnsupportedProtocol"},
 }

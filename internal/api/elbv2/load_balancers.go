@@ -56,10 +56,11 @@ type AvailabilityZone struct {
 	Addresses []Address `xml:"LoadBalancerAddresses"`
 }
 
-// Address is a node's address; an internet-facing load balancer would have a
-// public one, which there is none of here.
+// Address are a node's addresses; an internet-facing load balancer would have a
+// public one too, which there is none of here.
 type Address struct {
 	PrivateIPv4Address string `xml:"PrivateIPv4Address"`
+	IPv6Address        string `xml:"IPv6Address,omitempty"`
 }
 
 func renderBalancer(v vpc.View, lb *vpc.LoadBalancer) LoadBalancer {
@@ -67,7 +68,7 @@ func renderBalancer(v vpc.View, lb *vpc.LoadBalancer) LoadBalancer {
 	out := LoadBalancer{
 		Arn: string(lb.ARN), DNSName: lb.Name + "-" + lb.Suffix + ".elb." + r.Name + ".amazonaws.com",
 		CanonicalHostedZoneID: hostedZone(r), CreatedTime: lb.Created, Name: lb.Name, Scheme: lb.Scheme, VpcID: string(lb.VPC),
-		State: State{"provisioning"}, Type: "network", IPAddressType: "ipv4", EnablePrefixForIpv6SourceNat: "off",
+		State: State{"provisioning"}, Type: "network", IPAddressType: lb.AddressType(), EnablePrefixForIpv6SourceNat: "off",
 		AvailabilityZones: renderZones(lb),
 	}
 	if lb.Active {
@@ -85,7 +86,11 @@ func renderBalancer(v vpc.View, lb *vpc.LoadBalancer) LoadBalancer {
 func renderZones(lb *vpc.LoadBalancer) []AvailabilityZone {
 	var out []AvailabilityZone
 	for _, n := range lb.Nodes {
-		out = append(out, AvailabilityZone{ZoneName: n.Zone, SubnetID: string(n.Subnet), Addresses: []Address{{n.Addr.String()}}})
+		a := Address{PrivateIPv4Address: n.Addr.String()}
+		if n.Addr6.IsValid() {
+			a.IPv6Address = n.Addr6.String()
+		}
+		out = append(out, AvailabilityZone{ZoneName: n.Zone, SubnetID: string(n.Subnet), Addresses: []Address{a}})
 	}
 	return out
 }
@@ -99,7 +104,7 @@ type CreateLoadBalancerInput struct {
 	Subnets        []string        `query:"Subnets"`
 	SubnetMappings []SubnetMapping `query:"SubnetMappings"`
 	SecurityGroups []string        `query:"SecurityGroups"`
-	IPAddressType  string          `query:"IpAddressType,enum=ipv4"`
+	IPAddressType  string          `query:"IpAddressType,enum=ipv4|dualstack"`
 	Tags           []Tag           `query:"Tags"`
 	_              refused         `query:"CustomerOwnedIpv4Pool,refuse"`
 	_              refused         `query:"EnablePrefixForIpv6SourceNat,refuse,unless=off"`
@@ -137,7 +142,7 @@ func createLoadBalancer(call *Call, in *CreateLoadBalancerInput) (*LoadBalancers
 		return nil, err
 	}
 	arn, err := call.Control.CreateBalancer(call.Context, call.Caller, control.CreateBalancerInput{
-		Name: in.Name, Scheme: in.Scheme, Subnets: subnets, Groups: groups, Tags: tags,
+		Name: in.Name, Scheme: in.Scheme, Subnets: subnets, DualStack: in.IPAddressType == vpc.DualStack, Groups: groups, Tags: tags,
 	})
 	if err != nil {
 		return nil, err
@@ -255,7 +260,7 @@ type SetSubnetsInput struct {
 	BalancerInput
 	Subnets        []string        `query:"Subnets"`
 	SubnetMappings []SubnetMapping `query:"SubnetMappings"`
-	IPAddressType  string          `query:"IpAddressType,enum=ipv4"`
+	IPAddressType  string          `query:"IpAddressType,enum=ipv4|dualstack"`
 	_              refused         `query:"EnablePrefixForIpv6SourceNat,refuse,unless=off"`
 }
 
@@ -275,19 +280,24 @@ func setSubnets(call *Call, in *SetSubnetsInput) (*SetSubnetsOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := call.Control.SetBalancerSubnets(call.Context, call.Caller, lb.ARN, subnets); err != nil {
+	var dualStack *bool
+	if in.IPAddressType != "" {
+		dual := in.IPAddressType == vpc.DualStack
+		dualStack = &dual
+	}
+	if err := call.Control.SetBalancerSubnets(call.Context, call.Caller, lb.ARN, subnets, dualStack); err != nil {
 		return nil, err
 	}
 	if lb, err = find[vpc.LoadBalancer](call, call.view(), in.Arn); err != nil {
 		return nil, err
 	}
-	return &SetSubnetsOutput{AvailabilityZones: renderZones(lb), IPAddressType: "ipv4", EnablePrefixForIpv6SourceNat: "off"}, nil
+	return &SetSubnetsOutput{AvailabilityZones: renderZones(lb), IPAddressType: lb.AddressType(), EnablePrefixForIpv6SourceNat: "off"}, nil
 }
 
-// SetIPAddressTypeInput is the input of SetIpAddressType; only ipv4 exists.
+// SetIPAddressTypeInput is the input of SetIpAddressType.
 type SetIPAddressTypeInput struct {
 	BalancerInput
-	IPAddressType string `query:"IpAddressType,required,enum=ipv4"`
+	IPAddressType string `query:"IpAddressType,required,enum=ipv4|dualstack"`
 }
 
 // SetIPAddressTypeOutput is the output of SetIpAddressType.
@@ -296,7 +306,11 @@ type SetIPAddressTypeOutput struct {
 }
 
 func setIPAddressType(call *Call, in *SetIPAddressTypeInput) (*SetIPAddressTypeOutput, error) {
-	if _, err := find[vpc.LoadBalancer](call, call.view(), in.Arn); err != nil {
+	lb, err := find[vpc.LoadBalancer](call, call.view(), in.Arn)
+	if err != nil {
+		return nil, err
+	}
+	if err := call.Control.SetBalancerAddressType(call.Context, call.Caller, lb.ARN, in.IPAddressType == vpc.DualStack); err != nil {
 		return nil, err
 	}
 	return &SetIPAddressTypeOutput{IPAddressType: in.IPAddressType}, nil

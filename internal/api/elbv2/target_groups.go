@@ -47,7 +47,7 @@ func renderTargetGroup(v vpc.View, g *vpc.TargetGroup) TargetGroup {
 		Arn: string(g.ARN), Name: g.Name, Protocol: g.Protocol, Port: g.Port, VpcID: string(g.VPC),
 		HealthCheckProtocol: g.Check.Protocol, HealthCheckPort: g.Check.Port, HealthCheckEnabled: true,
 		Interval: g.Check.Interval, Timeout: g.Check.Timeout, Healthy: g.Check.Healthy, Unhealthy: g.Check.Unhealthy,
-		Path: g.Check.Path, TargetType: g.TargetType, IPAddressType: "ipv4",
+		Path: g.Check.Path, TargetType: g.TargetType, IPAddressType: g.AddressType(),
 	}
 	if g.Check.Matcher != "" {
 		out.Matcher = &HTTP{g.Check.Matcher}
@@ -96,7 +96,7 @@ type CreateTargetGroupInput struct {
 	Port          *int    `query:"Port,required"`
 	VpcID         string  `query:"VpcId,required"`
 	TargetType    string  `query:"TargetType,enum=instance|ip"`
-	IPAddressType string  `query:"IpAddressType,enum=ipv4"`
+	IPAddressType string  `query:"IpAddressType,enum=ipv4|ipv6"`
 	Tags          []Tag   `query:"Tags"`
 	_             refused `query:"ProtocolVersion,refuse"`
 	_             refused `query:"TargetControlPort,refuse"`
@@ -120,7 +120,7 @@ func createTargetGroup(call *Call, in *CreateTargetGroupInput) (*TargetGroupsOut
 	}
 	arn, err := call.Control.CreateTargetGroup(call.Context, call.Caller, control.CreateTargetGroupInput{
 		Name: in.Name, Protocol: in.Protocol, Port: *in.Port, VPC: vpc.VPCID(in.VpcID), TargetType: in.TargetType,
-		Check: in.Check.input(), Tags: tags,
+		IPv6: in.IPAddressType == vpc.IPv6Only, Check: in.Check.input(), Tags: tags,
 	})
 	if err != nil {
 		return nil, err

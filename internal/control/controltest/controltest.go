@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -158,4 +159,31 @@ func PutBalancer(tx *store.Tx, l *vpc.LoadBalancer) {
 		})
 	}
 	tx.Put(l)
+}
+
+// GiveIPv6 gives a VPC an IPv6 block, a /56, and each of its subnets one of its
+// /64, in the order of their ids.
+func GiveIPv6(tx *store.Tx, id vpc.VPCID, block netip.Prefix) {
+	v, ok := vpc.Get[vpc.VPC](tx, id)
+	if !ok {
+		panic("controltest: no VPC " + string(id))
+	}
+	association := func(prefix, of string, p netip.Prefix) vpc.CIDRAssociation {
+		return vpc.CIDRAssociation{ID: fmt.Sprintf("%s-0%016x", prefix, vpc.Num("ipv6 "+of)), CIDR: p}
+	}
+	v = vpc.Edit(v)
+	v.IPv6 = append(v.IPv6, association(vpc.PrefixCIDRAssoc, string(id), block))
+	tx.Put(v)
+	for t := range vpc.By[vpc.RouteTable](tx, vpc.IndexVPC, id) {
+		t = vpc.Edit(t)
+		t.Routes = append(t.Routes, vpc.Route{CIDR: block, TargetKind: vpc.TargetLocal, Origin: "CreateRouteTable"})
+		tx.Put(t)
+	}
+	b := block.Addr().As16()
+	for s := range vpc.By[vpc.Subnet](tx, vpc.IndexVPC, id) {
+		s = vpc.Edit(s)
+		s.IPv6 = association(vpc.PrefixSubnetCIDRAssoc, string(s.ID), netip.PrefixFrom(netip.AddrFrom16(b), 64))
+		tx.Put(s)
+		b[7]++
+	}
 }
