@@ -109,7 +109,11 @@ const (
 // What each node sends to, whose flows it ends and which zones the name
 // answers with, by what is known of the targets and what the group asks for.
 func TestHealthOfAGroupDecidesTargetsCutsAndZones(t *testing.T) {
-	const zones, onlyA, onlyB = "[10.0.1.100 10.0.2.100]", "[10.0.1.100]", "[10.0.2.100]"
+	const (
+		zones = "[10.0.1.100 2001:db8:1::100 10.0.2.100 2001:db8:2::100]"
+		onlyA = "[10.0.1.100 2001:db8:1::100]"
+		onlyB = "[10.0.2.100 2001:db8:2::100]"
+	)
 	four := []string{"10.0.1.1", "10.0.1.2", "10.0.1.3", "10.0.1.4"}
 	one := []string{"10.0.1.1", "10.0.2.1"}
 	for _, c := range []struct {
@@ -381,7 +385,7 @@ func TestAnEmptyGroupDecidesNoZone(t *testing.T) {
 	f.find("10.0.1.1+", "10.0.2.1-")
 	f.Put(&vpc.TargetGroup{ARN: "arn:empty", VPC: "vpc-p", TargetType: "ip", Protocol: "TCP", Port: 80})
 	f.Put(&vpc.Listener{ARN: "arn:l2", Balancer: lb, Protocol: "TCP", Port: 81, TargetGroup: "arn:empty"})
-	if got := f.answer(); got != "[10.0.1.100]" {
+	if got := f.answer(); got != "[10.0.1.100 2001:db8:1::100]" {
 		t.Errorf("the name answers with %s", got)
 	}
 }

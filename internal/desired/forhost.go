@@ -43,7 +43,7 @@ func ForHost(v vpc.View, host vpc.HostID) Host {
 	}
 	for s := range vpc.All[vpc.CatalogueService](v) {
 		b.h.Services[s.Name] = Service{
-			Name: s.Name, ServiceName: s.ServiceName, Protocol: s.Protocol, Prefixes: s.Prefixes,
+			Name: s.Name, ServiceName: s.ServiceName, Protocol: s.Protocol, Prefixes: slices.Concat(s.Prefixes, s.Prefixes6),
 			PublicNames: s.PublicNames, Backend: s.Backend, Types: s.Types,
 		}
 	}

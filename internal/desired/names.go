@@ -37,9 +37,7 @@ func (b *builder) names(v *vpc.VPC) VPC {
 		out.Records = append(out.Records, r)
 	}
 	for s := range vpc.All[vpc.CatalogueService](b.v) {
-		for _, n := range s.PublicNames {
-			add(Record{Name: n, Addrs: s.Addresses})
-		}
+		b.publicNames(add, v, s)
 	}
 	internal := "ec2.internal"
 	if region.Name != "us-east-1" {
@@ -57,10 +55,11 @@ func (b *builder) names(v *vpc.VPC) VPC {
 		zones := b.answeringZones(lb)
 		var answer []netip.Addr
 		for _, n := range lb.Nodes {
+			addrs := present(n.Addr, n.Addr6)
 			if slices.Contains(zones, n.Zone) {
-				answer = append(answer, n.Addr)
+				answer = append(answer, addrs...)
 			}
-			add(Record{Name: n.Zone + "." + name, Addrs: []netip.Addr{n.Addr}})
+			add(Record{Name: n.Zone + "." + name, Addrs: addrs})
 		}
 		add(Record{Name: name, Addrs: answer})
 	}
@@ -74,12 +73,63 @@ func (b *builder) names(v *vpc.VPC) VPC {
 	return out
 }
 
+// present are the addresses that are there.
+func present(addrs ...netip.Addr) []netip.Addr {
+	return slices.DeleteFunc(addrs, func(a netip.Addr) bool { return !a.IsValid() })
+}
+
+// families are the address families that a name answers with.
+type families struct{ ipv4, ipv6 bool }
+
+// recordFamilies are those of a DNS record type that is not service-defined.
+func recordFamilies(recordType string) families {
+	return families{ipv4: recordType != vpc.IPv6Only, ipv6: recordType != vpc.IPv4Only}
+}
+
+// of are the addresses of the families.
+func (f families) of(addrs []netip.Addr) []netip.Addr {
+	return slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool {
+		return a.Is4() && !f.ipv4 || a.Is6() && !f.ipv6
+	})
+}
+
+// publicNames adds the names of a catalogue service with its public addresses.
+// A gateway endpoint that chose a DNS record type says of which family they are
+// in its VPC, several together; otherwise the service does.
+func (b *builder) publicNames(add func(Record), v *vpc.VPC, s *vpc.CatalogueService) {
+	var chosen families
+	for e := range vpc.By[vpc.Endpoint](b.v, vpc.IndexVPC, v.ID) {
+		if e.Type != vpc.GatewayEndpoint || e.ServiceName != s.ServiceName || !e.State.Carries() || !v.EnableDNSHostnames {
+			continue
+		}
+		if t := e.DNSRecordType(); t != vpc.RecordServiceDefined {
+			f := recordFamilies(t)
+			chosen = families{chosen.ipv4 || f.ipv4, chosen.ipv6 || f.ipv6}
+		}
+	}
+	for _, n := range s.PublicNames {
+		f := chosen
+		if f == (families{}) {
+			f = families{ipv4: true, ipv6: s.DualStackName(n)}
+		}
+		add(Record{Name: n, Addrs: f.of(s.Addresses)})
+	}
+}
+
 // endpointNames adds an interface endpoint's regional, zonal and private names.
 func (b *builder) endpointNames(out *VPC, add func(Record), v *vpc.VPC, e *vpc.Endpoint) {
 	for _, n := range vpc.EndpointNamesIn(b.v, e) {
 		r := Record{Name: n.Name, CNAME: n.CNAME}
-		for _, node := range b.answering(e, n.Nodes) {
-			r.Addrs = append(r.Addrs, node.Addr)
+		f, nodes := recordFamilies(e.DNSRecordType()), n.Nodes
+		if e.DNSRecordType() == vpc.RecordServiceDefined {
+			// A private name then has no AAAA record, which the regional name has.
+			f = families{ipv4: true, ipv6: n.Zone == ""}
+			if n.CNAME != "" {
+				r.CNAME, nodes = "", e.Nodes
+			}
+		}
+		for _, node := range b.answering(e, nodes) {
+			r.Addrs = append(r.Addrs, f.of(present(node.Addr, node.Addr6))...)
 		}
 		if len(r.Addrs) == 0 && r.CNAME == "" || len(e.Nodes) == 0 {
 			continue
