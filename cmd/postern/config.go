@@ -143,10 +143,14 @@ type ServiceConfig struct {
 	// Types are Gateway, Interface or both.
 	Types []string `json:"types"`
 	// Prefixes are the service's public addresses, which gateway endpoints
-	// route; Addresses, inside them, are what its names resolve to.
+	// route; Addresses, inside them, are what its names resolve to. With
+	// Prefixes6, and addresses inside those too, it is reached over IPv6 as well.
 	Prefixes  []string `json:"prefixes"`
+	Prefixes6 []string `json:"prefixes6,omitempty"`
 	Addresses []string `json:"addresses"`
-	// PublicNames are the names clients use; "*." covers the names below.
+	// PublicNames are the names clients use; "*." covers the names below. Those
+	// with the label "dualstack" resolve to addresses of both families, others to
+	// IPv4 ones, unless a gateway endpoint's DNS record type says otherwise.
 	PublicNames []string `json:"publicNames"`
 	// Protocol is how requests and policies are read: "s3".
 	Protocol string `json:"protocol"`
@@ -331,10 +335,12 @@ func defaultS3(region string) ServiceConfig {
 	return ServiceConfig{
 		Name: "s3", Types: []string{"Gateway"}, Protocol: "s3",
 		Prefixes:  []string{"198.51.100.0/24", "203.0.113.0/24"},
-		Addresses: []string{"198.51.100.10", "203.0.113.10"},
+		Prefixes6: []string{"2001:db8:ff53::/48"},
+		Addresses: []string{"198.51.100.10", "203.0.113.10", "2001:db8:ff53::10", "2001:db8:ff53::11"},
 		PublicNames: []string{
 			"s3." + region + ".amazonaws.com", "*.s3." + region + ".amazonaws.com",
 			"s3.amazonaws.com", "*.s3.amazonaws.com",
+			"s3.dualstack." + region + ".amazonaws.com", "*.s3.dualstack." + region + ".amazonaws.com",
 		},
 	}
 }
@@ -370,21 +376,34 @@ func (c *Config) catalogue() ([]vpc.CatalogueService, error) {
 			}
 			o.Prefixes = append(o.Prefixes, n)
 		}
+		for _, p := range s.Prefixes6 {
+			n, err := netip.ParsePrefix(p)
+			if err != nil || !n.Addr().Is6() || n.Addr().Is4In6() || n != n.Masked() || n.Bits() == 0 {
+				return nil, bad("prefix %q: want an IPv6 network such as 2001:db8:ff53::/48", p)
+			}
+			o.Prefixes6 = append(o.Prefixes6, n)
+		}
 		for _, a := range s.Addresses {
 			n, err := netip.ParseAddr(a)
-			if err != nil || !slices.ContainsFunc(o.Prefixes, func(p netip.Prefix) bool { return p.Contains(n) }) {
+			if err != nil || !slices.ContainsFunc(slices.Concat(o.Prefixes, o.Prefixes6), func(p netip.Prefix) bool { return p.Contains(n) }) {
 				return nil, bad("address %q: want an address inside the prefixes", a)
 			}
 			o.Addresses = append(o.Addresses, n)
 		}
-		if len(o.Types) == 0 || len(s.PublicNames) == 0 || len(o.Addresses) == 0 {
-			return nil, bad("types, publicNames and addresses must not be empty")
+		if len(o.Types) == 0 || len(s.PublicNames) == 0 || !slices.ContainsFunc(o.Addresses, netip.Addr.Is4) {
+			return nil, bad("types, publicNames and IPv4 addresses must not be empty")
+		}
+		if (len(o.Prefixes6) > 0) != slices.ContainsFunc(o.Addresses, netip.Addr.Is6) {
+			return nil, bad("prefixes6 need IPv6 addresses inside them, which its names resolve to")
 		}
 		for _, n := range s.PublicNames {
 			o.PublicNames = append(o.PublicNames, vpc.CanonicalName(n))
 		}
 		if slices.Contains(o.Types, vpc.GatewayEndpoint) {
 			o.PrefixList = vpc.PrefixListID(stableID(vpc.PrefixManagedList, c.Region+"/"+s.Name))
+			if len(o.Prefixes6) > 0 {
+				o.PrefixList6 = vpc.PrefixListID(stableID(vpc.PrefixManagedList, c.Region+"/ipv6/"+s.Name))
+			}
 		}
 		out = append(out, o)
 	}

@@ -111,7 +111,7 @@ func TestPublicPoolIsNetworksThatNoServiceHas(t *testing.T) {
 	c := defaultConfig()
 	c.DataDir = "/d"
 	c.Services = []ServiceConfig{defaultS3(c.Region)}
-	c.Services[0].Prefixes, c.Services[0].Addresses = []string{"192.0.2.0/24"}, []string{"192.0.2.10"}
+	c.Services[0].Prefixes, c.Services[0].Prefixes6, c.Services[0].Addresses = []string{"192.0.2.0/24"}, nil, []string{"192.0.2.10"}
 	if err := c.check(); err == nil || !strings.Contains(err.Error(), "publicPool") {
 		t.Errorf("a service in the default pool: %v, want an error that names publicPool", err)
 	}
