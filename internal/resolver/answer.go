@@ -81,6 +81,18 @@ func (s *space) answer(asked string, qtype uint16) local {
 	}
 }
 
+// answerAny answers for any type (RFC 8482): with the CNAME there is, or with
+// one small record, whatever there is. The upstreams are not asked. That a name
+// of the view does not exist is said as for every other type.
+func (s *space) answerAny(asked string) local {
+	l := s.answer(asked, dns.TypeCNAME)
+	if l.rcode == dns.RcodeSuccess && len(l.answer) == 0 {
+		hinfo := &dns.HINFO{Hdr: header(asked, dns.TypeHINFO, 3600), Cpu: "RFC8482"}
+		return local{answer: []dns.RR{hinfo}, authoritative: l.authoritative}
+	}
+	return l
+}
+
 // negativeOwner is whose SOA accompanies a missing type: the zone's, or for a
 // record outside zones the name's own, so that caches keep it to that name.
 func negativeOwner(z *zone, name string) string {

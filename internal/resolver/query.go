@@ -39,13 +39,10 @@ func (r *Resolver) handle(raw []byte, who Asker, tcp bool) (reply []byte, later 
 		return q.fail(rcode, 0, ""), nil
 	}
 	asked := q.msg.Question[0]
-	if asked.Qtype == dns.TypeANY {
-		// RFC 8482: one small record, whatever there is.
-		m := q.reply()
-		m.Answer = []dns.RR{&dns.HINFO{Hdr: header(asked.Name, dns.TypeHINFO, 3600), Cpu: "RFC8482"}}
-		return q.pack(m), nil
-	}
 	l := s.answer(asked.Name, asked.Qtype)
+	if asked.Qtype == dns.TypeANY {
+		l = s.answerAny(asked.Name)
+	}
 	if !l.forward {
 		m := q.reply()
 		m.Answer, m.Ns, m.Rcode, m.Authoritative = l.answer, l.ns, l.rcode, l.authoritative

@@ -66,11 +66,13 @@ type bench struct {
 	r        *Resolver
 	udp, tcp string
 	vni      atomic.Uint32 // 0 is nobody
+	client   atomic.Pointer[netip.AddrPort]
 }
 
 func newBench(t *testing.T, upstreams ...string) *bench {
 	b := &bench{t: t}
 	b.vni.Store(uint32(vniA))
+	b.from("10.0.0.5:1000")
 	v := Compile(testVPCs)
 	b.r = New(Options{
 		Identify: func(remote, local netip.AddrPort, proto int) (Asker, error) {
@@ -81,7 +83,7 @@ func newBench(t *testing.T, upstreams ...string) *bench {
 			if vni == 0 {
 				return Asker{}, errors.New("nobody")
 			}
-			return Asker{VNI: vni, Client: netip.MustParseAddrPort("10.0.0.5:1000")}, nil
+			return Asker{VNI: vni, Client: *b.client.Load()}, nil
 		},
 		View:      func() *View { return v },
 		Upstreams: func() []string { return upstreams },
@@ -111,6 +113,12 @@ func newBench(t *testing.T, upstreams ...string) *bench {
 		}
 	})
 	return b
+}
+
+// from says which address askers have.
+func (b *bench) from(client string) {
+	a := netip.MustParseAddrPort(client)
+	b.client.Store(&a)
 }
 
 func (b *bench) exchange(network string, q *dns.Msg) *dns.Msg {
@@ -190,9 +198,6 @@ func TestAnswersFromTheView(t *testing.T) {
 	if m := b.ask("bucket.s3.us-east-1.amazonaws.com", dns.TypeA); !m.Authoritative || !m.RecursionAvailable {
 		t.Errorf("flags %+v", m.MsgHdr)
 	}
-	if m := b.ask("s3.us-east-1.amazonaws.com", dns.TypeANY); len(m.Answer) != 1 || m.Answer[0].Header().Rrtype != dns.TypeHINFO {
-		t.Errorf("ANY: %v", m)
-	}
 	if m := b.ask("BuCkEt.s3.us-east-1.amazonaws.com", dns.TypeA); m.Question[0].Name != "BuCkEt.s3.us-east-1.amazonaws.com." || m.Answer[0].Header().Name != m.Question[0].Name {
 		t.Errorf("letter case is not kept: %v", m)
 	}
@@ -202,6 +207,45 @@ func TestAnswersFromTheView(t *testing.T) {
 	}
 	if got := show(b.ask("pay.corp.example", dns.TypeA)); got != "SERVFAIL" {
 		t.Errorf("another VPC sees a private name: %s", got)
+	}
+}
+
+func TestAnyIsAnsweredWithOneRecordOfWhatExists(t *testing.T) {
+	b := newBench(t)
+	for name, want := range map[string]string{
+		"s3.us-east-1.amazonaws.com":              `NOERROR HINFO "RFC8482"`,
+		"x.deep.corp.example":                     `NOERROR HINFO "RFC8482"`,
+		"b.c.corp.example":                        `NOERROR HINFO "RFC8482"`, // there is something below it
+		"pay.corp.example":                        "NOERROR CNAME vpce-1.svc.us-east-1.vpce.amazonaws.com.",
+		"nothing.corp.example":                    "NXDOMAIN soa corp.example.",
+		"6.0.0.10.in-addr.arpa":                   "NXDOMAIN soa 6.0.0.10.in-addr.arpa.",
+		"www.outside.test":                        `NOERROR HINFO "RFC8482"`, // nobody else is asked
+		"vpce-1.svc.us-east-1.vpce.amazonaws.com": `NOERROR HINFO "RFC8482"`,
+	} {
+		if got := show(b.ask(name, dns.TypeANY)); got != want {
+			t.Errorf("%s:\n got %s\nwant %s", name, got, want)
+		}
+	}
+	if m := b.ask("s3.us-east-1.amazonaws.com", dns.TypeANY); !m.Authoritative {
+		t.Errorf("flags %+v", m.MsgHdr)
+	}
+}
+
+func TestAClientOverIPv6IsAnsweredAsOneOverIPv4(t *testing.T) {
+	b := newBench(t)
+	b.from("[2001:db8:1::5]:1000")
+	for qtype, want := range map[uint16]string{dns.TypeA: "NOERROR A 10.0.0.4", dns.TypeAAAA: "NOERROR AAAA 2001:db8::4"} {
+		for _, network := range []string{"udp", "tcp"} {
+			q := new(dns.Msg).SetQuestion("x.deep.corp.example.", qtype)
+			if got := show(b.exchange(network, q)); got != want {
+				t.Errorf("over %s: %s, want %s", network, got, want)
+			}
+		}
+	}
+	b.r.limiter.mu.Lock()
+	defer b.r.limiter.mu.Unlock()
+	if len(b.r.limiter.askers) != 1 || b.r.limiter.askers[askerKey{vniA, netip.MustParseAddr("2001:db8:1::5")}] == nil {
+		t.Errorf("the share of the asker is counted for %v", b.r.limiter.askers)
 	}
 }
 
