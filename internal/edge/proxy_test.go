@@ -72,10 +72,11 @@ type bench struct {
 	records  []Record
 	recorded chan struct{}
 	unknown  bool // nobody is identified
+	identity Identity
 }
 
 func newBench(t *testing.T, backend string) *bench {
-	b := &bench{t: t, configs: make(chan Config), recorded: make(chan struct{}, 1000)}
+	b := &bench{t: t, identity: testIdentity, configs: make(chan Config), recorded: make(chan struct{}, 1000)}
 	listen := func() net.Listener {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -94,7 +95,7 @@ func newBench(t *testing.T, backend string) *bench {
 			if b.unknown || proto != 6 {
 				return Identity{}, errors.New("nobody")
 			}
-			return testIdentity, nil
+			return b.identity, nil
 		}), func(r Record) {
 			b.mu.Lock()
 			b.records = append(b.records, r)
