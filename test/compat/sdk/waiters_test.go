@@ -117,7 +117,7 @@ func TestWaitersOfLoadBalancing(t *testing.T) {
 	must(c.elb.RegisterTargets(ctx, &elb.RegisterTargetsInput{TargetGroupArn: &g, Targets: targets}))(t)
 	health := &elb.DescribeTargetHealthInput{TargetGroupArn: &g, Targets: targets}
 	// There is no prober: what it would report.
-	if err := c.srv.Control.ReportHealth(ctx, []control.HealthReport{{Group: vpc.ARN(g), Target: instance, Port: 8080, Healthy: true}}); err != nil {
+	if err := c.srv.Control.ReportHealth(ctx, []control.HealthReport{{Group: vpc.ARN(g), Target: instance, Port: 8080, Zone: "us-east-1a", Healthy: true}}); err != nil {
 		t.Fatal(err)
 	}
 	ok("TargetInService", elb.NewTargetInServiceWaiter(c.elb).Wait(ctx, health, patient, func(o *elb.TargetInServiceWaiterOptions) { o.MinDelay = poll }))
