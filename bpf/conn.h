@@ -9,8 +9,8 @@
  * and an expired entry counts as absent before the collector comes by. */
 
 #include "drop.h"
+#include "migrate.h"
 
-#define EEXIST_ (-17)
 #define SECOND 1000000000ull
 #define barrier() asm volatile("" ::: "memory")
 #define TCP_FIN 0x01
@@ -339,6 +339,8 @@ static long port_try(__u32 i, struct port_search *search)
 		return 1;
 	port = port_first + (search->start + i) % search->range;
 	provider_key(s, bpf_htons((__u16)port));
+	if (conn_waits(&s->peer))
+		return 0;
 	err = bpf_map_update_elem(&conns, &s->peer, &s->half[1], BPF_NOEXIST);
 	if (err == EEXIST_)
 		return 0;
@@ -417,7 +419,9 @@ __noinline int conn_new_pair(__u32 initiator)
 
 	if (s->hop.flags & CONN_PRESERVED) {
 		provider_key(s, s->hop.client_port);
-		err = bpf_map_update_elem(&conns, &s->peer, &s->half[1], BPF_NOEXIST);
+		err = EEXIST_;
+		if (!conn_waits(&s->peer))
+			err = bpf_map_update_elem(&conns, &s->peer, &s->half[1], BPF_NOEXIST);
 		reason = !err ? 0 : err == EEXIST_ ? DROP_TUPLE_IN_USE : DROP_TABLE_FULL;
 	} else {
 		reason = port_take(s);

@@ -383,3 +383,33 @@ int collect(void *ctx)
 	bpf_map_update_elem(&collections, &zero, &g.found, BPF_ANY);
 	return 0;
 }
+
+static long migrate_one(struct bpf_map *map, struct conn_key *key, struct conn_3 *old, __u64 *found)
+{
+	struct conn_key own = *key;
+	__u64 eni = old->eni;
+	__u8 kind = old->kind;
+
+	(*found)++;
+	if (kind != CONN_PLAIN && !bpf_map_lookup_elem(&conns_3, &old->peer)) {
+		/* half a flow is over, unless a packet has just moved it */
+		if (!bpf_map_delete_elem(&conns_3, &own) && kind != CONN_PROVIDER && !bpf_map_lookup_elem(&conns, &own))
+			quota_give(eni);
+		return 0;
+	}
+	migrate_flow(&own, 1);
+	return 0;
+}
+
+/* migrate moves the flows of the old table that no packet has moved, and says in
+ * the first of collections how many entries it met. */
+SEC("syscall")
+int migrate(void *ctx)
+{
+	struct collected g = {};
+	__u32 zero = 0;
+
+	bpf_for_each_map_elem(&conns_3, migrate_one, &g.expired, 0);
+	bpf_map_update_elem(&collections, &zero, &g, BPF_ANY);
+	return 0;
+}

@@ -80,6 +80,25 @@ type DatapathConn struct {
 	_             [4]byte
 }
 
+type DatapathConn3 struct {
+	_             structs.HostLayout
+	Eni           uint64
+	Target        uint64
+	Endpoint      uint64
+	Created       uint64
+	LastSeen      uint64
+	Packets       [2]uint64
+	Bytes         [2]uint64
+	Generation    uint64
+	Peer          DatapathConnKey
+	Link          uint32
+	Seen          uint32
+	Kind          uint8
+	Flags         uint8
+	Initiator     uint8
+	PeerInitiator uint8
+}
+
 type DatapathConnFlag uint32
 
 const (
@@ -285,6 +304,16 @@ type DatapathListenerKey struct {
 	Port  uint16
 	Proto uint8
 	Pad   [5]uint8
+}
+
+type DatapathMove struct {
+	_         structs.HostLayout
+	Own       DatapathConnKey
+	Peer      DatapathConnKey
+	Interface DatapathInterfaceKey
+	_         [4]byte
+	Listener  DatapathListenerKey
+	Conn      DatapathConn
 }
 
 type DatapathPacket struct {
@@ -511,6 +540,7 @@ type DatapathSubnet struct {
 const (
 	DatapathMapCollections      = "collections"
 	DatapathMapConns            = "conns"
+	DatapathMapConns3           = "conns_3"
 	DatapathMapCounters         = "counters"
 	DatapathMapCrowds           = "crowds"
 	DatapathMapCuts             = "cuts"
@@ -523,6 +553,7 @@ const (
 	DatapathMapListeners        = "listeners"
 	DatapathMapMaglev           = "maglev"
 	DatapathMapMeta             = "meta"
+	DatapathMapMoves            = "moves"
 	DatapathMapPorts            = "ports"
 	DatapathMapProbes           = "probes"
 	DatapathMapPublics          = "publics"
@@ -535,6 +566,8 @@ const (
 	DatapathProgFromService     = "from_service"
 	DatapathProgFromUplink      = "from_uplink"
 	DatapathProgFromWorkload    = "from_workload"
+	DatapathProgMigrate         = "migrate"
+	DatapathVarMigrating        = "migrating"
 	DatapathVarMss              = "mss"
 	DatapathVarPortFirst        = "port_first"
 	DatapathVarPortLast         = "port_last"
@@ -598,6 +631,7 @@ type DatapathProgramSpecs struct {
 	FromService  *ebpf.ProgramSpec `ebpf:"from_service"`
 	FromUplink   *ebpf.ProgramSpec `ebpf:"from_uplink"`
 	FromWorkload *ebpf.ProgramSpec `ebpf:"from_workload"`
+	Migrate      *ebpf.ProgramSpec `ebpf:"migrate"`
 }
 
 // DatapathMapSpecs contains maps before they are loaded into the kernel.
@@ -606,6 +640,7 @@ type DatapathProgramSpecs struct {
 type DatapathMapSpecs struct {
 	Collections *ebpf.MapSpec `ebpf:"collections"`
 	Conns       *ebpf.MapSpec `ebpf:"conns"`
+	Conns3      *ebpf.MapSpec `ebpf:"conns_3"`
 	Counters    *ebpf.MapSpec `ebpf:"counters"`
 	Crowds      *ebpf.MapSpec `ebpf:"crowds"`
 	Cuts        *ebpf.MapSpec `ebpf:"cuts"`
@@ -618,6 +653,7 @@ type DatapathMapSpecs struct {
 	Listeners   *ebpf.MapSpec `ebpf:"listeners"`
 	Maglev      *ebpf.MapSpec `ebpf:"maglev"`
 	Meta        *ebpf.MapSpec `ebpf:"meta"`
+	Moves       *ebpf.MapSpec `ebpf:"moves"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
 	Probes      *ebpf.MapSpec `ebpf:"probes"`
 	Publics     *ebpf.MapSpec `ebpf:"publics"`
@@ -632,6 +668,7 @@ type DatapathMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DatapathVariableSpecs struct {
+	Migrating        *ebpf.VariableSpec `ebpf:"migrating"`
 	Mss              *ebpf.VariableSpec `ebpf:"mss"`
 	PortFirst        *ebpf.VariableSpec `ebpf:"port_first"`
 	PortLast         *ebpf.VariableSpec `ebpf:"port_last"`
@@ -671,6 +708,7 @@ func (o *DatapathObjects) Close() error {
 type DatapathMaps struct {
 	Collections *ebpf.Map `ebpf:"collections"`
 	Conns       *ebpf.Map `ebpf:"conns"`
+	Conns3      *ebpf.Map `ebpf:"conns_3"`
 	Counters    *ebpf.Map `ebpf:"counters"`
 	Crowds      *ebpf.Map `ebpf:"crowds"`
 	Cuts        *ebpf.Map `ebpf:"cuts"`
@@ -683,6 +721,7 @@ type DatapathMaps struct {
 	Listeners   *ebpf.Map `ebpf:"listeners"`
 	Maglev      *ebpf.Map `ebpf:"maglev"`
 	Meta        *ebpf.Map `ebpf:"meta"`
+	Moves       *ebpf.Map `ebpf:"moves"`
 	Ports       *ebpf.Map `ebpf:"ports"`
 	Probes      *ebpf.Map `ebpf:"probes"`
 	Publics     *ebpf.Map `ebpf:"publics"`
@@ -697,6 +736,7 @@ func (m *DatapathMaps) Close() error {
 	return _DatapathClose(
 		m.Collections,
 		m.Conns,
+		m.Conns3,
 		m.Counters,
 		m.Crowds,
 		m.Cuts,
@@ -709,6 +749,7 @@ func (m *DatapathMaps) Close() error {
 		m.Listeners,
 		m.Maglev,
 		m.Meta,
+		m.Moves,
 		m.Ports,
 		m.Probes,
 		m.Publics,
@@ -724,6 +765,7 @@ func (m *DatapathMaps) Close() error {
 //
 // It can be passed to LoadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DatapathVariables struct {
+	Migrating        *ebpf.Variable `ebpf:"migrating"`
 	Mss              *ebpf.Variable `ebpf:"mss"`
 	PortFirst        *ebpf.Variable `ebpf:"port_first"`
 	PortLast         *ebpf.Variable `ebpf:"port_last"`
@@ -749,6 +791,7 @@ type DatapathPrograms struct {
 	FromService  *ebpf.Program `ebpf:"from_service"`
 	FromUplink   *ebpf.Program `ebpf:"from_uplink"`
 	FromWorkload *ebpf.Program `ebpf:"from_workload"`
+	Migrate      *ebpf.Program `ebpf:"migrate"`
 }
 
 func (p *DatapathPrograms) Close() error {
@@ -757,6 +800,7 @@ func (p *DatapathPrograms) Close() error {
 		p.FromService,
 		p.FromUplink,
 		p.FromWorkload,
+		p.Migrate,
 	)
 }
 

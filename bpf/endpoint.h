@@ -240,7 +240,7 @@ static __always_inline int onward(struct __sk_buff *ctx, struct scratch *s, stru
 	struct conn *other;
 
 	other_side(s, c);
-	other = bpf_map_lookup_elem(&conns, &s->peer);
+	other = conn_at(&s->peer);
 	if (!other) { /* a pair without its other half is over */
 		conn_forget(&s->key);
 		return drop(ctx, DROP_STALE);
@@ -344,7 +344,7 @@ static __always_inline int repeat(struct __sk_buff *ctx, struct scratch *s, stru
 
 	other_side(s, c);
 	if (c->proxy || (p->tcp_flags & (TCP_FIN | TCP_RST)) || p->now - c->refreshed > refresh_every) {
-		other = bpf_map_lookup_elem(&conns, &s->peer);
+		other = conn_at(&s->peer);
 		if (!other) { /* a pair without its other half is over */
 			conn_forget(&s->key);
 			return drop(ctx, DROP_STALE);
@@ -403,7 +403,7 @@ static __always_inline int gone(struct __sk_buff *ctx, struct scratch *s, struct
 		return drop(ctx, reason);
 	other_side(s, c);
 	conn_see(c, SEEN_RST | SEEN_TOLD);
-	other = bpf_map_lookup_elem(&conns, &s->peer);
+	other = conn_at(&s->peer);
 	if (other)
 		conn_see(other, SEEN_RST | SEEN_TOLD);
 	/* who is still opening a connection waits for an answer to that */
@@ -462,7 +462,7 @@ static __always_inline int reply(struct __sk_buff *ctx, struct scratch *s, struc
 	if (reason)
 		return gone(ctx, s, c, reason);
 	other_side(s, c);
-	other = bpf_map_lookup_elem(&conns, &s->peer);
+	other = conn_at(&s->peer);
 	if (!other || c->target != self->eni) {
 		conn_forget(&s->key);
 		return drop(ctx, DROP_STALE);

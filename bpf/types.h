@@ -13,8 +13,8 @@
 #include <linux/types.h>
 #include <stdbool.h>
 
-/* A change here, or in the meaning of a field, needs a new layout number: a
- * loader refuses to reuse maps that were pinned with another one. */
+/* A change here, or in the meaning of a field, needs a new layout number, and a
+ * way for connections from the one before (migrate.h). */
 enum layout {
 	LAYOUT = 4,
 };

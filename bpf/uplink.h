@@ -35,7 +35,7 @@ static __always_inline bool begins(const struct packet *p)
 static __always_inline struct conn *conn_find(struct scratch *s)
 {
 	struct packet *p = &s->packet;
-	struct conn *c = bpf_map_lookup_elem(&conns, &s->key);
+	struct conn *c = conn_at(&s->key);
 
 	if (!c)
 		return 0;
@@ -131,7 +131,7 @@ static __always_inline int nat(struct __sk_buff *ctx, struct scratch *s, struct 
 	addr_v4(&public, gw->public);
 	if (c) {
 		other_side(s, c);
-		other = bpf_map_lookup_elem(&conns, &s->peer);
+		other = conn_at(&s->peer);
 		if (!other || c->kind != CONN_CONSUMER || !(c->flags & CONN_NAT) || c->eni != self->eni ||
 		    c->via != gw->subnet || !addr_equal(&s->new_src, &public)) {
 			conn_forget(&s->key);

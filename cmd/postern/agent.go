@@ -75,6 +75,9 @@ type agentInput struct {
 // collectEvery is how often expired connections are removed.
 const collectEvery = 5 * time.Second
 
+// edgeWait is how long the edge waits for the first state after an upgrade.
+const edgeWait = 10 * time.Second
+
 func runAgent(ctx context.Context, dataDir string, in agentInput) error {
 	log := newLogger()
 	p := paths{dataDir}
@@ -113,8 +116,8 @@ func runAgent(ctx context.Context, dataDir string, in agentInput) error {
 	}
 	dp, err := datapath.Open(datapath.Config{PinDir: pins})
 	if errors.Is(err, datapath.ErrLayout) {
-		// Another version's maps cannot be read by these programs. What was
-		// connected is lost; the rest comes back with the first state.
+		// These programs can neither use nor carry over what is there. What
+		// was connected is lost; the rest comes back with the first state.
 		log.Warn("the pinned maps are another version's: starting with empty ones", "error", err)
 		dp, err = datapath.Open(datapath.Config{PinDir: pins, Replace: true})
 	}
@@ -156,13 +159,23 @@ func runAgent(ctx context.Context, dataDir string, in agentInput) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	wg.Go(func() { collect(ctx, dp, log) })
+	ended := make(chan error, 1)
+	wg.Go(func() { ended <- a.Run(ctx) })
+	// After an upgrade the edge can tell nobody's identity until the first state
+	// has been applied. If that fails, it is better than none.
+	select {
+	case <-dp.Carrying():
+	case <-time.After(edgeWait):
+		log.Warn("the edge starts while the version before still carries packets")
+	case <-ctx.Done():
+	}
 	if err := sup.Start(ctx, edgeChild(feed, links, dp, e, p, cred)); err != nil {
 		return err
 	}
 	if err := sup.Start(ctx, proberChild(feed, serviceNS, e, a, cred, log)); err != nil {
 		return err
 	}
-	return a.Run(ctx)
+	return <-ended
 }
 
 // Fixed numbers of the unprivileged users where the system has no such users.

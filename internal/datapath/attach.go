@@ -13,6 +13,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"postern.dev/postern/bpf"
 )
 
 // Role says what is behind a device.
@@ -27,14 +29,22 @@ const (
 
 var roles = []Role{Workload, Service, Uplink}
 
+// program is what the devices of a role are to have now.
 func (d *Datapath) program(r Role) (*ebpf.Program, error) {
+	if d.migration != nil && d.migration.dispatchers[r] != nil {
+		return d.migration.dispatchers[r], nil
+	}
+	return rolesProgram(&d.objs.DatapathPrograms, r)
+}
+
+func rolesProgram(objs *bpf.DatapathPrograms, r Role) (*ebpf.Program, error) {
 	switch r {
 	case Workload:
-		return d.objs.FromWorkload, nil
+		return objs.FromWorkload, nil
 	case Service:
-		return d.objs.FromService, nil
+		return objs.FromService, nil
 	case Uplink:
-		return d.objs.FromUplink, nil
+		return objs.FromUplink, nil
 	}
 	return nil, fmt.Errorf("unknown role %q", r)
 }

@@ -21,15 +21,15 @@ import (
 // layout is the number of the maps' shapes and meanings.
 const layout = uint64(bpf.DatapathLayoutLAYOUT)
 
-// ErrLayout says that the pinned maps are of another layout or size than this
-// program's. Open with Config.Replace discards them, and with them every
-// connection.
+// ErrLayout says that the pinned maps are of a layout or size that this program
+// can neither use nor carry over. Open with Config.Replace discards them, and
+// with them every connection.
 var ErrLayout = errors.New("pinned maps have another layout")
 
 // Config is what the programs are loaded with.
 type Config struct {
 	// PinDir is a directory on a mounted bpf file system; it is made if it is
-	// missing. Maps are in PinDir/maps, attachments in PinDir/links.
+	// missing. Maps are in a directory of their layout, attachments in PinDir/links.
 	PinDir string
 	// MaxConnections is the size of the connection table in entries, of which
 	// a translated flow takes two; 0 means 1,048,576. Maps that are already
@@ -39,7 +39,7 @@ type Config struct {
 	QuotaPerInterface uint64
 	// MSS is the largest TCP segment through an endpoint; 0 means 8,460.
 	MSS uint32
-	// Replace discards pinned maps of another layout instead of refusing them.
+	// Replace discards pinned maps that cannot be used instead of refusing them.
 	// Until the next Apply nothing is carried then.
 	Replace bool
 
@@ -51,19 +51,32 @@ type Config struct {
 // Datapath is the loaded programs and their maps. Its methods may be called
 // from several goroutines.
 type Datapath struct {
-	dir  string
-	objs bpf.DatapathObjects
+	dir      string
+	objs     bpf.DatapathObjects
+	carrying chan struct{}
 
-	mu     sync.Mutex // of what follows and of all writing
-	tables *tables
-	build  builder
+	mu        sync.Mutex // of what follows and of all writing
+	tables    *tables
+	build     builder
+	migration *migration // until the first Apply after an upgrade; else nil
 }
 
 // Open loads the programs. Maps pinned under cfg.PinDir are taken over with
 // all they hold, and devices that are attached there switch to the new
-// programs without missing a packet. A program the kernel refuses is reported
-// with the verifier's whole log.
-func Open(cfg Config) (*Datapath, error) {
+// programs without missing a packet. If the maps are those of the layout before
+// this one, the old programs go on until the first Apply, which carries all
+// connections over. A program the kernel refuses is reported with the
+// verifier's whole log.
+func Open(cfg Config) (_ *Datapath, err error) {
+	m, err := findMigration(cfg.PinDir, cfg.Replace)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if m != nil && err != nil {
+			m.close()
+		}
+	}()
 	for _, d := range []string{cfg.PinDir, mapDir(cfg.PinDir), linkDir(cfg.PinDir)} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, fmt.Errorf("make pin directory: %w", err)
@@ -76,11 +89,21 @@ func Open(cfg Config) (*Datapath, error) {
 	if err := configure(spec, cfg); err != nil {
 		return nil, err
 	}
+	opts := &ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: mapDir(cfg.PinDir)}}
+	d := &Datapath{dir: cfg.PinDir, carrying: make(chan struct{})}
+	if m == nil {
+		close(d.carrying)
+	} else {
+		m.done = d.carrying
+		opts.MapReplacements = map[string]*ebpf.Map{"conns_3": m.conns}
+		if err := m.configure(spec); err != nil {
+			return nil, err
+		}
+	}
 	if err := checkLayout(spec, cfg); err != nil {
 		return nil, err
 	}
-	d := &Datapath{dir: cfg.PinDir}
-	err = spec.LoadAndAssign(&d.objs, &ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: mapDir(cfg.PinDir)}})
+	err = spec.LoadAndAssign(&d.objs, opts)
 	var ve *ebpf.VerifierError
 	if errors.As(err, &ve) {
 		return nil, fmt.Errorf("load programs: %w\n%+v", err, ve)
@@ -88,8 +111,15 @@ func Open(cfg Config) (*Datapath, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load programs: %w", err)
 	}
+	if m != nil {
+		if err := m.dispatch(cfg.PinDir, &d.objs.DatapathPrograms); err != nil {
+			d.objs.Close()
+			return nil, err
+		}
+	}
+	d.migration = m
 	if err := d.takeOver(); err != nil {
-		d.Close()
+		d.objs.Close()
 		return nil, err
 	}
 	return d, nil
@@ -140,7 +170,7 @@ func configure(spec *ebpf.CollectionSpec, cfg Config) error {
 	}
 	for name, m := range spec.Maps {
 		switch name {
-		case "scratches", "collections": // hold nothing from one packet or round to the next
+		case "scratches", "collections", "moves", "conns_3": // hold nothing from one packet or round to the next
 		default:
 			if name[0] != '.' { // those are the variables themselves
 				m.Pinning = ebpf.PinByName
@@ -190,7 +220,14 @@ func checkLayout(spec *ebpf.CollectionSpec, cfg Config) error {
 }
 
 // Close lets go of the programs and maps. What is pinned stays, and packets go on.
-func (d *Datapath) Close() error { return d.objs.Close() }
+func (d *Datapath) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.migration != nil {
+		d.migration.close()
+	}
+	return d.objs.Close()
+}
 
 // Apply makes the maps hold what host says. devices are the devices of the
 // interfaces on this host, service the one of the service namespace, uplink the
@@ -205,6 +242,11 @@ func (d *Datapath) Apply(host desired.Host, devices map[vpc.InterfaceID]Device, 
 	}
 	if err := d.tables.apply(want, gracePeriod); err != nil {
 		return err
+	}
+	if d.migration != nil {
+		if err := d.migrate(); err != nil {
+			return err
+		}
 	}
 	return d.pruneCounts(want)
 }
@@ -227,7 +269,7 @@ func gracePeriod() error {
 	return nil
 }
 
-func mapDir(pin string) string  { return filepath.Join(pin, "maps") }
+func mapDir(pin string) string  { return filepath.Join(pin, fmt.Sprintf("maps-%d", layout)) }
 func linkDir(pin string) string { return filepath.Join(pin, "links") }
 
 func removeMaps(pin string) error {
@@ -241,7 +283,7 @@ func removeMaps(pin string) error {
 // maps go when nobody holds them. pinDir itself stays, since it may be where
 // the file system is mounted. What does not exist is success.
 func Remove(pinDir string) error {
-	for _, d := range []string{linkDir(pinDir), mapDir(pinDir)} {
+	for _, d := range []string{linkDir(pinDir), mapDir(pinDir), oldMapDir(pinDir), switchDir(pinDir)} {
 		if err := os.RemoveAll(d); err != nil {
 			return fmt.Errorf("remove pins: %w", err)
 		}

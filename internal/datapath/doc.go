@@ -19,7 +19,8 @@
 // Promises:
 //
 //   - Everything is pinned: without this process packets go on, and a new
-//     Open takes over maps and links without losing a packet.
+//     Open takes over maps and links without losing a packet, also those of
+//     the layout before (migrate.go).
 //   - Apply is level-triggered: it compares with what the maps hold and writes
 //     the difference. What must stop goes first; new data is written before
 //     what refers to it, and old data is deleted only when no packet can still
