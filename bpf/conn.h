@@ -9,8 +9,8 @@
  * and an expired entry counts as absent before the collector comes by. */
 
 #include "drop.h"
-#include "migrate.h"
 
+#define EEXIST_ (-17)
 #define SECOND 1000000000ull
 #define barrier() asm volatile("" ::: "memory")
 #define TCP_FIN 0x01
@@ -110,18 +110,24 @@ static __always_inline bool conn_expired(const struct conn *c, __u8 proto, __u64
 	return now > c->last_seen && now - c->last_seen > conn_timeout(c, proto);
 }
 
-static __always_inline bool quota_take(__u64 eni)
+/* quota_of is how many flows an interface has; NULL if that cannot be counted. */
+static __always_inline __u64 *quota_of(__u64 eni)
 {
 	__u64 *used = bpf_map_lookup_elem(&eni_quota, &eni);
+	__u64 none = 0;
 
-	if (!used) {
-		__u64 none = 0;
+	if (used)
+		return used;
+	bpf_map_update_elem(&eni_quota, &eni, &none, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&eni_quota, &eni);
+}
 
-		bpf_map_update_elem(&eni_quota, &eni, &none, BPF_NOEXIST);
-		used = bpf_map_lookup_elem(&eni_quota, &eni);
-		if (!used)
-			return false;
-	}
+static __always_inline bool quota_take(__u64 eni)
+{
+	__u64 *used = quota_of(eni);
+
+	if (!used)
+		return false;
 	if (__sync_fetch_and_add(used, 1) >= quota) {
 		__sync_fetch_and_sub(used, 1);
 		return false;
@@ -143,6 +149,8 @@ static __always_inline __u64 conn_payer(const struct conn *c)
 {
 	return c->flags & CONN_INBOUND ? c->target : c->eni;
 }
+
+#include "migrate.h" /* needs the quotas, and what follows needs it */
 
 /* port_free tells who looks for a source port between the same ends that the
  * one of this provider half is free. */

@@ -387,17 +387,12 @@ int collect(void *ctx)
 static long migrate_one(struct bpf_map *map, struct conn_key *key, struct conn_3 *old, __u64 *found)
 {
 	struct conn_key own = *key;
-	__u64 eni = old->eni;
-	__u8 kind = old->kind;
 
 	(*found)++;
-	if (kind != CONN_PLAIN && !bpf_map_lookup_elem(&conns_3, &old->peer)) {
-		/* half a flow is over, unless a packet has just moved it */
-		if (!bpf_map_delete_elem(&conns_3, &own) && kind != CONN_PROVIDER && !bpf_map_lookup_elem(&conns, &own))
-			quota_give(eni);
-		return 0;
-	}
-	migrate_flow(&own, 1);
+	if (old->kind != CONN_PLAIN && !bpf_map_lookup_elem(&conns_3, &old->peer))
+		bpf_map_delete_elem(&conns_3, &own); /* half a flow is over, or has just been moved */
+	else
+		migrate_flow(&own, 1);
 	return 0;
 }
 

@@ -32,13 +32,11 @@ struct conn_3 {
 	__u8 peer_initiator;
 };
 
-/* The loader puts the old table here; without one it is empty. eni_quota, drops
- * and counters have kept their shapes: their maps pass from layout to layout. */
+/* The loader puts the old table here; without one it is empty. drops and counters
+ * have kept their shapes: their maps pass from layout to layout. */
 HASH_MAP(conns_3, struct conn_key, struct conn_3, 1);
 
 volatile __u32 migrating;
-
-#define EEXIST_ (-17)
 
 /* What moving a flow needs room for: [0] for packets, [1] for the agent, whose
  * program packets interrupt. */
@@ -74,6 +72,7 @@ static __always_inline __u64 group_of(struct move *m, const struct conn_key *k, 
 static __always_inline long migrate_half(struct move *m, struct conn_key *key, struct conn_3 *old)
 {
 	struct conn *c = &m->conn;
+	__u64 *used;
 	long err;
 
 	__builtin_memset(c, 0, sizeof(*c));
@@ -82,10 +81,12 @@ static __always_inline long migrate_half(struct move *m, struct conn_key *key, s
 	c->endpoint = old->endpoint;
 	c->created = old->created;
 	c->last_seen = old->last_seen;
-	c->packets[0] = old->packets[0];
-	c->packets[1] = old->packets[1];
-	c->bytes[0] = old->bytes[0];
-	c->bytes[1] = old->bytes[1];
+	if (old->kind != CONN_PROVIDER) { /* the consumer's half counted for both */
+		c->packets[0] = old->packets[0];
+		c->packets[1] = old->packets[1];
+		c->bytes[0] = old->bytes[0];
+		c->bytes[1] = old->bytes[1];
+	}
 	c->peer = old->peer;
 	c->link = old->link;
 	c->seen = old->seen;
@@ -101,7 +102,14 @@ static __always_inline long migrate_half(struct move *m, struct conn_key *key, s
 		c->group = group_of(m, &c->peer, c->peer_initiator);
 	}
 	err = bpf_map_update_elem(&conns, key, c, BPF_NOEXIST);
-	return err == EEXIST_ ? 0 : err;
+	if (err)
+		return err == EEXIST_ ? 0 : err;
+	if (old->kind == CONN_PROVIDER)
+		return 0;
+	used = quota_of(old->eni);
+	if (used)
+		__sync_fetch_and_add(used, 1);
+	return 0;
 }
 
 /* migrate_flow moves a flow by the key of an entry, with the room that is who's. */

@@ -46,9 +46,8 @@ func oldMapDir(pin string) string { return filepath.Join(pin, "maps") }
 func switchDir(pin string) string { return filepath.Join(pin, "switch") }
 
 // inherited are the maps that have kept shape and meaning: the same map is pinned
-// once more. So nothing is counted twice or missed, and a flow that moves from
-// table to table stays on its interface's account.
-var inherited = []string{"eni_quota", "drops", "counters"}
+// once more, so that nothing is counted twice or missed.
+var inherited = []string{"drops", "counters"}
 
 // findMigration looks for maps of the old layout under pin and makes what will
 // stand beside them ready to be opened. It gives nil if there are none.

@@ -84,6 +84,14 @@ func TestConnectionsOfLayout3AreCarriedOver(t *testing.T) {
 			t.Errorf("%+v: server's VNI %#x, group %#x, want %#x, %#x", k, v.ServerVni, v.Group, wantVNI, wantGroup)
 		}
 	}
+	for c, err := range w.dp.Connections() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Endpoint != 0 && c.Packets != [2]uint64{1, 1} {
+			t.Errorf("%s half of the endpoint's flow: packets %v, want one each way", c.Kind, c.Packets)
+		}
+	}
 	var used uint64
 	if err := w.dp.objs.EniQuota.Lookup(vpc.Num(eniA1), &used); err != nil || used != 3 {
 		t.Errorf("A1 pays for %d flows, %v, want 3", used, err)
