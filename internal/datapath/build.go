@@ -30,7 +30,7 @@ type Device struct {
 type builder struct {
 	sets     map[string]compiledSet
 	acls     map[vpc.ACLID]compiledACL
-	balances map[uint64][]int // Maglev tables by maglevID
+	balances map[uint64]map[bpf.DatapathSlotKey]bpf.DatapathBackend // Maglev tables by maglevID
 }
 
 type compiledSet struct {
@@ -47,9 +47,8 @@ type compiledACL struct {
 // build gives the entries for a host. It fails on values that no desired.Host
 // should have (a MAC or port that is none), naming them.
 func (b *builder) build(host desired.Host, devices map[vpc.InterfaceID]Device, service, uplink Device) (*entries, error) {
-	e := newEntries()
+	e := newEntries(len(host.Interfaces))
 	sets, acls := b.compileLists(host)
-	balances := map[uint64][]int{}
 
 	addList := func(l *ruleList) uint64 {
 		if l == nil {
@@ -131,11 +130,11 @@ func (b *builder) build(host desired.Host, devices map[vpc.InterfaceID]Device, s
 		e.endpoints[vpc.Num(id)] = v
 	}
 	for name, n := range host.Balancers {
-		if err := e.addBalancer(name, n, b.balances, balances); err != nil {
+		if err := e.addBalancer(name, n, b.balances); err != nil {
 			return nil, err
 		}
 	}
-	b.balances = balances
+	b.balances = e.maglev
 	for _, p := range host.Probes {
 		e.probes[toAddr(p.Via)] = bpf.DatapathProbe{Vni: uint32(p.VNI), Node: toAddr(p.Node), Target: toAddr(p.Target)}
 	}
@@ -170,19 +169,12 @@ func (b *builder) compileLists(host desired.Host) (map[string]compiledSet, map[v
 }
 
 func (e *entries) addRules(l *ruleList) {
-	for p, class := range l.peers {
-		e.rulePeers[bpf.DatapathRulePeerKey{
-			Prefixlen: uint32(64 + addrBits(p)), Set: split(l.id), Addr: toAddr(p.Addr()),
-		}] = class
+	if _, done := e.rulePeers[l.id]; done {
+		return
 	}
-	for class, vs := range l.classes {
-		for _, v := range vs {
-			k := bpf.DatapathRulePortKey{Prefixlen: 64, Class: split(class)}
-			if v.proto != anyProto {
-				k.Prefixlen, k.Proto, k.Port = 80+uint32(v.bits), uint8(v.proto), toPort(v.port)
-			}
-			e.rulePorts[k] = v.says
-		}
+	e.rulePeers[l.id] = l.peerEntries
+	for class, ports := range l.portEntries {
+		e.rulePorts[class] = ports
 	}
 }
 
@@ -296,9 +288,9 @@ func (e *entries) addInterface(host desired.Host, id vpc.InterfaceID, i desired.
 	return nil
 }
 
-// addBalancer adds a node's listeners and their Maglev tables. old and fresh
-// are the tables of the last and of this build.
-func (e *entries) addBalancer(name string, n desired.Balancer, old, fresh map[uint64][]int) error {
+// addBalancer adds a node's listeners and their Maglev tables. old are the tables
+// of the last build.
+func (e *entries) addBalancer(name string, n desired.Balancer, old map[uint64]map[bpf.DatapathSlotKey]bpf.DatapathBackend) error {
 	for _, l := range n.Listeners {
 		if l.Port < 1 || l.Port > 65535 || l.Protocol != vpc.TCP && l.Protocol != vpc.UDP {
 			return fmt.Errorf("load balancer node %s: protocol %d port %d cannot be listened on", name, l.Protocol, l.Port)
@@ -325,18 +317,16 @@ func (e *entries) addBalancer(name string, n desired.Balancer, old, fresh map[ui
 			id := maglevID(l.Targets)
 			slots, ok := old[id]
 			if !ok {
-				slots = maglevTable(l.Targets)
-			}
-			v.Table, v.Size = id, uint32(len(slots))
-			if _, done := fresh[id]; !done {
-				fresh[id] = slots
-				for slot, i := range slots {
+				slots = map[bpf.DatapathSlotKey]bpf.DatapathBackend{}
+				for slot, i := range maglevTable(l.Targets) {
 					t := l.Targets[i]
-					e.maglev[bpf.DatapathSlotKey{Table: id, Slot: uint32(slot)}] = bpf.DatapathBackend{
+					slots[bpf.DatapathSlotKey{Table: id, Slot: uint32(slot)}] = bpf.DatapathBackend{
 						Addr: toAddr(t.Addr), Port: toPort(uint16(t.Port)),
 					}
 				}
 			}
+			e.maglev[id] = slots
+			v.Table, v.Size = id, uint32(len(slots))
 		}
 		e.listeners[listenerKey(vpc.Num(name), l.Protocol, l.Port)] = v
 	}

@@ -244,11 +244,9 @@ func (d *Datapath) Apply(host desired.Host, devices map[vpc.InterfaceID]Device, 
 		return err
 	}
 	if d.migration != nil {
-		if err := d.migrate(); err != nil {
-			return err
-		}
+		return d.migrate()
 	}
-	return d.pruneCounts(want)
+	return nil
 }
 
 // gracePeriod returns when every packet that was being looked at has been

@@ -135,11 +135,15 @@ func (l *layout3) fill(t *testing.T, w *world) {
 	for k, v := range e.routes {
 		put("routes", k, route3{Endpoint: v.Id, Addr: v.Addr, Kind: v.Kind})
 	}
-	for k, v := range e.rulePeers {
-		put("rule_peers", k, v)
+	for _, list := range e.rulePeers {
+		for k, v := range list {
+			put("rule_peers", k, v)
+		}
 	}
-	for k, v := range e.rulePorts {
-		put("rule_ports", k, v&1)
+	for _, class := range e.rulePorts {
+		for k, v := range class {
+			put("rule_ports", k, v&1)
+		}
 	}
 	for k, v := range e.endpoints {
 		put("endpoints", k, endpoint3{Node: v.Node, Vni: v.Vni, Link: v.Link, Active: v.Active, Gateway: v.Gateway})
@@ -147,8 +151,10 @@ func (l *layout3) fill(t *testing.T, w *world) {
 	for k, v := range e.listeners {
 		put("listeners", k, listener3{Table: v.Table, Size: v.Size, Flags: v.Flags & 7, Vni: v.Vni, Node: v.Node, Target: v.Target, TargetPort: v.TargetPort})
 	}
-	for k, v := range e.maglev {
-		put("maglev", k, v)
+	for _, slots := range e.maglev {
+		for k, v := range slots {
+			put("maglev", k, v)
+		}
 	}
 	for k, v := range e.probes {
 		put("probes", k, v)

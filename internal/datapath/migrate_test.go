@@ -337,9 +337,8 @@ func TestAnUpgradeUnderTrafficLosesNothing(t *testing.T) {
 		}
 	}
 	books.balanced()
-	ds, err := w.dp.Drops()
-	if err != nil || len(ds) != 0 {
-		t.Errorf("drops %+v, %v", ds, err)
+	if ds := w.lost(); len(ds) != 0 {
+		t.Errorf("drops %+v", ds)
 	}
 	paid := map[uint64]uint64{}
 	for _, v := range w.conns() {

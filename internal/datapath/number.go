@@ -95,6 +95,7 @@ func addrBits(p netip.Prefix) int {
 }
 
 func split(n uint64) [2]uint32 { return [2]uint32{uint32(n), uint32(n >> 32)} }
+func join(n [2]uint32) uint64  { return uint64(n[0]) | uint64(n[1])<<32 }
 
 // contentID is the number of a list by what is in it. Tenants write the lists,
 // so it is a cryptographic hash: nobody can make a list that passes for

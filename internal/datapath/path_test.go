@@ -273,6 +273,9 @@ func TestDropsAreCountedByInterfaceAndReason(t *testing.T) {
 	delete(w.host.Interfaces, eniA1)
 	delete(w.devices, eniA1)
 	w.apply()
+	if _, err := w.dp.Collect(); err != nil {
+		t.Fatal(err)
+	}
 	if ds, err := w.dp.Drops(); err != nil || len(ds) != 0 {
 		t.Errorf("drops of a deleted interface remain: %v, %v", ds, err)
 	}

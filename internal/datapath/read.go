@@ -113,9 +113,9 @@ func (r *Reader) Drops() ([]Drop, error) {
 }
 
 // pruneCounts forgets what was counted for interfaces that are gone.
-func (d *Datapath) pruneCounts(want *entries) error {
+func (d *Datapath) pruneCounts() error {
 	known := map[uint64]bool{0: true, ServiceInterface: true, UplinkInterface: true}
-	for _, i := range want.interfaces {
+	for _, i := range d.tables.interfaces.have {
 		known[i.Eni] = true
 	}
 	err := forget(d.objs.Drops, func(k bpf.DatapathDropKey, _ bpf.DatapathDropValue) bool { return !known[k.Eni] })
@@ -177,12 +177,19 @@ type Collected struct {
 	Plain, Consumer, Provider uint64
 }
 
-// Collect deletes expired connections. It is meant to be called every few
-// seconds; nothing but memory and quotas waits for it, because an expired
-// connection carries nothing.
+// Collect deletes what is over: expired connections, lists to which nothing
+// refers any more, counts of interfaces that are gone. It is meant to be called
+// every few seconds; nothing but memory and quotas waits for it, because an
+// expired connection carries nothing.
 func (d *Datapath) Collect() (Collected, error) {
+	if err := d.discard(); err != nil {
+		return Collected{}, err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := d.pruneCounts(); err != nil {
+		return Collected{}, err
+	}
 	if _, err := d.objs.Collect.Run(&ebpf.RunOptions{}); err != nil {
 		return Collected{}, fmt.Errorf("run collector: %w", err)
 	}
@@ -191,6 +198,23 @@ func (d *Datapath) Collect() (Collected, error) {
 		return Collected{}, fmt.Errorf("read map collections: %w", err)
 	}
 	return Collected{Expired: c.Expired, Plain: c.Plain, Consumer: c.Consumer, Provider: c.Provider}, nil
+}
+
+// discard deletes the lists without reference. Changes go on while it waits for
+// the packets that may be reading them.
+func (d *Datapath) discard() error {
+	d.mu.Lock()
+	change, waste := d.tables.changes, d.tables.waste()
+	d.mu.Unlock()
+	if waste == 0 {
+		return nil
+	}
+	if err := gracePeriod(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.tables.discard(change)
 }
 
 // Counters are totals since the maps were made.

@@ -49,6 +49,31 @@ type ruleList struct {
 	id      uint64
 	peers   map[netip.Prefix]uint64 // to class
 	classes map[uint64][]verdict
+	// The same as the maps hold it.
+	peerEntries map[bpf.DatapathRulePeerKey]uint64
+	portEntries map[uint64]map[bpf.DatapathRulePortKey]uint8 // by class
+}
+
+// encode fills in the entries of a list that is otherwise complete.
+func (l *ruleList) encode() {
+	l.peerEntries = make(map[bpf.DatapathRulePeerKey]uint64, len(l.peers))
+	for p, class := range l.peers {
+		l.peerEntries[bpf.DatapathRulePeerKey{
+			Prefixlen: uint32(64 + addrBits(p)), Set: split(l.id), Addr: toAddr(p.Addr()),
+		}] = class
+	}
+	l.portEntries = make(map[uint64]map[bpf.DatapathRulePortKey]uint8, len(l.classes))
+	for class, vs := range l.classes {
+		ports := make(map[bpf.DatapathRulePortKey]uint8, len(vs))
+		for _, v := range vs {
+			k := bpf.DatapathRulePortKey{Prefixlen: 64, Class: split(class)}
+			if v.proto != anyProto {
+				k.Prefixlen, k.Proto, k.Port = 80+uint32(v.bits), uint8(v.proto), toPort(v.port)
+			}
+			ports[k] = v.says
+		}
+		l.portEntries[class] = ports
+	}
 }
 
 const anyProto = vpc.AllProtocols
@@ -219,6 +244,7 @@ func compile(ms []match, union bool) *ruleList {
 		content = binary.BigEndian.AppendUint64(content, out.peers[p])
 	}
 	out.id = contentID(content)
+	out.encode()
 	return out
 }
 

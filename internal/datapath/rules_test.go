@@ -19,12 +19,12 @@ func decide(l *ruleList, peer netip.Addr, proto int, port uint16) uint8 {
 	if l == nil {
 		return permit
 	}
-	e := newEntries()
+	e := newEntries(0)
 	e.addRules(l)
 	addr := peer.As16()
 	var class uint64
 	best := -1
-	for k, c := range e.rulePeers {
+	for k, c := range e.rulePeers[l.id] {
 		bits := int(k.Prefixlen) - 64
 		if k.Set == split(l.id) && bits > best && samePrefix(asAddr16(k.Addr.W), addr, bits) {
 			class, best = c, bits
@@ -34,7 +34,7 @@ func decide(l *ruleList, peer netip.Addr, proto int, port uint16) uint8 {
 		return deny
 	}
 	verdict, longest := uint8(deny), -1
-	for k, v := range e.rulePorts {
+	for k, v := range e.rulePorts[class] {
 		if k.Class != split(class) || int(k.Prefixlen) <= longest {
 			continue
 		}

@@ -17,27 +17,28 @@ type entries struct {
 	interfaces map[bpf.DatapathInterfaceKey]bpf.DatapathInterface
 	subnets    map[uint64]bpf.DatapathSubnet
 	routes     map[bpf.DatapathRouteKey]bpf.DatapathRoute
-	rulePeers  map[bpf.DatapathRulePeerKey]uint64
-	rulePorts  map[bpf.DatapathRulePortKey]uint8
+	rulePeers  map[uint64]map[bpf.DatapathRulePeerKey]uint64 // by list
+	rulePorts  map[uint64]map[bpf.DatapathRulePortKey]uint8  // by class
 	endpoints  map[uint64]bpf.DatapathEndpoint
 	listeners  map[bpf.DatapathListenerKey]bpf.DatapathListener
-	maglev     map[bpf.DatapathSlotKey]bpf.DatapathBackend
+	maglev     map[uint64]map[bpf.DatapathSlotKey]bpf.DatapathBackend // by table
 	probes     map[bpf.DatapathAddr]bpf.DatapathProbe
 	publics    map[bpf.DatapathAddr]bpf.DatapathPublic
 	cuts       map[bpf.DatapathCutKey]uint8
 }
 
-func newEntries() *entries {
+// newEntries has room for what this many interfaces need.
+func newEntries(interfaces int) *entries {
 	return &entries{
-		ports:      map[uint32]bpf.DatapathPort{},
-		interfaces: map[bpf.DatapathInterfaceKey]bpf.DatapathInterface{},
+		ports:      make(map[uint32]bpf.DatapathPort, interfaces),
+		interfaces: make(map[bpf.DatapathInterfaceKey]bpf.DatapathInterface, 2*interfaces),
 		subnets:    map[uint64]bpf.DatapathSubnet{},
 		routes:     map[bpf.DatapathRouteKey]bpf.DatapathRoute{},
-		rulePeers:  map[bpf.DatapathRulePeerKey]uint64{},
-		rulePorts:  map[bpf.DatapathRulePortKey]uint8{},
+		rulePeers:  map[uint64]map[bpf.DatapathRulePeerKey]uint64{},
+		rulePorts:  map[uint64]map[bpf.DatapathRulePortKey]uint8{},
 		endpoints:  map[uint64]bpf.DatapathEndpoint{},
 		listeners:  map[bpf.DatapathListenerKey]bpf.DatapathListener{},
-		maglev:     map[bpf.DatapathSlotKey]bpf.DatapathBackend{},
+		maglev:     map[uint64]map[bpf.DatapathSlotKey]bpf.DatapathBackend{},
 		probes:     map[bpf.DatapathAddr]bpf.DatapathProbe{},
 		publics:    map[bpf.DatapathAddr]bpf.DatapathPublic{},
 		cuts:       map[bpf.DatapathCutKey]uint8{},
@@ -50,15 +51,16 @@ type tables struct {
 	interfaces table[bpf.DatapathInterfaceKey, bpf.DatapathInterface]
 	subnets    table[uint64, bpf.DatapathSubnet]
 	routes     table[bpf.DatapathRouteKey, bpf.DatapathRoute]
-	rulePeers  table[bpf.DatapathRulePeerKey, uint64]
-	rulePorts  table[bpf.DatapathRulePortKey, uint8]
+	rulePeers  lists[bpf.DatapathRulePeerKey, uint64]
+	rulePorts  lists[bpf.DatapathRulePortKey, uint8]
 	endpoints  table[uint64, bpf.DatapathEndpoint]
 	listeners  table[bpf.DatapathListenerKey, bpf.DatapathListener]
-	maglev     table[bpf.DatapathSlotKey, bpf.DatapathBackend]
+	maglev     lists[bpf.DatapathSlotKey, bpf.DatapathBackend]
 	probes     table[bpf.DatapathAddr, bpf.DatapathProbe]
 	publics    table[bpf.DatapathAddr, bpf.DatapathPublic]
 	cuts       table[bpf.DatapathCutKey, uint8]
 	generation *ebpf.Map
+	changes    uint64 // calls of apply
 }
 
 // openTables reads back what the maps hold.
@@ -69,11 +71,11 @@ func openTables(m *bpf.DatapathMaps) (*tables, error) {
 		t.interfaces.open("interfaces", m.Interfaces),
 		t.subnets.open("subnets", m.Subnets),
 		t.routes.open("routes", m.Routes),
-		t.rulePeers.open("rule_peers", m.RulePeers),
-		t.rulePorts.open("rule_ports", m.RulePorts),
+		t.rulePeers.open("rule_peers", m.RulePeers, func(k bpf.DatapathRulePeerKey) uint64 { return join(k.Set) }),
+		t.rulePorts.open("rule_ports", m.RulePorts, func(k bpf.DatapathRulePortKey) uint64 { return join(k.Class) }),
 		t.endpoints.open("endpoints", m.Endpoints),
 		t.listeners.open("listeners", m.Listeners),
-		t.maglev.open("maglev", m.Maglev),
+		t.maglev.open("maglev", m.Maglev, func(k bpf.DatapathSlotKey) uint64 { return k.Table }),
 		t.probes.open("probes", m.Probes),
 		t.publics.open("publics", m.Publics),
 		t.cuts.open("cuts", m.Cuts),
@@ -81,16 +83,19 @@ func openTables(m *bpf.DatapathMaps) (*tables, error) {
 	return t, err
 }
 
-// apply makes the maps hold exactly want. What must no longer carry packets
+// apply makes the maps hold what want says. What must no longer carry packets
 // goes first, so that no later failure keeps it alive. Then comes what is
 // added, data before what refers to it, and then the rest of the deletions,
-// references before data and after wait has returned. A step that fails ends
-// it; what is written so far is consistent, and the next apply goes on there.
+// references before data. A step that fails ends it; what is written so far is
+// consistent, and the next apply goes on there. Lists to which nothing refers any
+// more stay until discard, unless they have become many.
 //
 // After each part, and however it ends, the generation is raised: from then on
 // no packet passes by what was concluded before.
 func (t *tables) apply(want *entries, wait func() error) (err error) {
 	defer func() { err = errors.Join(err, t.raise()) }()
+	t.changes++
+	settle := t.rerouted(want)
 	err = inOrder(
 		func() error { return t.endpoints.prune(want.endpoints) },
 		func() error { return t.ports.prune(want.ports) },
@@ -120,19 +125,51 @@ func (t *tables) apply(want *entries, wait func() error) (err error) {
 	if err != nil {
 		return err
 	}
-	if t.routes.stale(want.routes)+t.maglev.stale(want.maglev)+t.rulePeers.stale(want.rulePeers)+
-		t.rulePorts.stale(want.rulePorts) == 0 {
-		return nil
-	}
-	// A packet that read the old reference must be through before the list
+	t.rulePeers.retire(want.rulePeers, t.changes)
+	t.rulePorts.retire(want.rulePorts, t.changes)
+	t.maglev.retire(want.maglev, t.changes)
+	much := t.waste() > mostWaste
+	// A packet that read the old reference must be through before what is
 	// behind it goes.
+	if settle || much {
+		if err := wait(); err != nil {
+			return err
+		}
+	}
+	if err := t.routes.prune(want.routes); err != nil {
+		return err
+	}
+	if much {
+		return t.discard(t.changes)
+	}
+	return nil
+}
+
+// mostWaste is how many entries without reference an apply leaves: a small part
+// of what the maps have room for.
+const mostWaste = 100000
+
+func (t *tables) waste() int { return t.rulePeers.waste() + t.rulePorts.waste() + t.maglev.waste() }
+
+// discard deletes the lists without reference since a change or longer. Every
+// packet that was under way then must be through.
+func (t *tables) discard(change uint64) error {
 	return inOrder(
-		wait,
-		func() error { return t.routes.prune(want.routes) },
-		func() error { return t.maglev.prune(want.maglev) },
-		func() error { return t.rulePeers.prune(want.rulePeers) },
-		func() error { return t.rulePorts.prune(want.rulePorts) },
+		func() error { return t.maglev.discard(change) },
+		func() error { return t.rulePeers.discard(change) },
+		func() error { return t.rulePorts.discard(change) },
 	)
+}
+
+// rerouted says whether a subnet gets another route table, or none any more: then
+// a packet may be reading the routes of a table that is no longer its subnet's.
+func (t *tables) rerouted(want *entries) bool {
+	for id, have := range t.subnets.have {
+		if n, ok := want.subnets[id]; !ok || n.Table != have.Table {
+			return true
+		}
+	}
+	return false
 }
 
 // raise makes every conclusion about a flow that packets have drawn so far one
@@ -223,17 +260,6 @@ func (t *table[K, V]) add(want map[K]V) error {
 		}
 	}
 	return flush()
-}
-
-// stale counts the entries that prune would delete.
-func (t *table[K, V]) stale(want map[K]V) int {
-	n := 0
-	for k := range t.have {
-		if _, ok := want[k]; !ok {
-			n++
-		}
-	}
-	return n
 }
 
 // prune deletes the entries that are not wanted.
