@@ -46,6 +46,8 @@ type Config struct {
 	// what tests make smaller
 	ports    [2]uint32
 	timeouts map[string]time.Duration // by the variable's name
+
+	instrument func(*ebpf.CollectionSpec) error // what tests add to the programs
 }
 
 // Datapath is the loaded programs and their maps. Its methods may be called
@@ -102,6 +104,11 @@ func Open(cfg Config) (_ *Datapath, err error) {
 	}
 	if err := checkLayout(spec, cfg); err != nil {
 		return nil, err
+	}
+	if cfg.instrument != nil {
+		if err := cfg.instrument(spec); err != nil {
+			return nil, err
+		}
 	}
 	err = spec.LoadAndAssign(&d.objs, opts)
 	var ve *ebpf.VerifierError

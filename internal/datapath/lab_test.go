@@ -39,7 +39,18 @@ func TestMain(m *testing.M) {
 	if os.Getenv(identifyHelper) != "" {
 		os.Exit(identifyMain())
 	}
+	report := os.Getenv("POSTERN_COVERAGE")
+	if report != "" {
+		var err error
+		if coverage, err = newMarks(); err != nil {
+			fmt.Fprintln(os.Stderr, "coverage:", err)
+			os.Exit(1)
+		}
+	}
 	code, err := withLab(m.Run)
+	if report != "" && err == nil {
+		err = coverage.report(report)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "lab:", err)
 		code = 1
@@ -167,6 +178,7 @@ func newWorld(t testing.TB, options ...func(*world)) *world {
 	w := &world{t: t, devices: map[vpc.InterfaceID]Device{}}
 	w.cfg = Config{
 		PinDir: filepath.Join(lab.bpffs, fmt.Sprintf("w%d", lab.runs.Add(1))), MaxConnections: 8192,
+		instrument: coverage.instrument,
 	}
 	w.host = labHost()
 	for i, id := range []vpc.InterfaceID{eniA1, eniA2, eniA3, eniB1, eniB2} {
