@@ -24,6 +24,6 @@
 //   - Apply is level-triggered: it compares with what the maps hold and writes
 //     the difference. What must stop goes first; new data is written before
 //     what refers to it, and old data is deleted only when no packet can still
-//     be reading it.
+//     be reading it: lists of rules and targets not by Apply but by Collect.
 //   - An id or list the programs do not know carries nothing.
 package datapath
