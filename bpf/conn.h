@@ -356,8 +356,10 @@ static long port_try(__u32 i, struct port_search *search)
 	return 1;
 }
 
-/* port_take finds a source port between the ends of the scratch hop. A few
- * tries find one unless most are taken; then all are tried in turn, from one
+/* port_take finds a source port between the ends of the scratch hop: the one that
+ * a client's flow had before, when it uses its own port again, so that a target
+ * that waits for stray packets of the old flow sees a new one of the same
+ * client and not of another with older time stamps. Else a few tries find one unless most are taken; then all are tried in turn, from one
  * that is known to be free if any is. That there is none is remembered for a
  * moment, so that nobody makes every packet try them all. */
 static __always_inline int port_take(struct scratch *s)
@@ -368,6 +370,8 @@ static __always_inline int port_take(struct scratch *s)
 
 	search.range = port_last - port_first + 1;
 	search.start = bpf_get_prandom_u32() % search.range;
+	if (s->port_hint >= port_first && s->port_hint <= port_last)
+		search.start = s->port_hint - port_first;
 	search.result = DROP_PORTS_EXHAUSTED;
 	bpf_loop(search.range < PORT_TRIES ? search.range : PORT_TRIES, port_try, &search, 0);
 	if (search.result != DROP_PORTS_EXHAUSTED)

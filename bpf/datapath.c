@@ -269,6 +269,7 @@ static __always_inline int handle(struct __sk_buff *ctx, const __u32 from)
 		return TC_ACT_SHOT;
 	p = &s->packet;
 	__builtin_memset(p, 0, sizeof(*p));
+	s->port_hint = 0;
 	ctx->cb[0] = 0;
 	ctx->cb[1] = 0;
 	ctx->cb[2] = 0;

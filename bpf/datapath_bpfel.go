@@ -469,6 +469,7 @@ type DatapathScratch struct {
 	NewDst   DatapathAddr
 	NewSport uint16
 	NewDport uint16
+	PortHint uint32
 	Inner    struct {
 		_        structs.HostLayout
 		Src      DatapathAddr
@@ -507,7 +508,6 @@ type DatapathScratch struct {
 		ProxyLayout   DatapathProxyLayout
 		ProxyState    DatapathProxyState
 	}
-	_ [4]byte
 }
 
 type DatapathSeen uint32

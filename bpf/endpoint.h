@@ -293,6 +293,8 @@ static __always_inline int consumer(struct __sk_buff *ctx, struct scratch *s, __
 		return drop(ctx, reason);
 	if (hop->endpoint && too_big(ctx, s))
 		return drop(ctx, DROP_TOO_BIG);
+	if (hop->proxy && (p->payload || p->fragment)) /* a SYN with data */
+		return drop(ctx, DROP_PROXY);
 	s->new_src = hop->flags & CONN_PRESERVED ? hop->client : hop->node;
 	return provider(ctx, s, 0, 0, initiator);
 }

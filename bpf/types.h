@@ -495,6 +495,7 @@ struct scratch {
 	struct link_hop hop;
 	struct addr new_src, new_dst; /* in a row, see translate() */
 	__be16 new_sport, new_dport;
+	__u32 port_hint; /* source port of the same ends' last flow; 0: none */
 	struct inner inner;
 	struct interface_key interface_key; /* see lookup.h */
 	struct route_key route_key;

@@ -43,6 +43,8 @@ static __always_inline struct conn *conn_find(struct scratch *s)
 		return conn_expired(c, s->key.proto, p->now) ? 0 : c;
 	if (conn_expired(c, p->proto, p->now) ||
 	    (p->proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && conn_finished(c))) {
+		if (c->kind == CONN_CONSUMER)
+			s->port_hint = bpf_ntohs(c->peer_initiator & 1 ? c->peer.port[1] : c->peer.port[0]);
 		conn_forget(&s->key);
 		return 0;
 	}

@@ -414,7 +414,10 @@ func TestFinishedConnectionIsRestartedByASYN(t *testing.T) {
 	ask.flags = "A" // the last acknowledgement
 	w.passes(ask, eniB1)
 	ask.flags = "S"
-	w.passes(ask, eniB1)
+	// with the source port it had, which the target may still remember
+	if got := endsOf(t, w.passes(ask, eniB1)).src; got != n {
+		t.Errorf("the new connection comes from %v, the old one came from %v", got, n)
+	}
 	for c, err := range w.dp.Connections() {
 		if err != nil {
 			t.Fatal(err)

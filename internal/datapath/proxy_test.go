@@ -169,6 +169,24 @@ func TestTheProxyHeaderSurvivesLoss(t *testing.T) {
 	}
 	check("data again, the header has arrived", client("PA", first, 510, "hello"), first+size, "hello")
 	check("FIN", client("FA", first+9, 510, ""), first+size+9, "")
+	// The packet inside an ICMP error is one that the client sent.
+	about := sketch{src: addrNode, dst: addrB1, sport: uint16(port), dport: 8080, proto: "tcp", flags: "A", words: map[string]int{"seq": int(first + size + 5)}}
+	e := sketch{src: addrB1, dst: addrNode, proto: "icmp", typ: 3, code: 4, about: &about}
+	v := w.try(Workload, w.devices[eniB1].Ifindex, e.frame(w.mac(eniB1), w.mac(eniNode)), 0)
+	if _, err := describe(v.Frame[14:], false); err != nil || v.Action != ActionPeer {
+		t.Fatalf("error: %v, %v", v, err)
+	}
+	if seq := binary.BigEndian.Uint32(v.Frame[14+20+8+20+4:]); seq != first+5 {
+		t.Errorf("the error is about sequence number %d, want %d", seq, first+5)
+	}
+	// When the endpoint goes, each end is reset by its own numbers.
+	edit(w.host.Endpoints, epCustomer, func(e *desired.Endpoint) { e.Link++ })
+	w.apply()
+	if f := client("A", first+9, 777, ""); f.flags&4 == 0 || f.seq != first+size+9 {
+		t.Errorf("the target is told by %+v", f)
+	}
+	edit(w.host.Endpoints, epCustomer, func(e *desired.Endpoint) { e.Link-- })
+	w.apply()
 	// What does not fit is refused, not passed unchanged.
 	w.drops(packet{from: eniA1, src: addrA1, dst: addrEP, proto: 6, sport: 4000, dport: 80, flags: "S", seq: 7, payload: []byte("data")}, bpf.DropProxy)
 }
