@@ -45,9 +45,10 @@ test: test-deps build ## unit, kernel and end-to-end tests; without root those t
 	@GO="$(GO)" RACE="$(RACE)" NO_SKIPS="$(NO_SKIPS)" scripts/test.sh $(PKG)
 
 .PHONY: test-long
-test-long: test-deps build ## make test with the race detector and the long tests, then every fuzz test for FUZZTIME
+test-long: test-deps build ## make test with the race detector and the long tests, then every fuzz test for FUZZTIME, then planted bugs in the C (as root)
 	@GO="$(GO)" RACE=1 NO_SKIPS="$(NO_SKIPS)" POSTERN_LONG_TESTS=1 scripts/test.sh $(PKG)
 	@GO="$(GO)" scripts/fuzz.sh $(FUZZTIME)
+	@[ "$$EUID" -ne 0 ] || { scripts/deps.sh base dev; $(GO) run ./test/mutants; }
 
 .PHONY: bench
 bench: build ## ratios: packets against a plain veth, nftables, HAProxy and nginx, the API against moto and etcd; writes dated JSON (as root)

@@ -13,7 +13,7 @@ mkdir -p bin/tools
 
 # No cached results: what these tests find out depends on more than the files
 # that the go command knows of.
-flags=(-json -count=1 -timeout 20m)
+flags=(-json -count=1 -timeout "$([[ -n ${POSTERN_LONG_TESTS:-} ]] && echo 90m || echo 20m)")
 if [[ -n ${RACE:-} ]]; then
 	flags+=(-race)
 	export CGO_ENABLED=1

@@ -43,7 +43,8 @@ type Config struct {
 	// Until the next Apply nothing is carried then.
 	Replace bool
 
-	// what tests make smaller
+	// what tests make smaller, and another object than the embedded one
+	object   string
 	ports    [2]uint32
 	timeouts map[string]time.Duration // by the variable's name
 
@@ -85,8 +86,11 @@ func Open(cfg Config) (_ *Datapath, err error) {
 		}
 	}
 	spec, err := bpf.LoadDatapath()
+	if cfg.object != "" {
+		spec, err = ebpf.LoadCollectionSpec(cfg.object)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("read the embedded programs: %w", err)
+		return nil, fmt.Errorf("read the programs: %w", err)
 	}
 	if err := configure(spec, cfg); err != nil {
 		return nil, err
