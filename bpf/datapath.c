@@ -112,7 +112,8 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 	owner = to ? to->eni : 0;
 	if (kind == ROUTE_INTERFACE || kind == ROUTE_NAT)
 		to = interface_at(s, p->vni, &r->addr);
-	if (c && c->kind == CONN_PLAIN && !between(c, self, to, sender)) {
+	/* a flow that leads nowhere now is dropped further down, and keeps its entry */
+	if (c && c->kind == CONN_PLAIN && (to || kind == ROUTE_ENDPOINT) && !between(c, self, to, sender)) {
 		if (p->icmp != ICMP_ERROR)
 			conn_forget(&s->key);
 		c = 0;
@@ -120,7 +121,7 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 	if (!c && kind == ROUTE_PEERING && p->icmp != ICMP_OTHER) {
 		s->key.vni = PEERING_KEY | (__u32)r->id;
 		c = conn_find(s);
-		if (c && !between(c, self, to, sender)) {
+		if (c && to && !between(c, self, to, sender)) {
 			if (p->icmp != ICMP_ERROR)
 				conn_forget(&s->key);
 			c = 0;
@@ -228,6 +229,11 @@ static __noinline int decide(struct __sk_buff *ctx, struct port *port, struct co
 	if (c && c->kind == CONN_CONSUMER) {
 		if (sender != c->initiator)
 			return drop(ctx, DROP_SOURCE_ADDRESS);
+		if (c->eni != port->self.eni) { /* the client's address has passed on */
+			if (s->packet.icmp != ICMP_ERROR)
+				conn_forget(&s->key);
+			return drop(ctx, DROP_STALE);
+		}
 		reason = ended(s, c);
 		if (reason)
 			return gone(ctx, s, c, reason);

@@ -84,6 +84,19 @@ static __always_inline __u32 flow_hash(const struct packet *p)
 	return p->proto == IPPROTO_TCP ? mix(h, p->seq) : h;
 }
 
+/* crosses says why a packet cannot become one for a target, which may be of the
+ * other family; 0 if it can. */
+static __always_inline int crosses(const struct packet *p, const struct addr *target)
+{
+	if (p->v6 == !addr_is_v4(target))
+		return 0;
+	if (!p->v6)
+		return DROP_FAMILY;
+	if (p->fragment)
+		return DROP_FRAGMENT;
+	return p->l4 != L4_OFF6 ? DROP_EXTENSION : 0;
+}
+
 /* choose fills the hop's node and target from a listener; a drop reason or 0. */
 static __always_inline int choose(struct scratch *s, struct listener *l)
 {
@@ -92,6 +105,7 @@ static __always_inline int choose(struct scratch *s, struct listener *l)
 	struct slot_key sk = {};
 	struct backend *b;
 	__u32 h;
+	int reason;
 
 	hop->vni = l->vni;
 	if (l->flags & LISTENER_DIRECT) {
@@ -104,7 +118,7 @@ static __always_inline int choose(struct scratch *s, struct listener *l)
 		}
 		hop->target = l->target;
 		hop->target_port = l->target_port;
-		return 0;
+		return crosses(p, &l->target);
 	}
 	hop->group = l->group;
 	hop->idle_tcp = l->idle;
@@ -123,10 +137,11 @@ static __always_inline int choose(struct scratch *s, struct listener *l)
 	if (addr_is_v4(&b->addr)) {
 		hop->node = l->node;
 	} else {
-		if (!p->v6)
-			return DROP_FAMILY;
 		hop->node = l->node6;
 	}
+	reason = crosses(p, &b->addr);
+	if (reason)
+		return reason;
 	if ((l->flags & LISTENER_PRESERVE_CLIENT) && !hop->endpoint && p->vni == l->vni && p->v6 == !addr_is_v4(&b->addr))
 		hop->flags |= CONN_PRESERVED;
 	return 0;
@@ -381,12 +396,13 @@ static __always_inline int repeat(struct __sk_buff *ctx, struct scratch *s, stru
 
 /* tell turns a packet of an ended flow into a reset for the other end, which
  * may be waiting for data and would never send anything to be told by. */
-static __always_inline int tell(struct __sk_buff *ctx, struct scratch *s)
+static __always_inline int tell(struct __sk_buff *ctx, struct scratch *s, struct conn *c)
 {
 	struct interface *to;
 
 	to = interface_at(s, s->peer.vni, &s->new_dst);
-	if (!to || !to->ifindex || make_reset(ctx, 1)) {
+	/* whoever has the address of that end now is told only of its own flows */
+	if (!to || to->eni != (c->kind == CONN_CONSUMER ? c->target : c->eni) || !to->ifindex || make_reset(ctx, 1)) {
 		ctx->cb[0] = ACTION_DROP;
 		return TC_ACT_SHOT;
 	}
@@ -408,8 +424,10 @@ static __always_inline int gone(struct __sk_buff *ctx, struct scratch *s, struct
 	other = conn_at(&s->peer);
 	if (other)
 		conn_see(other, SEEN_RST | SEEN_TOLD);
-	/* who is still opening a connection waits for an answer to that */
-	if (told || s->packet.proto != IPPROTO_TCP || (s->packet.tcp_flags & TCP_SYN))
+	/* who is still opening a connection waits for an answer to that, and a
+	 * packet cannot become a reset of the other family */
+	if (told || s->packet.proto != IPPROTO_TCP || (s->packet.tcp_flags & TCP_SYN) ||
+	    s->packet.v6 == addr_is_v4(&s->new_src))
 		return reset(ctx, s, reason);
 	note_drop(ctx, reason);
 	/* the other end counts its own numbers, see proxy.h */
@@ -417,7 +435,7 @@ static __always_inline int gone(struct __sk_buff *ctx, struct scratch *s, struct
 		s->packet.seq += c->proxy_len;
 	else if (c->kind == CONN_PROVIDER && other && other->proxy_state & PROXY_SENT)
 		s->packet.ack = proxy_acked(other, s->packet.ack);
-	return tell(ctx, s);
+	return tell(ctx, s, c);
 }
 
 /* reply_to_client makes the checks between the address that the client sent to and
@@ -460,12 +478,16 @@ static __always_inline int reply(struct __sk_buff *ctx, struct scratch *s, struc
 	__u32 port = acl_port(p, p->dport);
 	int reason;
 
+	if (c->target != self->eni) { /* the target's address has passed on */
+		conn_forget(&s->key);
+		return drop(ctx, DROP_STALE);
+	}
 	reason = ended(s, c);
 	if (reason)
 		return gone(ctx, s, c, reason);
 	other_side(s, c);
 	other = conn_at(&s->peer);
-	if (!other || c->target != self->eni) {
+	if (!other) {
 		conn_forget(&s->key);
 		return drop(ctx, DROP_STALE);
 	}

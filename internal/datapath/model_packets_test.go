@@ -312,9 +312,6 @@ func (x *modelRun) nextTemplate(r *rand.Rand) *template {
 		}
 	}
 	x.above(r, &p)
-	if p.src.Is6() && !x.isWorkload(p.dst) {
-		p.extension, p.end = false, 0
-	}
 	t.frame = ether(x.macOf(t.from), p.bytes())
 	if p.proto == vpc.TCP && chance(r, 3) {
 		t.gso = pick(r, []int{500, 1400, 8460, 8461, 9000})

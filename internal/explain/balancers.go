@@ -405,7 +405,7 @@ func (j *journey) crosses(dst netip.AddrPort) (Outcome, bool) {
 	case dst.Addr().Is6() == p.is6():
 	case p.fragmented:
 		return j.drop("fragment"), false
-	case p.is6() && p.l4 != p.l3+40:
+	case p.extended():
 		return j.drop("extension"), false
 	}
 	return Outcome{}, true
@@ -478,6 +478,10 @@ func (j *journey) translated(h heading) []Outcome {
 		src, dst = c.client.responder, c.client.initiator
 	}
 	j.step("connection: %v to %v, seen by the target as %v to %v", c.client.initiator, c.client.responder, c.server.initiator, c.server.responder)
+	if me != j.from {
+		j.step("the address was another interface's")
+		return stale()
+	}
 	if c.endpoint != "" {
 		if !m.carries(c.endpoint) {
 			j.step("endpoint %s carries nothing any more", c.endpoint)
@@ -487,9 +491,6 @@ func (j *journey) translated(h heading) []Outcome {
 	if m.cut(c) {
 		j.step("the target %v has been taken out of service", c.server.responder)
 		return one(j.tell(h, "target-gone", src, dst, they))
-	}
-	if me != j.from { // a flow that is over ends for whoever has the address now
-		return stale()
 	}
 	if m.tooBig(c.endpoint, p) {
 		return one(j.drop("too-big"))

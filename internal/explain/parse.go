@@ -63,6 +63,9 @@ type packet struct {
 	defects []string
 }
 
+// extended reports whether there are extension headers of IPv6.
+func (p *packet) extended() bool { return p.is6() && p.l4 != p.l3+40 }
+
 func (p *packet) is6() bool   { return p.etherType == etherIPv6 }
 func (p *packet) isARP() bool { return p.etherType == etherARP }
 func (p *packet) isICMP() bool {

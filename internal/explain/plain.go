@@ -84,7 +84,7 @@ func (j *journey) judge(own space) []Outcome {
 	j.way = w
 	sub, r, dest := w.sub, w.route, w.dest
 	if r != nil && !r.gone && r.kind == vpc.TargetPeering {
-		if h.c != nil && h.c.plain && !bound(h.c, h.forward, j.self.id, w.far()) {
+		if h.c != nil && h.c.plain && w.leads() && !bound(h.c, h.forward, j.self.id, w.far()) {
 			j.step("the connection was another interface's")
 			j.old = h.c
 		}
@@ -100,7 +100,7 @@ func (j *journey) judge(own space) []Outcome {
 		case c.finished() && p.isSYN():
 			j.step("a SYN on a connection that has ended begins a new one")
 			j.old, c = c, nil
-		case !bound(c, forward, j.self.id, w.far()):
+		case w.leads() && !bound(c, forward, j.self.id, w.far()):
 			j.step("the connection was another interface's")
 			j.old, c = c, nil
 		}
@@ -209,6 +209,12 @@ func (w way) far() vpc.InterfaceID {
 		return UplinkPort
 	}
 	return w.stands
+}
+
+// leads reports whether there is anything at the other end: a flow that leads
+// nowhere for a while is not another's for that.
+func (w way) leads() bool {
+	return w.far() != "" || w.route != nil && !w.route.gone && (w.route.kind == vpc.TargetEndpoint || w.route.kind == vpc.TargetNAT)
 }
 
 // findWay looks up where a workload's packet goes.

@@ -53,7 +53,7 @@ func resetFrame(etherDst, etherSrc MAC, src, dst netip.AddrPort, seq, ack uint32
 // it takes. A reset is never answered.
 func (j *journey) reset(reason string) Outcome {
 	p := j.p
-	if !p.isTCP() || p.fragmented || p.flags&flagRST != 0 {
+	if !p.isTCP() || p.fragmented || p.extended() || p.flags&flagRST != 0 {
 		return j.drop(reason)
 	}
 	l4 := p.payload()
@@ -87,26 +87,21 @@ func (j *journey) tell(h heading, reason string, src, dst netip.AddrPort, to vpc
 		return o
 	}
 	ended := func(netip.AddrPort) { c.told, c.rst = true, true }
-	if c.told || p.fragmented || p.flags&flagSYN != 0 {
-		o := j.reset(reason) // who opens a connection waits for an answer to that
-		o.commit = ended
-		return o
-	}
-	if src.Addr().Is6() != p.is6() {
-		o := j.drop(reason) // this packet cannot become one of the other family
+	// Who opens a connection waits for an answer to that, and a packet cannot
+	// become one of the other family.
+	if c.told || p.fragmented || p.flags&flagSYN != 0 || src.Addr().Is6() != p.is6() {
+		o := j.reset(reason)
 		o.commit = ended
 		return o
 	}
 	l4 := p.payload()
 	f := resetFrame(MAC{}, MAC{}, src, dst, binary.BigEndian.Uint32(l4[4:]), binary.BigEndian.Uint32(l4[8:]), flagRST|p.flags&flagACK)
-	// the datapath tells whoever has the other end's address now
-	if home := j.m.homeOf(c, to); home != "" {
-		to = home
-	}
-	j.step("the other end gets a reset")
-	o := j.deliver(to, f)
-	if o.Action == Drop {
-		o = j.drop(reason)
+	o := j.drop(reason)
+	if j.m.homeOf(c, to) == to && !p.extended() { // else its address has passed on
+		j.step("the other end gets a reset")
+		if told := j.deliver(to, f); told.Action != Drop {
+			o = told
+		}
 	}
 	o.commit = ended
 	return o
