@@ -41,8 +41,9 @@ func (s *Sockets) Close() error {
 
 // EnsureService makes or repairs the service namespace
 // "postern-<tag>-service" with the device svc0 in it, which has
-// desired.EdgeAddr on desired.ServicePrefix and no ARP: a frame sent on it
-// carries its own address as destination, and the datapath sees to the rest.
+// desired.EdgeAddr on desired.ServicePrefix, the same of IPv6 if the kernel has
+// that, and no ARP: a frame sent on it carries its own address as destination,
+// and the datapath sees to the rest.
 // It returns the host-side device and the namespace's path.
 func (l *Links) EnsureService() (Device, string, error) {
 	l.mu.Lock()
@@ -60,6 +61,7 @@ func (l *Links) EnsureService() (Device, string, error) {
 	in := inside{
 		owner: serviceOwner, mac: derivedMAC(l.cfg.Tag, "svc0"),
 		addr: netip.PrefixFrom(desired.EdgeAddr, desired.ServicePrefix.Bits()),
+		ipv6: []netip.Addr{desired.EdgeAddr6}, subnet6: desired.ServicePrefix6,
 		own:  true, noarp: true, prefix: "svc", mtu: l.cfg.MTU,
 	}
 	host := hostName(l.cfg.Tag, serviceOwner)
@@ -82,7 +84,7 @@ func (l *Links) EnsureService() (Device, string, error) {
 		return deviceOf(j.have, in.mac), path, nil
 	}
 	l.work([]*place{{name: name, path: path, inode: inode, jobs: []*job{j}}})
-	if j.err != nil {
+	if j.err != nil && !errors.Is(j.err, j.unmet) { // without IPv6 the rest is whole
 		return Device{}, "", fmt.Errorf("service port: %w", j.err)
 	}
 	return *j.dev, path, nil

@@ -37,7 +37,7 @@ func TestServiceSocketsAreOnlyInTheServiceNamespace(t *testing.T) {
 	if hostLink(t, dev.Name).Attrs().Index != dev.Ifindex {
 		t.Error("Apply removed the service port")
 	}
-	if out := runIn(t, path, "ip", "addr", "show", "dev", "svc0"); !strings.Contains(out, "100.64.0.1/10") || !strings.Contains(out, "NOARP") || !strings.Contains(out, dev.MAC.String()) {
+	if out := runIn(t, path, "ip", "addr", "show", "dev", "svc0"); !strings.Contains(out, "100.64.0.1/10") || !strings.Contains(out, "fd70:6f73:7465:726e::1/64") || !strings.Contains(out, "NOARP") || !strings.Contains(out, dev.MAC.String()) {
 		t.Errorf("svc0:\n%s", out)
 	}
 

@@ -11,9 +11,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,6 +38,9 @@ var program string
 
 // peerEnv makes the test program act as a workload's program; see peer_test.go.
 const peerEnv = "POSTERN_E2E_PEER"
+
+// patienceEnv is how long a peer waits for an answer; 3 s if it is not set.
+const patienceEnv = "POSTERN_E2E_PATIENCE"
 
 // lockedBuffer is a log that is read while it is written.
 type lockedBuffer struct {
@@ -261,6 +267,121 @@ func (i *install) background(cmd *exec.Cmd) *exec.Cmd {
 	return cmd
 }
 
+// listening starts a peer and waits until it listens.
+func (i *install) listening(cmd *exec.Cmd) {
+	i.t.Helper()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	i.background(cmd)
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "listening\n" {
+		i.t.Fatalf("%s said %q (%v)", cmd, line, err)
+	}
+}
+
+// says wants a peer to print something.
+func (i *install) says(want string, cmd *exec.Cmd) {
+	i.t.Helper()
+	if out, err := cmd.CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != want {
+		i.t.Errorf("%s: %v, %q; want %q; dropped: %v", strings.Join(cmd.Args[len(cmd.Args)-3:], " "), err, out, want, i.drops())
+	}
+}
+
+// dropped wants a peer to fail because packets were dropped for a reason.
+func (i *install) dropped(reason string, cmd *exec.Cmd) {
+	i.t.Helper()
+	before := i.drops()[reason]
+	cmd.Env = append(cmd.Env, patienceEnv+"=600ms")
+	out, err := cmd.CombinedOutput()
+	if now := i.drops(); err == nil || now[reason] == before {
+		i.t.Errorf("%s: %v, %q; want it dropped as %s; dropped: %v", strings.Join(cmd.Args[len(cmd.Args)-3:], " "), err, out, reason, now)
+	}
+}
+
+// refused wants a peer to be told that nobody listens.
+func (i *install) refused(cmd *exec.Cmd) {
+	i.t.Helper()
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "connection refused") {
+		i.t.Errorf("%s: %v, %q; want it refused; dropped: %v", strings.Join(cmd.Args[len(cmd.Args)-3:], " "), err, out, i.drops())
+	}
+}
+
+// drops are the packets dropped so far, by reason.
+func (i *install) drops() map[string]int {
+	i.t.Helper()
+	var list []struct {
+		Reason  string
+		Packets int
+	}
+	if err := json.Unmarshal([]byte(i.must("drops", "--json")), &list); err != nil {
+		i.t.Fatal(err)
+	}
+	n := map[string]int{}
+	for _, d := range list {
+		n[d.Reason] += d.Packets
+	}
+	return n
+}
+
+// asks prepares a question to whoever answers at an address.
+func (i *install) asks(m machine, network, addr string) *exec.Cmd {
+	i.t.Helper()
+	return i.exec(m.id, "ask", network, addr)
+}
+
+// carries wants many bytes to go to whoever answers at an address, and back.
+func (i *install) carries(m machine, addr string) {
+	i.t.Helper()
+	i.says(strconv.Itoa(bulkSize), i.exec(m.id, "bulk", addr, "1"))
+}
+
+// conversation is a TCP connection over which a peer talks.
+type conversation struct {
+	t   *testing.T
+	in  io.WriteCloser
+	out *bufio.Scanner
+	n   int
+}
+
+// talks begins a conversation; seen is what address the other end sees.
+func (i *install) talks(m machine, addr, seen string) *conversation {
+	t := i.t
+	t.Helper()
+	cmd := i.exec(m.id, "talk", addr)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.background(cmd)
+	c := &conversation{t: t, in: in, out: bufio.NewScanner(out)}
+	if !c.out.Scan() || c.out.Text() != seen {
+		t.Fatalf("the other end at %s sees %q, want %s", addr, c.out.Text(), seen)
+	}
+	return c
+}
+
+// goesOn says another word and wants it back, or silence.
+func (c *conversation) goesOn(want bool) {
+	c.t.Helper()
+	c.n++
+	word, answer, patience := fmt.Sprint("word", c.n), "silence", "500ms"
+	if want {
+		answer, patience = word, "5s" // what was lost before is sent again first
+	}
+	fmt.Fprintln(c.in, patience, word)
+	if !c.out.Scan() {
+		c.t.Fatal("the conversation has ended")
+	}
+	if got := c.out.Text(); got != answer {
+		c.t.Errorf("the conversation: %q, want %q", got, answer)
+	}
+}
+
 // result is an answer that may be an error: got(call()).or(t).
 type result[T any] struct {
 	v   T
@@ -290,52 +411,143 @@ func eventually(t *testing.T, what string, within time.Duration, f func() bool) 
 	}
 }
 
-// network is a VPC 10.0.0.0/16 with a subnet in the first zone and a group
-// that lets everything in.
+// network is a VPC with a subnet in the first zone and a group that lets
+// everything in.
 type network struct {
 	i                  *install
 	acct               *account
 	vpc, subnet, group string
+	cidr, six          netip.Prefix // six is not valid in a VPC without IPv6
 }
 
+// network makes a VPC 10.0.0.0/16.
 func (i *install) network(a *account) *network {
+	i.t.Helper()
+	return i.networkOf(a, "10.0.0.0/16", false)
+}
+
+// networkOf makes a VPC with a block, with IPv6 or without.
+func (i *install) networkOf(a *account, cidr string, six bool) *network {
 	t := i.t
 	t.Helper()
 	ctx := context.Background()
-	n := &network{i: i, acct: a}
-	n.vpc = *got(a.ec2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})).or(t).Vpc.VpcId
-	n.subnet = *got(a.ec2.CreateSubnet(ctx, &ec2.CreateSubnetInput{VpcId: &n.vpc, CidrBlock: aws.String("10.0.1.0/24"), AvailabilityZone: aws.String("us-east-1a")})).or(t).Subnet.SubnetId
-	n.group = *got(a.ec2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{VpcId: &n.vpc, GroupName: aws.String("open"), Description: aws.String("all in")})).or(t).GroupId
-	got(a.ec2.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: &n.group, IpPermissions: []types.IpPermission{
-		{IpProtocol: aws.String("-1"), IpRanges: []types.IpRange{{CidrIp: aws.String("0.0.0.0/0")}}},
-	}})).or(t)
+	n := &network{i: i, acct: a, cidr: netip.MustParsePrefix(cidr)}
+	v := got(a.ec2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: &cidr, AmazonProvidedIpv6CidrBlock: &six})).or(t).Vpc
+	n.vpc = *v.VpcId
+	every := types.IpPermission{IpProtocol: aws.String("-1"), IpRanges: []types.IpRange{{CidrIp: aws.String("0.0.0.0/0")}}}
+	if six {
+		n.six = netip.MustParsePrefix(*v.Ipv6CidrBlockAssociationSet[0].Ipv6CidrBlock)
+		every.Ipv6Ranges = []types.Ipv6Range{{CidrIpv6: aws.String("::/0")}}
+	}
+	n.subnet = n.addSubnet(1)
+	n.group = n.addGroup("open", every)
 	return n
+}
+
+// addSubnet makes the VPC's subnet x.x.number.0/24 in the first zone. With
+// IPv6 it has the /64 of that number, and its interfaces have addresses of it.
+func (n *network) addSubnet(number byte) string {
+	t, ctx := n.i.t, context.Background()
+	t.Helper()
+	four := n.cidr.Addr().As4()
+	four[2] = number
+	in := &ec2.CreateSubnetInput{VpcId: &n.vpc, AvailabilityZone: aws.String("us-east-1a"), CidrBlock: aws.String(netip.PrefixFrom(netip.AddrFrom4(four), 24).String())}
+	if n.six.IsValid() {
+		six := n.six.Addr().As16()
+		six[7] = number
+		in.Ipv6CidrBlock = aws.String(netip.PrefixFrom(netip.AddrFrom16(six), 64).String())
+	}
+	id := got(n.acct.ec2.CreateSubnet(ctx, in)).or(t).Subnet.SubnetId
+	if n.six.IsValid() {
+		got(n.acct.ec2.ModifySubnetAttribute(ctx, &ec2.ModifySubnetAttributeInput{SubnetId: id, AssignIpv6AddressOnCreation: &types.AttributeBooleanValue{Value: aws.Bool(true)}})).or(t)
+	}
+	return *id
+}
+
+// addGroup makes a group that lets in what is permitted, and everything out.
+func (n *network) addGroup(name string, in ...types.IpPermission) string {
+	n.i.t.Helper()
+	id := *got(n.acct.ec2.CreateSecurityGroup(context.Background(), &ec2.CreateSecurityGroupInput{VpcId: &n.vpc, GroupName: &name, Description: &name})).or(n.i.t).GroupId
+	if len(in) > 0 {
+		n.letIn(id, in...)
+	}
+	return id
+}
+
+func (n *network) letIn(group string, in ...types.IpPermission) {
+	n.i.t.Helper()
+	got(n.acct.ec2.AuthorizeSecurityGroupIngress(context.Background(), &ec2.AuthorizeSecurityGroupIngressInput{GroupId: &group, IpPermissions: in})).or(n.i.t)
+}
+
+// tcp permits a port of TCP to a prefix.
+func tcp(port int32, from string) types.IpPermission {
+	p := types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: &port, ToPort: &port}
+	if netip.MustParsePrefix(from).Addr().Is4() {
+		p.IpRanges = []types.IpRange{{CidrIp: &from}}
+	} else {
+		p.Ipv6Ranges = []types.Ipv6Range{{CidrIpv6: &from}}
+	}
+	return p
+}
+
+// table is the route table of a subnet of its own, or the VPC's main one.
+func (n *network) table(subnet string) string {
+	t, ctx := n.i.t, context.Background()
+	t.Helper()
+	if subnet == "" {
+		return *got(n.acct.ec2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: []types.Filter{
+			{Name: aws.String("vpc-id"), Values: []string{n.vpc}}, {Name: aws.String("association.main"), Values: []string{"true"}}}})).or(t).RouteTables[0].RouteTableId
+	}
+	id := got(n.acct.ec2.CreateRouteTable(ctx, &ec2.CreateRouteTableInput{VpcId: &n.vpc})).or(t).RouteTable.RouteTableId
+	got(n.acct.ec2.AssociateRouteTable(ctx, &ec2.AssociateRouteTableInput{RouteTableId: id, SubnetId: &subnet})).or(t)
+	return *id
+}
+
+func (n *network) route(in *ec2.CreateRouteInput) {
+	n.i.t.Helper()
+	got(n.acct.ec2.CreateRoute(context.Background(), in)).or(n.i.t)
 }
 
 // instance starts a workload and waits until it runs.
 func (n *network) instance() (id, addr string) {
+	n.i.t.Helper()
+	m := n.launch(n.subnet, n.group)
+	return m.id, m.addr
+}
+
+// machine is an instance that runs.
+type machine struct{ id, addr, six string }
+
+// launch starts a workload in a subnet and waits until it runs.
+func (n *network) launch(subnet string, groups ...string) machine {
 	t := n.i.t
 	t.Helper()
 	out := got(n.acct.ec2.RunInstances(context.Background(), &ec2.RunInstancesInput{
-		ImageId: aws.String("ami-00000000"), MinCount: aws.Int32(1), MaxCount: aws.Int32(1), SubnetId: &n.subnet, SecurityGroupIds: []string{n.group},
+		ImageId: aws.String("ami-00000000"), MinCount: aws.Int32(1), MaxCount: aws.Int32(1), SubnetId: &subnet, SecurityGroupIds: groups,
 	})).or(t)
-	id, addr = *out.Instances[0].InstanceId, *out.Instances[0].PrivateIpAddress
+	m := machine{id: *out.Instances[0].InstanceId, addr: *out.Instances[0].PrivateIpAddress}
 	eventually(t, "the instance runs", 10*time.Second, func() bool {
-		d := got(n.acct.ec2.DescribeInstances(context.Background(), &ec2.DescribeInstancesInput{InstanceIds: []string{id}})).or(t)
+		d := got(n.acct.ec2.DescribeInstances(context.Background(), &ec2.DescribeInstancesInput{InstanceIds: []string{m.id}})).or(t)
+		m.six = aws.ToString(d.Reservations[0].Instances[0].Ipv6Address)
 		return d.Reservations[0].Instances[0].State.Name == types.InstanceStateNameRunning
 	})
-	return id, addr
+	return m
 }
 
 // service puts a load balancer in front of an instance's port and makes an
-// endpoint service of it; it returns once the target is healthy.
+// endpoint service of it; it returns once the target is healthy. With IPv6 both
+// are dual-stack.
 type service struct{ id, name, balancer, node string }
 
 func (n *network) service(instance string, port int32, acceptance bool) *service {
 	t, ctx := n.i.t, context.Background()
 	t.Helper()
+	family, families := elbtypes.IpAddressTypeIpv4, []string{"ipv4"}
+	if n.six.IsValid() {
+		family, families = elbtypes.IpAddressTypeDualstack, append(families, "ipv6")
+	}
 	lb := got(n.acct.elb.CreateLoadBalancer(ctx, &elb.CreateLoadBalancerInput{Name: aws.String("web"), Type: elbtypes.LoadBalancerTypeEnumNetwork,
-		Scheme: elbtypes.LoadBalancerSchemeEnumInternal, Subnets: []string{n.subnet}})).or(t).LoadBalancers[0]
+		Scheme: elbtypes.LoadBalancerSchemeEnumInternal, IpAddressType: family, Subnets: []string{n.subnet}})).or(t).LoadBalancers[0]
 	tg := got(n.acct.elb.CreateTargetGroup(ctx, &elb.CreateTargetGroupInput{Name: aws.String("web"), Protocol: elbtypes.ProtocolEnumTcp, Port: &port,
 		VpcId: &n.vpc, TargetType: elbtypes.TargetTypeEnumInstance})).or(t).TargetGroups[0]
 	got(n.acct.elb.RegisterTargets(ctx, &elb.RegisterTargetsInput{TargetGroupArn: tg.TargetGroupArn, Targets: []elbtypes.TargetDescription{{Id: &instance}}})).or(t)
@@ -346,22 +558,36 @@ func (n *network) service(instance string, port int32, acceptance bool) *service
 		return len(h.TargetHealthDescriptions) == 1 && h.TargetHealthDescriptions[0].TargetHealth.State == elbtypes.TargetHealthStateEnumHealthy
 	})
 	s := got(n.acct.ec2.CreateVpcEndpointServiceConfiguration(ctx, &ec2.CreateVpcEndpointServiceConfigurationInput{
-		NetworkLoadBalancerArns: []string{*lb.LoadBalancerArn}, AcceptanceRequired: &acceptance})).or(t).ServiceConfiguration
+		NetworkLoadBalancerArns: []string{*lb.LoadBalancerArn}, AcceptanceRequired: &acceptance, SupportedIpAddressTypes: families})).or(t).ServiceConfiguration
 	got(n.acct.ec2.ModifyVpcEndpointServicePermissions(ctx, &ec2.ModifyVpcEndpointServicePermissionsInput{ServiceId: s.ServiceId, AddAllowedPrincipals: []string{"*"}})).or(t)
 	eni := got(n.acct.ec2.DescribeNetworkInterfaces(ctx, &ec2.DescribeNetworkInterfacesInput{Filters: []types.Filter{
 		{Name: aws.String("interface-type"), Values: []string{"network_load_balancer"}}}})).or(t)
 	return &service{id: *s.ServiceId, name: *s.ServiceName, balancer: *lb.LoadBalancerArn, node: *eni.NetworkInterfaces[0].PrivateIpAddress}
 }
 
-// endpoint makes an interface endpoint to a service and answers its id and
-// first address.
+// endpoint makes an interface endpoint to a service, dual-stack with IPv6, and
+// answers its id and first address.
 func (n *network) endpoint(s *service) (id, addr string) {
 	t, ctx := n.i.t, context.Background()
 	t.Helper()
+	family := types.IpAddressTypeIpv4
+	if n.six.IsValid() {
+		family = types.IpAddressTypeDualstack
+	}
 	e := got(n.acct.ec2.CreateVpcEndpoint(ctx, &ec2.CreateVpcEndpointInput{VpcId: &n.vpc, ServiceName: &s.name, VpcEndpointType: types.VpcEndpointTypeInterface,
-		SubnetIds: []string{n.subnet}, SecurityGroupIds: []string{n.group}, PrivateDnsEnabled: aws.Bool(false)})).or(t).VpcEndpoint
-	eni := got(n.acct.ec2.DescribeNetworkInterfaces(ctx, &ec2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: e.NetworkInterfaceIds})).or(t)
-	return *e.VpcEndpointId, *eni.NetworkInterfaces[0].PrivateIpAddress
+		IpAddressType: family, SubnetIds: []string{n.subnet}, SecurityGroupIds: []string{n.group}, PrivateDnsEnabled: aws.Bool(false)})).or(t).VpcEndpoint
+	addr, _ = n.addrs(e.NetworkInterfaceIds[0])
+	return *e.VpcEndpointId, addr
+}
+
+// addrs are the addresses of an interface; six is "" if it has none.
+func (n *network) addrs(eni string) (four, six string) {
+	n.i.t.Helper()
+	d := got(n.acct.ec2.DescribeNetworkInterfaces(context.Background(), &ec2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: []string{eni}})).or(n.i.t).NetworkInterfaces[0]
+	if len(d.Ipv6Addresses) > 0 {
+		six = *d.Ipv6Addresses[0].Ipv6Address
+	}
+	return *d.PrivateIpAddress, six
 }
 
 // state is an endpoint's state as the API says it.

@@ -3,14 +3,20 @@
 package e2e
 
 import (
+	"bufio"
+	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -21,6 +27,21 @@ import (
 //	                      and send that many known bytes
 //	fetch ADDR N RATE     ask a source for N bytes and print their sha256
 //	dial ADDR TIMEOUT     print "open" or the error
+//	answer ADDR...        listen for TCP and UDP; say to everybody what address
+//	                      they come from, then send lines back
+//	ask NET ADDR [FROM]   print what answer says, asked from an address
+//	ping ADDR             send an echo request and print "reply" for one
+//	bulk ADDR LINES       after that many lines, send many bytes and want them
+//	                      back; print how many came
+//	talk ADDR             print what answer says over TCP, then for each duration and word of
+//	                      the input send the word and print it once it is back,
+//	                      or "silence" if it is not within the duration
+//	greet PORT            listen; greet at once, then read a header of the PROXY
+//	                      protocol, say what is in it, and send back what follows
+//	meet ADDR             print one's own address and the two lines that greet says
+//	resolve NAME SERVER...
+//	                      ask each server for the name's IPv6 address, and print it
+//	get URL NET           print status and body, got over tcp4 or tcp6
 //	first ADDR            connect again and again until a byte comes; print
 //	                      the time in nanoseconds since the epoch
 func peer(mode string, args []string) int {
@@ -32,6 +53,24 @@ func peer(mode string, args []string) int {
 		err = fetch(args[0], args[1], args[2])
 	case "dial":
 		err = dial(args[0], args[1])
+	case "answer":
+		err = answer(args)
+	case "ask":
+		err = ask(args[0], args[1], args[2:]...)
+	case "ping":
+		err = ping(args[0])
+	case "bulk":
+		err = bulk(args[0], args[1])
+	case "talk":
+		err = talk(args[0])
+	case "greet":
+		err = greet(args[0])
+	case "meet":
+		err = meet(args[0])
+	case "resolve":
+		err = resolve(args[0], args[1:])
+	case "get":
+		err = get(args[0], args[1])
 	case "first":
 		err = first(args[0])
 	default:
@@ -177,4 +216,308 @@ func first(addr string) error {
 		}
 	}
 	return fmt.Errorf("no byte from %s", addr)
+}
+
+func answer(addrs []string) error {
+	failed := make(chan error)
+	for _, addr := range addrs {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return err
+		}
+		p, err := net.ListenPacket("udp", addr)
+		if err != nil {
+			return err
+		}
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					failed <- err
+					return
+				}
+				go func() {
+					defer c.Close()
+					fmt.Fprintln(c, host(c.RemoteAddr()))
+					io.Copy(c, c)
+				}()
+			}
+		}()
+		go func() {
+			b := make([]byte, 2048)
+			for {
+				_, from, err := p.ReadFrom(b)
+				if err != nil {
+					failed <- err
+					return
+				}
+				p.WriteTo([]byte(host(from)+"\n"), from)
+			}
+		}()
+	}
+	fmt.Println("listening")
+	return <-failed
+}
+
+// host is an address without its port; what comes by IPv4 is IPv4.
+func host(a net.Addr) string {
+	return netip.MustParseAddrPort(a.String()).Addr().Unmap().String()
+}
+
+// patience is how long to wait for an answer.
+func patience() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv(patienceEnv)); err == nil {
+		return d
+	}
+	return 3 * time.Second
+}
+
+func ask(network, addr string, from ...string) error {
+	dialer := net.Dialer{Timeout: patience()}
+	if len(from) > 0 {
+		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from[0])}
+	}
+	c, err := dialer.Dial(network, addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience()))
+	if network == "udp" {
+		if _, err := c.Write([]byte("who?\n")); err != nil {
+			return err
+		}
+	}
+	line, err := bufio.NewReader(c).ReadString('\n')
+	fmt.Print(line)
+	return err
+}
+
+// bulkSize is how much bulk sends: enough that packets are put together.
+const bulkSize = 4 << 20
+
+func bulk(addr, lines string) error {
+	skip, err := strconv.Atoi(lines)
+	if err != nil {
+		return err
+	}
+	c, err := net.DialTimeout("tcp", addr, patience())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	r := bufio.NewReader(c)
+	for range skip {
+		c.SetReadDeadline(time.Now().Add(patience()))
+		if _, err := r.ReadString('\n'); err != nil {
+			return err
+		}
+	}
+	go func() {
+		for sent := 0; sent < bulkSize; sent += len(chunk) {
+			if _, err := c.Write(chunk); err != nil {
+				return // the reader says so
+			}
+		}
+	}()
+	b := make([]byte, len(chunk))
+	for n := 0; n < bulkSize; n += len(b) {
+		c.SetReadDeadline(time.Now().Add(patience()))
+		if k, err := io.ReadFull(r, b); err != nil {
+			return fmt.Errorf("after %d bytes: %w", n+k, err)
+		}
+		if !bytes.Equal(b, chunk) {
+			return fmt.Errorf("within %d bytes some are others", n+len(b))
+		}
+	}
+	fmt.Println(bulkSize)
+	return nil
+}
+
+func ping(addr string) error {
+	network, request, reply := "ip4:icmp", byte(8), byte(0)
+	if strings.Contains(addr, ":") {
+		network, request, reply = "ip6:ipv6-icmp", 128, 129
+	}
+	c, err := net.Dial(network, addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	m := []byte{request, 0, 0, 0, 0x50, 0x53, 0, 1}
+	sum := ^(uint16(request)<<8 + 0x5053 + 1) // the kernel writes IPv6's
+	m[2], m[3] = byte(sum>>8), byte(sum)
+	if _, err := c.Write(m); err != nil {
+		return err
+	}
+	c.SetReadDeadline(time.Now().Add(patience()))
+	for b := make([]byte, 256); ; {
+		k, _, err := c.(*net.IPConn).ReadFrom(b) // without IPv4's header
+		if err != nil {
+			return err
+		}
+		if k >= 8 && b[0] == reply && b[4] == 0x50 && b[5] == 0x53 {
+			fmt.Println("reply")
+			return nil
+		}
+	}
+}
+
+func talk(addr string) error {
+	c, err := net.DialTimeout("tcp", addr, 2*time.Second)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	r := bufio.NewScanner(c)
+	if !r.Scan() {
+		return r.Err()
+	}
+	fmt.Println(r.Text())
+	heard := make(chan string)
+	go func() {
+		for r.Scan() {
+			heard <- r.Text()
+		}
+		heard <- fmt.Sprint("end: ", r.Err())
+	}()
+	for {
+		var within, word string
+		if _, err := fmt.Scanln(&within, &word); err != nil {
+			return err
+		}
+		d, err := time.ParseDuration(within)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintln(c, word); err != nil {
+			return err
+		}
+		timer := time.After(d)
+		for said := ""; said == ""; {
+			select {
+			case line := <-heard: // it may be an earlier one
+				if line == word || strings.HasPrefix(line, "end: ") {
+					said = line
+				}
+			case <-timer:
+				said = "silence"
+			}
+			if said != "" {
+				fmt.Println(said)
+			}
+		}
+	}
+}
+
+func greet(port string) error {
+	l, err := net.Listen("tcp", ":"+port)
+	if err != nil {
+		return err
+	}
+	fmt.Println("listening")
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer c.Close()
+			fmt.Fprintln(c, "welcome")
+			said, err := proxyHeader(c)
+			if err != nil {
+				said = err.Error()
+			}
+			fmt.Fprintln(c, said)
+			io.Copy(c, c)
+		}()
+	}
+}
+
+// proxyHeader reads a header of the PROXY protocol, version 2, and says the
+// client's address, the one it asked for, and the endpoint's id.
+func proxyHeader(r io.Reader) (string, error) {
+	var h [16]byte
+	if _, err := io.ReadFull(r, h[:]); err != nil {
+		return "", err
+	}
+	if string(h[:12]) != "\r\n\r\n\x00\r\nQUIT\n" || h[12] != 0x21 || h[13] != 0x11 && h[13] != 0x21 { // PROXY, TCP over IPv4 or IPv6
+		return "", fmt.Errorf("a header that begins %x", h)
+	}
+	rest := make([]byte, binary.BigEndian.Uint16(h[14:]))
+	if _, err := io.ReadFull(r, rest); err != nil {
+		return "", err
+	}
+	n := 4
+	if h[13] == 0x21 {
+		n = 16
+	}
+	if len(rest) < 2*n+4 {
+		return "", fmt.Errorf("a header with %x after its length", rest)
+	}
+	at := func(addr, port []byte) netip.AddrPort {
+		a, _ := netip.AddrFromSlice(addr)
+		return netip.AddrPortFrom(a, binary.BigEndian.Uint16(port))
+	}
+	said := fmt.Sprint(at(rest[:n], rest[2*n:]), " ", at(rest[n:2*n], rest[2*n+2:]))
+	for tlv := rest[2*n+4:]; len(tlv) > 0; {
+		if len(tlv) < 3 || len(tlv) < 3+int(binary.BigEndian.Uint16(tlv[1:])) {
+			return "", fmt.Errorf("a header that ends with %x", tlv)
+		}
+		n := 3 + int(binary.BigEndian.Uint16(tlv[1:]))
+		if tlv[0] == 0xea && n > 4 && tlv[3] == 1 {
+			said += " " + string(tlv[4:n])
+		}
+		tlv = tlv[n:]
+	}
+	return said, nil
+}
+
+func meet(addr string) error {
+	c, err := net.DialTimeout("tcp", addr, 2*time.Second)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience()))
+	fmt.Println(c.LocalAddr())
+	for r := bufio.NewReader(c); ; {
+		line, err := r.ReadString('\n')
+		fmt.Print(line)
+		if err != nil || line != "welcome\n" {
+			return err
+		}
+	}
+}
+
+func resolve(name string, servers []string) error {
+	for _, server := range servers {
+		r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(server, "53"))
+		}}
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		addrs, err := r.LookupNetIP(ctx, "ip6", name)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("%s: %w", server, err)
+		}
+		for _, a := range addrs {
+			fmt.Println(a)
+		}
+	}
+	return nil
+}
+
+func get(url, network string) error {
+	c := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}}}
+	r, err := c.Get(url)
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	fmt.Println(r.Status)
+	_, err = io.Copy(os.Stdout, io.LimitReader(r.Body, 4096))
+	return err
 }

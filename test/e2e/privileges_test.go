@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What reads tenants' bytes has no privileges and no way to get any; what has
@@ -14,8 +15,12 @@ import (
 func TestEachProcessHasOnlyItsPrivileges(t *testing.T) {
 	needRoot(t)
 	i := newInstall(t)
+	names := []string{"server", "edge", "prober", "agent"}
+	for _, name := range names { // the API is ready before some of them are
+		eventually(t, name+" is ready", 10*time.Second, func() bool { return strings.Contains(i.log.String(), "msg=ready child="+name+" ") })
+	}
 	procs := children(t, i.cmd.Process.Pid)
-	for _, name := range []string{"server", "edge", "prober", "agent"} {
+	for _, name := range names {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", procs[name]))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)

@@ -14,8 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-// machine is what Postern could leave behind: devices, namespaces, mounts.
-func machine(t *testing.T) string {
+// leftovers is what Postern could leave behind: devices, namespaces, mounts.
+func leftovers(t *testing.T) string {
 	t.Helper()
 	out, err := exec.Command("sh", "-c", "ip -br link | cut -d' ' -f1; ls /run/netns 2>/dev/null; grep -c postern /proc/self/mountinfo; ls /run/postern 2>/dev/null").Output()
 	if err != nil {
@@ -88,12 +88,12 @@ func TestAttachPutsANamespaceBehindAnInterface(t *testing.T) {
 
 func TestResetAfterAKillLeavesNothing(t *testing.T) {
 	needRoot(t)
-	before := machine(t)
+	before := leftovers(t)
 	i := newInstall(t)
 	n := i.network(i.account("consumer"))
 	n.instance()
 	n.instance()
-	if machine(t) == before {
+	if leftovers(t) == before {
 		t.Fatal("two instances made nothing on this machine")
 	}
 	// A server that runs is not pulled away from under.
@@ -102,5 +102,5 @@ func TestResetAfterAKillLeavesNothing(t *testing.T) {
 	}
 	i.kill()
 	eventually(t, "reset goes ahead once the processes have ended", 10*time.Second, func() bool { return i.postern("reset", "--yes").Run() == nil })
-	eventually(t, "nothing is left", 5*time.Second, func() bool { return machine(t) == before })
+	eventually(t, "nothing is left", 5*time.Second, func() bool { return leftovers(t) == before })
 }
