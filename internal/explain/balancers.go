@@ -304,10 +304,13 @@ func (j *journey) toTarget(dest *site, e *vpc.Endpoint, x node, l *vpc.Listener,
 		}
 		node = x.Addr6
 	}
+	to := netip.AddrPortFrom(t.addr, uint16(t.Port))
+	if o, ok := j.crosses(to); !ok {
+		return one(o)
+	}
 	if e != nil && m.tooBig(e.ID, p) {
 		return one(j.drop("too-big"))
 	}
-	to := netip.AddrPortFrom(t.addr, uint16(t.Port))
 	enforced := e == nil || x.balancer.EnforceOnPrivateLink != "off"
 	if e != nil && enforced && !j.groupsAllow(x.site, ingress, j.asks(p.src, p.dport)) {
 		return one(j.drop("node-ingress"))
@@ -346,11 +349,11 @@ func (j *journey) toTarget(dest *site, e *vpc.Endpoint, x node, l *vpc.Listener,
 // of the addresses with a port that is free.
 func (j *journey) beginTranslated(c *conn, sources netip.Prefix, fixed bool) Outcome {
 	m, p := j.m, j.p
-	if m.tooBig(c.endpoint, p) {
-		return j.drop("too-big")
-	}
 	if o, ok := j.crosses(c.server.responder); !ok {
 		return o
+	}
+	if m.tooBig(c.endpoint, p) {
+		return j.drop("too-big")
 	}
 	if j.full(j.from) {
 		return j.drop("quota")
@@ -371,7 +374,7 @@ func (j *journey) beginTranslated(c *conn, sources netip.Prefix, fixed bool) Out
 	if c.client.space == c.server.space && c.client == c.server {
 		return j.drop("tuple-in-use")
 	}
-	if !fixed && sources.IsSingleIP() && !m.portLeft(c.server, sources.Addr()) {
+	if !fixed && sources.IsSingleIP() && !m.portLeft(c.server, sources.Addr(), j.old) {
 		return j.drop("ports-exhausted")
 	}
 	build := func(s netip.AddrPort) []byte { return m.clampFor(c, p.rewrite(s, c.server.responder), p) }
@@ -411,12 +414,13 @@ func (j *journey) crosses(dst netip.AddrPort) (Outcome, bool) {
 	return Outcome{}, true
 }
 
-// portLeft reports whether a source port towards a target is free.
-func (m *Model) portLeft(k key, source netip.Addr) bool {
+// portLeft reports whether a source port towards a target is free, or comes free
+// with a connection that is over.
+func (m *Model) portLeft(k key, source netip.Addr, over *conn) bool {
 	taken := 0
 	for other, c := range m.conns {
 		if other == c.server && !c.plain && other.space == k.space && other.proto == k.proto && other.responder == k.responder &&
-			other.initiator.Addr() == source && !m.expired(c) {
+			other.initiator.Addr() == source && !m.expired(c) && c != over {
 			taken++
 		}
 	}
