@@ -298,7 +298,8 @@ static __always_inline int handle(struct __sk_buff *ctx, const __u32 from)
 		return from == FROM_UPLINK ? drop(ctx, DROP_ARP) : arp(ctx, s, port, self, from == FROM_SERVICE);
 	if (p->nd)
 		return from == FROM_WORKLOAD ? nd(ctx, port) : drop(ctx, DROP_ND);
-	if ((port->flags & PORT_SOURCE_CHECK) && !owns(s, port, &p->src))
+	/* from an address to itself: neither end could be told from the other */
+	if (addr_equal(&p->src, &p->dst) || ((port->flags & PORT_SOURCE_CHECK) && !owns(s, port, &p->src)))
 		return drop(ctx, DROP_SOURCE_ADDRESS);
 	if (p->fragment) {
 		reason = fragment();

@@ -18,7 +18,7 @@ enum drop_reason {
 	DROP_BAD_LENGTH = 8, /* The lengths in the headers contradict each other or the frame. */
 	DROP_BAD_TCP = 9, /* The TCP flags are a combination that no connection uses. */
 	DROP_SOURCE_MAC = 10, /* The source MAC address is not the interface's. */
-	DROP_SOURCE_ADDRESS = 11, /* The source address is not the interface's and its source/destination check is on. */
+	DROP_SOURCE_ADDRESS = 11, /* The source address is not the interface's and its source/destination check is on, or it is the destination's. */
 	DROP_ARP = 12, /* The ARP packet is no question, or asks for an address that nothing in the subnet has. */
 	DROP_GROUP_EGRESS = 13, /* No outbound rule of the sender's security groups allows the packet. */
 	DROP_ACL_OUT = 14, /* The outbound network ACL of the subnet that the packet leaves denies it. */

@@ -17,7 +17,7 @@ const (
 	DropBadLength        = 8  // The lengths in the headers contradict each other or the frame.
 	DropBadTCP           = 9  // The TCP flags are a combination that no connection uses.
 	DropSourceMAC        = 10 // The source MAC address is not the interface's.
-	DropSourceAddress    = 11 // The source address is not the interface's and its source/destination check is on.
+	DropSourceAddress    = 11 // The source address is not the interface's and its source/destination check is on, or it is the destination's.
 	DropARP              = 12 // The ARP packet is no question, or asks for an address that nothing in the subnet has.
 	DropGroupEgress      = 13 // No outbound rule of the sender's security groups allows the packet.
 	DropACLOut           = 14 // The outbound network ACL of the subnet that the packet leaves denies it.
@@ -74,7 +74,7 @@ var Reasons = []struct {
 	{8, "bad-length", "The lengths in the headers contradict each other or the frame."},
 	{9, "bad-tcp", "The TCP flags are a combination that no connection uses."},
 	{10, "source-mac", "The source MAC address is not the interface's."},
-	{11, "source-address", "The source address is not the interface's and its source/destination check is on."},
+	{11, "source-address", "The source address is not the interface's and its source/destination check is on, or it is the destination's."},
 	{12, "arp", "The ARP packet is no question, or asks for an address that nothing in the subnet has."},
 	{13, "group-egress", "No outbound rule of the sender's security groups allows the packet."},
 	{14, "acl-out", "The outbound network ACL of the subnet that the packet leaves denies it."},

@@ -24,6 +24,9 @@ func (j *journey) begin() []Outcome {
 	if p.etherSrc != mac && j.from != UplinkPort {
 		return one(j.drop("source-mac"))
 	}
+	if !p.isARP() && !p.neighbour() && p.src == p.dst {
+		return one(j.drop("source-address")) // neither end could be told from the other
+	}
 	switch j.from {
 	case ServicePort:
 		return j.fromService()

@@ -62,7 +62,7 @@ func (l *Links) EnsureService() (Device, string, error) {
 		owner: serviceOwner, mac: derivedMAC(l.cfg.Tag, "svc0"),
 		addr: netip.PrefixFrom(desired.EdgeAddr, desired.ServicePrefix.Bits()),
 		ipv6: []netip.Addr{desired.EdgeAddr6}, subnet6: desired.ServicePrefix6,
-		own:  true, noarp: true, prefix: "svc", mtu: l.cfg.MTU,
+		own: true, noarp: true, prefix: "svc", mtu: l.cfg.MTU,
 	}
 	host := hostName(l.cfg.Tag, serviceOwner)
 	j := &job{in: in}
