@@ -118,7 +118,11 @@ func (j *journey) fromOutside() []Outcome {
 		return o
 	}
 	if h := m.lookup(outside, p); h.c != nil && !h.forward {
-		return j.translated(h)
+		if !(h.c.finished() && p.isSYN()) {
+			return j.translated(h)
+		}
+		j.step("a SYN on a connection that has ended")
+		j.old = h.c
 	}
 	return j.inward()
 }

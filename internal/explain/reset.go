@@ -109,6 +109,9 @@ func (j *journey) tell(h heading, reason string, src, dst netip.AddrPort, to vpc
 
 // homeOf is what has the address that one end of a flow had, "" for nothing.
 func (m *Model) homeOf(c *conn, end vpc.InterfaceID) vpc.InterfaceID {
+	if end == ServicePort || end == UplinkPort {
+		return end
+	}
 	at := place{c.home, c.client.initiator.Addr()}
 	if end == c.target {
 		at = place{vpc.VPCID(c.server.space), c.server.responder.Addr()}
