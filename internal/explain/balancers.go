@@ -334,7 +334,7 @@ func (j *journey) toTarget(dest *site, e *vpc.Endpoint, x node, l *vpc.Listener,
 	if t.site == nil {
 		return one(j.drop("no-interface"))
 	}
-	if o, ok := j.cross(m.net.subnetOf(x.site), m.net.subnetOf(t.site), j.asks(t.addr, to.Port()), j.asks(node, to.Port())); !ok {
+	if o, ok := j.cross(m.net.subnetOf(x.site), m.net.subnetOf(t.site), j.asks(t.addr, to.Port()), j.asks(source.Addr(), to.Port())); !ok {
 		return one(o)
 	}
 	if !j.groupsAllow(t.site, ingress, j.asks(source.Addr(), to.Port())) {
@@ -641,10 +641,7 @@ func (j *journey) serverHalf(h heading, stale func() []Outcome) ([]Outcome, bool
 	if target == nil || m.net.find(target.vpc, c.server.responder.Addr()) != target || node == nil {
 		return stale(), false
 	}
-	stand := c.server.initiator.Addr()
-	if !slices.Contains(addrsOf(node.eni), stand) {
-		stand = node.eni.Addr // the client's own address is kept; the ACLs see the node's
-	}
+	stand := c.server.initiator.Addr() // the node's, or the client's own where it is kept
 	a, b := m.net.subnetOf(node), m.net.subnetOf(target)
 	if h.forward {
 		o, ok := j.cross(a, b, j.asks(c.server.responder.Addr(), c.server.responder.Port()), j.asks(stand, c.server.responder.Port()))
