@@ -112,8 +112,7 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 	owner = to ? to->eni : 0;
 	if (kind == ROUTE_INTERFACE || kind == ROUTE_NAT)
 		to = interface_at(s, p->vni, &r->addr);
-	/* a flow that leads nowhere now is dropped further down, and keeps its entry */
-	if (c && c->kind == CONN_PLAIN && (to || kind == ROUTE_ENDPOINT) && !between(c, self, to, sender)) {
+	if (c && c->kind == CONN_PLAIN && others(c, self, to, sender, kind == ROUTE_ENDPOINT)) {
 		if (p->icmp != ICMP_ERROR)
 			conn_forget(&s->key);
 		c = 0;
@@ -121,7 +120,7 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 	if (!c && kind == ROUTE_PEERING && p->icmp != ICMP_OTHER) {
 		s->key.vni = PEERING_KEY | (__u32)r->id;
 		c = conn_find(s);
-		if (c && to && !between(c, self, to, sender)) {
+		if (c && others(c, self, to, sender, false)) {
 			if (p->icmp != ICMP_ERROR)
 				conn_forget(&s->key);
 			c = 0;

@@ -20,6 +20,19 @@ static __always_inline bool between(struct conn *c, struct interface *self, stru
 	return c->eni == to->eni && c->target == self->eni;
 }
 
+/* others says whether a flow is not, or no longer, one of these two interfaces. A
+ * flow that leads nowhere for a while (to is NULL, and elsewhere false) stays its
+ * sender's: its packets are dropped, and nobody else has its address. */
+static __always_inline bool others(struct conn *c, struct interface *self, struct interface *to, __u32 sender,
+				   bool elsewhere)
+{
+	struct scratch *s = scratch_get();
+
+	if (to || elsewhere || !s || s->packet.icmp == ICMP_ERROR)
+		return !between(c, self, to, sender);
+	return (sender == c->initiator ? c->eni : c->target) != self->eni;
+}
+
 /* begins says whether a packet may begin a tracked flow: replies without one are
  * judged by the rules, each for itself. */
 static __always_inline bool begins(const struct packet *p)

@@ -87,7 +87,7 @@ func (j *journey) judge(own space) []Outcome {
 	j.way = w
 	sub, r, dest := w.sub, w.route, w.dest
 	if r != nil && !r.gone && r.kind == vpc.TargetPeering {
-		if h.c != nil && h.c.plain && w.leads() && !bound(h.c, h.forward, j.self.id, w.far()) {
+		if h.c != nil && h.c.plain && others(h.c, h.forward, j.self.id, w) {
 			j.step("the connection was another interface's")
 			j.old = h.c
 		}
@@ -103,7 +103,7 @@ func (j *journey) judge(own space) []Outcome {
 		case c.finished() && p.isSYN():
 			j.step("a SYN on a connection that has ended begins a new one")
 			j.old, c = c, nil
-		case w.leads() && !bound(c, forward, j.self.id, w.far()):
+		case others(c, forward, j.self.id, w):
 			j.step("the connection was another interface's")
 			j.old, c = c, nil
 		}
@@ -214,10 +214,14 @@ func (w way) far() vpc.InterfaceID {
 	return w.stands
 }
 
-// leads reports whether there is anything at the other end: a flow that leads
-// nowhere for a while is not another's for that.
-func (w way) leads() bool {
-	return w.far() != "" || w.route != nil && !w.route.gone && (w.route.kind == vpc.TargetEndpoint || w.route.kind == vpc.TargetNAT)
+// others reports whether a plain flow is not, or no longer, the one between the
+// sender and where its packet leads. One that leads nowhere for a while stays
+// its sender's.
+func others(c *conn, forward bool, from vpc.InterfaceID, w way) bool {
+	if w.far() != "" || w.route != nil && !w.route.gone && (w.route.kind == vpc.TargetEndpoint || w.route.kind == vpc.TargetNAT) {
+		return !bound(c, forward, from, w.far())
+	}
+	return forward && c.initiator != from || !forward && c.target != from
 }
 
 // findWay looks up where a workload's packet goes.
