@@ -320,13 +320,6 @@ func (x *modelRun) nextTemplate(r *rand.Rand) *template {
 	return t
 }
 
-// isWorkload reports whether a workload has an address somewhere.
-func (x *modelRun) isWorkload(a netip.Addr) bool {
-	return slices.ContainsFunc(x.interfaces, func(n *vpc.NetworkInterface) bool {
-		return n.Type == vpc.TypeInterface && slices.Contains(n.IPv6, a)
-	})
-}
-
 // above fills in what is above IP.
 func (x *modelRun) above(r *rand.Rand, p *l3) {
 	p.sport, p.dport = uint16(pick(r, []int{1025, 1026, 1027, 40000, 40001, 80, 8080})), uint16(pick(r, modelPorts))
