@@ -438,6 +438,17 @@ static __always_inline int gone(struct __sk_buff *ctx, struct scratch *s, struct
 	return tell(ctx, s, c);
 }
 
+/* nat_leads says why a NAT gateway's subnet does not lead an address to the
+ * internet; 0 if it does. */
+static __always_inline int nat_leads(struct scratch *s, __u64 subnet, const struct addr *a)
+{
+	struct route *r = route_of(s, subnet, a);
+
+	if (!r || (r->kind != ROUTE_INTERNET && r->kind != ROUTE_BLACKHOLE))
+		return DROP_NO_ROUTE;
+	return r->kind == ROUTE_BLACKHOLE ? DROP_BLACKHOLE : 0;
+}
+
 /* reply_to_client makes the checks between the address that the client sent to and
  * the client; a drop reason or 0. */
 static __always_inline int reply_to_client(struct scratch *s, struct conn *c, struct interface *client)
@@ -447,9 +458,16 @@ static __always_inline int reply_to_client(struct scratch *s, struct conn *c, st
 	struct route *r;
 	__u32 port = acl_port(p, s->new_dport);
 	__u64 subnet = 0;
+	int reason;
 
 	if (c->flags & CONN_NAT) {
+		/* from outside into the NAT gateway's subnet, which must lead there */
 		subnet = c->via;
+		reason = nat_leads(s, subnet, &s->hop.target);
+		if (reason)
+			return reason;
+		if (!acl_in(subnet, &p->src, p->proto, acl_port(p, p->dport)))
+			return DROP_ACL_IN;
 	} else {
 		from = interface_at(s, c->server_vni, &s->new_src);
 		if (from)
@@ -495,12 +513,9 @@ static __always_inline int reply(struct __sk_buff *ctx, struct scratch *s, struc
 		return drop(ctx, DROP_TOO_BIG);
 
 	if (c->flags & CONN_NAT) {
-		/* from outside into the NAT gateway's subnet; an error may come
-		 * from any router on the way */
-		if (p->icmp == ICMP_ERROR)
+		s->hop.target = s->new_src;
+		if (p->icmp == ICMP_ERROR) /* may come from any router on the way */
 			s->new_src = p->src;
-		if (!acl_in(c->via, &p->src, p->proto, port))
-			return drop(ctx, DROP_ACL_IN);
 	} else {
 		/* from the target to the node */
 		node = interface_at(s, p->vni, c->flags & CONN_PRESERVED ? &s->new_src : &p->dst);

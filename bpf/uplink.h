@@ -123,7 +123,6 @@ static __always_inline int nat(struct __sk_buff *ctx, struct scratch *s, struct 
 	struct link_hop *hop = &s->hop;
 	struct interface *up;
 	struct conn *other;
-	struct route *r;
 	struct addr public;
 	int reason;
 
@@ -135,11 +134,9 @@ static __always_inline int nat(struct __sk_buff *ctx, struct scratch *s, struct 
 		return drop(ctx, DROP_ACL_IN);
 	if (!acl_out(gw->subnet, &p->dst, p->proto, p->rule_port))
 		return drop(ctx, DROP_ACL_OUT);
-	r = route_of(s, gw->subnet, &p->dst);
-	if (!r || (r->kind != ROUTE_INTERNET && r->kind != ROUTE_BLACKHOLE))
-		return drop(ctx, DROP_NO_ROUTE);
-	if (r->kind == ROUTE_BLACKHOLE)
-		return drop(ctx, DROP_BLACKHOLE);
+	reason = nat_leads(s, gw->subnet, &p->dst);
+	if (reason)
+		return drop(ctx, reason);
 	up = uplink(s);
 	if (!up)
 		return drop(ctx, DROP_NO_UPLINK);

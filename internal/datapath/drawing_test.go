@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -322,25 +323,23 @@ var changes = map[string]func(*world){
 	"a1 has no public":    func(w *world) { edit(w.host.Interfaces, eniA1, func(i *desired.Interface) { i.Public = netip.Addr{} }) },
 	"peering is deleted":  func(w *world) { deletePeering(w) },
 	"endpoint is deleted": func(w *world) { delete(w.host.Endpoints, epCustomer) },
-	"internet gateway is detached": func(w *world) {
-		edit(w.host.RouteTables, "rtb-a1", func(t *desired.RouteTable) {
-			for i := range t.Routes {
-				if t.Routes[i].Kind == desired.RouteInternet {
-					t.Routes[i].Kind = desired.RouteBlackhole
-				}
-			}
-		})
-	},
+	"internet gateway is detached": func(w *world) { turn(w, "rtb-a1", desired.RouteInternet, desired.RouteBlackhole) },
+	"internet gateway is attached": func(w *world) { turn(w, "rtb-a1", desired.RouteBlackhole, desired.RouteInternet) },
 }
 
 func deletePeering(w *world) {
-	for _, id := range []vpc.RouteTableID{"rtb-a1", "rtb-c"} {
-		edit(w.host.RouteTables, id, func(t *desired.RouteTable) {
-			for i := range t.Routes {
-				if t.Routes[i].Kind == desired.RoutePeering {
-					t.Routes[i].Kind = desired.RouteBlackhole
-				}
-			}
-		})
+	turn(w, "rtb-a1", desired.RoutePeering, desired.RouteBlackhole)
+	turn(w, "rtb-c", desired.RoutePeering, desired.RouteBlackhole)
+}
+
+// turn makes a table's routes of one kind routes of another.
+func turn(w *world, id vpc.RouteTableID, from, to desired.RouteKind) {
+	t := w.host.RouteTables[id]
+	t.Routes = slices.Clone(t.Routes)
+	for i := range t.Routes {
+		if t.Routes[i].Kind == from {
+			t.Routes[i].Kind = to
+		}
 	}
+	w.host.RouteTables[id] = t
 }
