@@ -32,7 +32,7 @@ func FuzzFrames(f *testing.F) {
 	ports := len(x.in.workloads) + 2
 	f.Fuzz(func(t *testing.T, from int8, frame []byte, segment uint16) {
 		if len(frame) < 54 || len(frame) > 3000 {
-			t.Skip("the kernel tries no frame without a whole IP header, and none above a page")
+			return // the kernel tries no frame without a whole IP header, and none above a page
 		}
 		defer enter(t, lab.ns)()
 		x.t = t

@@ -60,8 +60,10 @@ func run(only string, packets int) error {
 		}
 		began := time.Now()
 		found, err := try(dir, test, p, packets)
-		if err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
+		if err != nil { // the others are still worth knowing
+			missed = append(missed, p.name)
+			fmt.Printf("%-34s %-12s %8s  %v\n", p.name, p.file, "", err)
+			continue
 		}
 		if (found == "") != (p.name == "none") {
 			missed = append(missed, p.name)
@@ -116,20 +118,20 @@ func try(dir, test string, p patch, packets int) (string, error) {
 	case err == nil && bytes.Contains(b, []byte("PASS")):
 		return "", nil
 	case errors.As(err, &failed):
-		return firstLine(string(b)), nil
+		return firstLine(string(b))
 	}
 	return "", fmt.Errorf("run the comparison: %w\n%s", err, b)
 }
 
 // firstLine is what the test said of the first disagreement.
-func firstLine(out string) string {
+func firstLine(out string) (string, error) {
 	for line := range strings.Lines(out) {
 		if _, what, ok := strings.Cut(line, ": seed "); ok {
 			what = strings.TrimSpace(what)
-			return "seed " + what[:min(len(what), 90)]
+			return "seed " + what[:min(len(what), 90)], nil
 		}
 	}
-	return "the programs do not load: " + out[:min(len(out), 200)]
+	return "", fmt.Errorf("no disagreement, but a failure: %s", out[:min(len(out), 300)])
 }
 
 func command(name string, args ...string) ([]byte, error) {
