@@ -402,13 +402,13 @@ static __always_inline int port_take(struct scratch *s)
 
 /* conn_new_pair enters both halves of the flow that s->key and s->hop
  * describe and leaves the source port the target will see in s->new_sport. */
-__noinline int conn_new_pair(__u32 initiator)
+__noinline int conn_new_pair(struct interface *to, __u32 initiator)
 {
 	struct scratch *s = scratch_get();
 	int reason;
 	long err;
 
-	if (!s)
+	if (!s || !to)
 		return DROP_TABLE_FULL;
 	if (!quota_take(s->packet.eni))
 		return DROP_QUOTA;
@@ -426,6 +426,7 @@ __noinline int conn_new_pair(__u32 initiator)
 	s->half[0].proxy_isn = s->packet.seq;
 	s->half[0].proxy_high = s->packet.seq + 1;
 	s->half[0].proxy_state = PROXY_BEGUN;
+	conn_led(s, &s->half[0], to); /* the packet that begins it has passed every check */
 	s->half[1].peer = s->key;
 	s->half[1].peer_initiator = initiator;
 

@@ -205,7 +205,7 @@ static __always_inline int provider(struct __sk_buff *ctx, struct scratch *s, st
 		conn_touch(c, p, true);
 		conn_alive(other, p, true);
 	} else {
-		reason = conn_new_pair(initiator);
+		reason = conn_new_pair(target, initiator);
 		if (reason)
 			return drop(ctx, reason);
 	}
@@ -222,24 +222,30 @@ static __always_inline int provider(struct __sk_buff *ctx, struct scratch *s, st
 	return deliver(ctx, s, target, target->gateway);
 }
 
-/* other_side fills s->peer and the ends a packet of this half has on the other
- * side, where the initiator stays the initiator. */
-static __always_inline void other_side(struct scratch *s, struct conn *c)
+/* other_ends gives the ends that a packet of this half has on the other side,
+ * where the initiator stays the initiator; other_side also the key of that half,
+ * and the ends of the packet inside an ICMP error. */
+static __always_inline void other_ends(struct scratch *s, struct conn *c)
 {
 	bool first = !(c->peer_initiator & 1) == (c->kind == CONN_CONSUMER);
 
-	s->peer = c->peer;
 	if (first) {
-		s->new_src = s->peer.addr[0];
-		s->new_sport = s->peer.port[0];
-		s->new_dst = s->peer.addr[1];
-		s->new_dport = s->peer.port[1];
+		s->new_src = c->peer.addr[0];
+		s->new_sport = c->peer.port[0];
+		s->new_dst = c->peer.addr[1];
+		s->new_dport = c->peer.port[1];
 	} else {
-		s->new_src = s->peer.addr[1];
-		s->new_sport = s->peer.port[1];
-		s->new_dst = s->peer.addr[0];
-		s->new_dport = s->peer.port[0];
+		s->new_src = c->peer.addr[1];
+		s->new_sport = c->peer.port[1];
+		s->new_dst = c->peer.addr[0];
+		s->new_dport = c->peer.port[0];
 	}
+}
+
+static __always_inline void other_side(struct scratch *s, struct conn *c)
+{
+	s->peer = c->peer;
+	other_ends(s, c);
 	if (s->packet.icmp == ICMP_ERROR) { /* the packet inside went the other way */
 		s->inner.src = s->new_dst;
 		s->inner.dst = s->new_src;
@@ -359,8 +365,9 @@ static __always_inline int repeat(struct __sk_buff *ctx, struct scratch *s, stru
 	struct conn *other = 0;
 	int reason;
 
-	other_side(s, c);
+	other_ends(s, c);
 	if (c->proxy || (p->tcp_flags & (TCP_FIN | TCP_RST)) || p->now - c->refreshed > refresh_every) {
+		s->peer = c->peer;
 		other = conn_at(&s->peer);
 		if (!other) { /* a pair without its other half is over */
 			conn_forget(&s->key);

@@ -315,7 +315,7 @@ __noinline int translate(struct __sk_buff *ctx)
 {
 	struct scratch *s = scratch_get();
 	struct packet *p;
-	__be32 from[2], to[2];
+	__u64 sum;
 	__s64 diff;
 	bool ports;
 	int reason;
@@ -339,13 +339,10 @@ __noinline int translate(struct __sk_buff *ctx)
 		count(COUNT_TRANSLATED, 1);
 		return 0;
 	}
-	from[0] = p->src.w[3];
-	from[1] = p->dst.w[3];
-	to[0] = s->new_src.w[3];
-	to[1] = s->new_dst.w[3];
-	diff = bpf_csum_diff(from, 8, to, 8, 0);
-	if (diff < 0)
-		return DROP_REWRITE;
+	/* what bpf_csum_diff would say, without the call */
+	sum = (__u64)(__u32)~p->src.w[3] + (__u32)~p->dst.w[3] + s->new_src.w[3] + s->new_dst.w[3];
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	diff = (sum & 0xffffffff) + (sum >> 32);
 	ports = (p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP) && p->fragment != FRAGMENT_LATER;
 	reason = change_l4(ctx, s, diff, !ports);
 	if (reason)

@@ -171,7 +171,7 @@ static __always_inline int nat(struct __sk_buff *ctx, struct scratch *s, struct 
 		s->new_src = public;
 		s->new_dst = p->dst;
 		s->new_dport = p->dport;
-		reason = conn_new_pair(sender);
+		reason = conn_new_pair(up, sender);
 		if (reason)
 			return drop(ctx, reason);
 	}
