@@ -319,10 +319,10 @@ var changes = map[string]func(*world){
 			}
 		})
 	},
-	"no uplink":           func(w *world) { w.uplink = Device{} },
-	"a1 has no public":    func(w *world) { edit(w.host.Interfaces, eniA1, func(i *desired.Interface) { i.Public = netip.Addr{} }) },
-	"peering is deleted":  func(w *world) { deletePeering(w) },
-	"endpoint is deleted": func(w *world) { delete(w.host.Endpoints, epCustomer) },
+	"no uplink":                    func(w *world) { w.uplink = Device{} },
+	"a1 has no public":             func(w *world) { edit(w.host.Interfaces, eniA1, func(i *desired.Interface) { i.Public = netip.Addr{} }) },
+	"peering is deleted":           func(w *world) { deletePeering(w) },
+	"endpoint is deleted":          func(w *world) { delete(w.host.Endpoints, epCustomer) },
 	"internet gateway is detached": func(w *world) { turn(w, "rtb-a1", desired.RouteInternet, desired.RouteBlackhole) },
 	"internet gateway is attached": func(w *world) { turn(w, "rtb-a1", desired.RouteBlackhole, desired.RouteInternet) },
 }
