@@ -352,7 +352,7 @@ func (in *installation) addBalancer(r *rand.Rand, v *vpc.VPC) {
 			g.Attributes["load_balancing.cross_zone.enabled"] = pick(r, []string{"true", "false", "use_load_balancer_configuration"})
 		}
 		in.view.Put(g)
-		for range r.IntN(4) {
+		for range 1 + r.IntN(4) {
 			in.register(r, g)
 		}
 		in.view.Put(&vpc.Listener{ARN: vpc.ARN(fmt.Sprintf("arn:listener-%s-%d", v.ID, port)), Owner: modelAccount, Balancer: lb.ARN, Protocol: proto, Port: port,
@@ -553,7 +553,7 @@ func (in *installation) change(r *rand.Rand) string {
 		e.State = pick(r, []vpc.EndpointState{vpc.EndpointAvailable, vpc.EndpointAvailable, vpc.EndpointRejected, vpc.EndpointDeleting, vpc.EndpointPending})
 		in.view.Put(e)
 		return fmt.Sprintf("%s is %s", e.ID, e.State)
-	case 6, 7:
+	case 6:
 		g := vpc.Edit(pick(r, all(vpc.KindTargetGroup)).(*vpc.TargetGroup))
 		if len(g.Targets) > 0 && chance(r, 50) {
 			i := r.IntN(len(g.Targets))
@@ -570,11 +570,12 @@ func (in *installation) change(r *rand.Rand) string {
 		}
 		in.view.Put(g)
 		return "targets of " + string(g.ARN)
-	case 8:
+	case 7, 8:
 		if hs := all(vpc.KindHealth); len(hs) > 0 {
 			h := vpc.Edit(pick(r, hs).(*vpc.Health))
+			ill := chance(r, 40) // to every node, which ends its flows while others are well
 			for i := range h.Nodes {
-				h.Nodes[i].Healthy = chance(r, 60)
+				h.Nodes[i].Healthy = !ill && chance(r, 80)
 			}
 			in.view.Put(h)
 			return fmt.Sprintf("%s: %v", h.Key(), h.Nodes)

@@ -38,7 +38,6 @@ var patches = []patch{
 	{"stale entry towards a target", "endpoint.h", "if (c && c->target != target->eni) {", "if (0) {"},
 	{"facts of an old generation", "endpoint.h", "return c->generation == s->generation && s->generation &&", "return c->generation && s->generation &&"},
 	{"endpoint that is gone carries", "endpoint.h", "return DROP_ENDPOINT_GONE;", "return 0;"},
-	{"target that is cut carries", "endpoint.h", "return bpf_map_lookup_elem(&cuts, &ck) ? DROP_TARGET_GONE : 0;", "return 0;"},
 	{"no outbound rules of the node", "endpoint.h", "if (!c && !rules_allow(node->sg_out", "if (0 && !rules_allow(node->sg_out"},
 	{"peering that does not lead back", "endpoint.h", "if (!r || r->kind != ROUTE_PEERING || r->vni != s->peer.vni)", "if (0)"},
 	{"fragments over a TCP header", "parse.h", "return p->proto == IPPROTO_TCP && (fragment & 0x1fff) * 8 < 60 ? DROP_FRAGMENT : 0;", "return 0;"},
