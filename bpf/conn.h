@@ -29,9 +29,9 @@ static __always_inline bool addr_less(const struct addr *a, const struct addr *b
 	return a->w[3] < b->w[3];
 }
 
-static __always_inline bool addr_same(const struct addr *a, const struct addr *b)
+static __always_inline bool addr_equal(const struct addr *a, const struct addr *b)
 {
-	return !addr_less(a, b) && !addr_less(b, a);
+	return a->w[0] == b->w[0] && a->w[1] == b->w[1] && a->w[2] == b->w[2] && a->w[3] == b->w[3];
 }
 
 /* conn_key_set fills a key and says which end is the source. */
@@ -40,7 +40,7 @@ static __always_inline __u8 conn_key_set(struct conn_key *k, __u32 vni, __u8 pro
 {
 	__u8 end = 0;
 
-	if (addr_less(dst, src) || (addr_same(src, dst) && dport < sport))
+	if (addr_less(dst, src) || (addr_equal(src, dst) && dport < sport))
 		end = 1;
 	k->vni = vni;
 	k->proto = proto;
@@ -97,7 +97,7 @@ static __always_inline __u64 conn_timeout(const struct conn *c, __u8 proto)
 			return c->idle_udp_stream ? c->idle_udp_stream * SECOND : timeout_udp_stream;
 		return c->idle_udp ? c->idle_udp * SECOND : timeout_udp;
 	case IPPROTO_ICMP:
-	case 58: /* ICMPv6 */
+	case IPPROTO_ICMPV6:
 		return timeout_icmp;
 	default:
 		return timeout_other;
@@ -356,12 +356,13 @@ static long port_try(__u32 i, struct port_search *search)
 	return 1;
 }
 
-/* port_take finds a source port between the ends of the scratch hop: the one that
- * a client's flow had before, when it uses its own port again, so that a target
- * that waits for stray packets of the old flow sees a new one of the same
- * client and not of another with older time stamps. Else a few tries find one unless most are taken; then all are tried in turn, from one
- * that is known to be free if any is. That there is none is remembered for a
- * moment, so that nobody makes every packet try them all. */
+/* port_take finds a source port between the ends of the scratch hop. A client
+ * that uses its own port again gets the one it had, so that a target that still
+ * waits for stray packets of the old flow sees the same client, and not another
+ * with older time stamps. Else a few tries find one, unless most are taken; then
+ * all are tried in turn, from one that is known to be free if any is. That there
+ * is none is remembered for a moment, so that nobody makes every packet try them
+ * all. */
 static __always_inline int port_take(struct scratch *s)
 {
 	struct port_search search = {};
@@ -425,7 +426,6 @@ __noinline int conn_new_pair(struct interface *to, __u32 initiator)
 	s->half[0].proxy = s->half[1].proxy = s->hop.proxy;
 	s->half[0].proxy_isn = s->packet.seq;
 	s->half[0].proxy_high = s->packet.seq + 1;
-	s->half[0].proxy_state = PROXY_BEGUN;
 	conn_led(s, &s->half[0], to); /* the packet that begins it has passed every check */
 	s->half[1].peer = s->key;
 	s->half[1].peer_initiator = initiator;

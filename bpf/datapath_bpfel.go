@@ -380,9 +380,8 @@ const (
 type DatapathProxyState uint32
 
 const (
-	DatapathProxyStatePROXY_BEGUN DatapathProxyState = 1
-	DatapathProxyStatePROXY_SENT  DatapathProxyState = 2
-	DatapathProxyStatePROXY_ACKED DatapathProxyState = 4
+	DatapathProxyStatePROXY_SENT  DatapathProxyState = 1
+	DatapathProxyStatePROXY_ACKED DatapathProxyState = 2
 )
 
 type DatapathPublic struct {

@@ -91,7 +91,7 @@ static __always_inline int change_l4(struct __sk_buff *ctx, struct scratch *s, _
 		flags = BPF_F_MARK_MANGLED_0;
 		break;
 	case IPPROTO_ICMP:
-	case IPPROTO_ICMPV6_:
+	case IPPROTO_ICMPV6:
 		if (!p->icmp)
 			return 0;
 		check = p->l4 + ICMP_CSUM;
@@ -233,7 +233,7 @@ static __always_inline __s64 change_inner(struct scratch *s, const __u32 ip, con
 		addresses = bpf_csum_diff((__be32 *)(o + 12), 8, (__be32 *)(n + 12), 8, 0);
 		putraw16(n + 10, csum_add(raw16(o + 10), addresses));
 	}
-	if (in->proto == IPPROTO_ICMP || in->proto == IPPROTO_ICMPV6_) {
+	if (in->proto == IPPROTO_ICMP || in->proto == IPPROTO_ICMPV6) {
 		putraw16(l4 + 4, in->sport);
 		ports = csum_fold32((__u64)(__u16)~in->old_sport + in->sport);
 		check = csum_add(raw16(l4 + 2), csum_fold32((ip == IP6_LEN ? (__u64)(__u32)addresses : 0) + ports));
@@ -361,6 +361,31 @@ __noinline int translate(struct __sk_buff *ctx)
 /* tells the verifier what the code already knows: i stays inside options */
 #define BOUND(i) asm volatile("%0 &= 63" : "+r"(i))
 
+/* tcp_option is where the option of a kind, of at least size bytes, begins in
+ * len bytes of TCP options; -1 if there is none. */
+static __always_inline int tcp_option(const __u8 *o, __u32 len, __u8 kind, __u32 size)
+{
+	__u32 step, i = 0;
+
+	for (step = 0; step < 40; step++) {
+		if (i + size > len)
+			return -1;
+		BOUND(i);
+		if (o[i] == kind)
+			return i;
+		if (o[i] == 0)
+			return -1;
+		if (o[i] == 1) {
+			i++;
+			continue;
+		}
+		if (o[i + 1] < 2)
+			return -1;
+		i += o[i + 1];
+	}
+	return -1;
+}
+
 /* clamp_mss lowers the MSS option of a SYN or SYN-ACK to what an endpoint
  * carries. A packet without the option is left alone: its MSS is 536. */
 __noinline int clamp_mss(struct __sk_buff *ctx)
@@ -368,7 +393,8 @@ __noinline int clamp_mss(struct __sk_buff *ctx)
 	struct scratch *s = scratch_get();
 	struct packet *p;
 	__u8 *o;
-	__u32 len, step, i = 0, most = mss;
+	__u32 len, i, most = mss;
+	int at;
 	__be16 was, now;
 	__u16 from, to;
 
@@ -383,24 +409,12 @@ __noinline int clamp_mss(struct __sk_buff *ctx)
 		return 0;
 	if (bpf_skb_load_bytes(ctx, p->l4 + TCP_LEN, o, len))
 		return DROP_REWRITE;
-	for (step = 0; step < 40; step++) {
-		if (i + 4 > len)
-			return 0;
-		BOUND(i);
-		if (o[i] == 0)
-			return 0;
-		if (o[i] == 1) {
-			i++;
-			continue;
-		}
-		if (o[i] == 2)
-			break;
-		if (o[i + 1] < 2)
-			return 0;
-		i += o[i + 1];
-	}
+	at = tcp_option(o, len, 2, 4);
+	if (at < 0)
+		return 0;
+	i = at;
 	BOUND(i);
-	if (o[i] != 2 || o[i + 1] != 4)
+	if (o[i + 1] != 4)
 		return 0;
 	was = raw16(o + i + 2);
 	if (bpf_ntohs(was) <= most)

@@ -94,7 +94,7 @@ static __noinline int nd(struct __sk_buff *ctx, struct port *port)
 	s->new_src = target;
 	s->new_dst = p->src;
 	__builtin_memcpy(p->dst_mac, mac, 6);
-	put_ip(s, true, IPPROTO_ICMPV6_, ND_LEN + ND_LINK_LEN, 255);
+	put_ip(s, true, IPPROTO_ICMPV6, ND_LEN + ND_LINK_LEN, 255);
 	b = s->frame + L4_OFF6;
 	b[0] = ND_ADVERT;
 	b[4] = flags;
@@ -102,7 +102,7 @@ static __noinline int nd(struct __sk_buff *ctx, struct port *port)
 	b[24] = 2;
 	b[25] = 1;
 	__builtin_memcpy(b + 26, mac, 6);
-	sum = pseudo_sum(s, true, IPPROTO_ICMPV6_, ND_LEN + ND_LINK_LEN);
+	sum = pseudo_sum(s, true, IPPROTO_ICMPV6, ND_LEN + ND_LINK_LEN);
 	sum += (__u32)bpf_csum_diff(0, 0, (__be32 *)b, ND_LEN + ND_LINK_LEN, 0);
 	putraw16(b + 2, ~csum_fold32(sum));
 	if (bpf_skb_store_bytes(ctx, 0, s->frame, L4_OFF6 + ND_LEN + ND_LINK_LEN, 0))

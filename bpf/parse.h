@@ -18,17 +18,11 @@
 #define L4_OFF6 (ETH_LEN + IP6_LEN)
 #define TCP_LEN 20
 #define ICMP_LEN 8
-#define IPPROTO_ICMPV6_ 58
 
 #define EXTENSIONS_MAX 4
-#define IP6_HOP_BY_HOP 0
-#define IP6_ROUTING 43
-#define IP6_FRAGMENT 44
-#define IP6_AUTHENTICATION 51
-#define IP6_DESTINATION 60
-#define IP6_MOBILITY 135
-#define IP6_HIP 139
-#define IP6_SHIM6 140
+/* protocol numbers that <linux/in6.h> does not name */
+#define IPPROTO_HIP 139
+#define IPPROTO_SHIM6 140
 
 static __always_inline __u16 get16(const __u8 *b)
 {
@@ -70,11 +64,6 @@ static __always_inline void addr_v6(struct addr *a, const __u8 *b)
 static __always_inline bool addr_is_v4(const struct addr *a)
 {
 	return !a->w[0] && !a->w[1] && a->w[2] == bpf_htonl(0xffff);
-}
-
-static __always_inline bool addr_equal(const struct addr *a, const struct addr *b)
-{
-	return a->w[0] == b->w[0] && a->w[1] == b->w[1] && a->w[2] == b->w[2] && a->w[3] == b->w[3];
 }
 
 static __always_inline __u8 icmp_role(__u8 proto, __u8 type)
@@ -139,9 +128,9 @@ static __always_inline int parse_l4(struct __sk_buff *ctx, struct packet *p, __u
 		p->payload = len - 8;
 		break;
 	case IPPROTO_ICMP:
-	case IPPROTO_ICMPV6_:
+	case IPPROTO_ICMPV6:
 		/* the other family's ICMP is a protocol like any other */
-		if ((p->proto == IPPROTO_ICMPV6_) != p->v6)
+		if ((p->proto == IPPROTO_ICMPV6) != p->v6)
 			return 0;
 		if (len < ICMP_LEN || (!whole && bpf_skb_load_bytes(ctx, p->l4, h, ICMP_LEN)))
 			return DROP_BAD_LENGTH;
@@ -197,17 +186,17 @@ __noinline int parse_v6(struct __sk_buff *ctx)
 	if (addr_is_v4(&p->src) || addr_is_v4(&p->dst))
 		return DROP_BAD_LENGTH;
 	for (i = 0; i <= EXTENSIONS_MAX; i++) {
-		if (next == IP6_ROUTING || next == IP6_AUTHENTICATION || next == IP6_MOBILITY || next == IP6_HIP ||
-		    next == IP6_SHIM6 || (next == IP6_HOP_BY_HOP && i))
+		if (next == IPPROTO_ROUTING || next == IPPROTO_AH || next == IPPROTO_MH || next == IPPROTO_HIP ||
+		    next == IPPROTO_SHIM6 || (next == IPPROTO_HOPOPTS && i))
 			return DROP_EXTENSION;
-		if (next != IP6_HOP_BY_HOP && next != IP6_DESTINATION && next != IP6_FRAGMENT)
+		if (next != IPPROTO_HOPOPTS && next != IPPROTO_DSTOPTS && next != IPPROTO_FRAGMENT)
 			break;
 		if (i == EXTENSIONS_MAX)
 			return DROP_EXTENSION;
 		whole = false;
 		if (bpf_skb_load_bytes(ctx, off, ext, 8))
 			return DROP_BAD_LENGTH;
-		if (next == IP6_FRAGMENT) {
+		if (next == IPPROTO_FRAGMENT) {
 			if (p->fragment)
 				return DROP_EXTENSION;
 			offset = get16(ext + 2) & 0xfff8;
@@ -346,13 +335,13 @@ __noinline int parse_embedded(struct __sk_buff *ctx)
 	if (in->proto == IPPROTO_TCP || in->proto == IPPROTO_UDP) {
 		in->old_sport = raw16(l4);
 		in->old_dport = raw16(l4 + 2);
-	} else if (in->proto == (p->v6 ? IPPROTO_ICMPV6_ : IPPROTO_ICMP)) {
+	} else if (in->proto == (p->v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) {
 		role = icmp_role(in->proto, l4[0]);
 		if (role != ICMP_REQUEST && role != ICMP_REPLY)
 			return -1;
 		in->old_sport = raw16(l4 + 4);
 		in->old_dport = in->old_sport;
-	} else if (p->v6 && (in->proto == IP6_HOP_BY_HOP || in->proto == IP6_DESTINATION || in->proto == IP6_FRAGMENT)) {
+	} else if (p->v6 && (in->proto == IPPROTO_HOPOPTS || in->proto == IPPROTO_DSTOPTS || in->proto == IPPROTO_FRAGMENT)) {
 		return -1;
 	}
 	in->sender = conn_key_set(&s->key, p->vni, in->proto, &src, in->old_sport, &dst, in->old_dport);

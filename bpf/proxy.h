@@ -176,7 +176,6 @@ static __noinline int proxy_out(struct __sk_buff *ctx, struct conn *c, __u32 ifi
 		if (!(c->proxy_state & PROXY_SENT)) {
 			c->proxy_isn = p->seq;
 			c->proxy_high = p->seq + 1;
-			c->proxy_state = PROXY_BEGUN;
 		}
 		return 0;
 	}
@@ -220,8 +219,9 @@ static __always_inline __u32 proxy_acked(const struct conn *c, __u32 n)
 static __always_inline int proxy_sack(struct __sk_buff *ctx, struct scratch *s, struct conn *c, __u32 l4, __u32 len)
 {
 	__u8 *o = s->options, *old = s->proxy;
-	__u32 step, i = 0, size, k;
+	__u32 i, size, k;
 	__s64 diff;
+	int at;
 
 	if (len < 12 || len > 40)
 		return 0;
@@ -229,25 +229,11 @@ static __always_inline int proxy_sack(struct __sk_buff *ctx, struct scratch *s, 
 		return DROP_REWRITE;
 	if (len == 12 && o[0] == 1 && o[1] == 1 && o[2] == 8) /* time stamps alone, as most packets have */
 		return 0;
-	for (step = 0; step < 40; step++) {
-		if (i + 10 > len)
-			return 0;
-		BOUND(i);
-		if (o[i] == 0)
-			return 0;
-		if (o[i] == 1) {
-			i++;
-			continue;
-		}
-		if (o[i] == 5)
-			break;
-		if (o[i + 1] < 2)
-			return 0;
-		i += o[i + 1];
-	}
-	BOUND(i);
-	if (o[i] != 5)
+	at = tcp_option(o, len, 5, 10);
+	if (at < 0)
 		return 0;
+	i = at;
+	BOUND(i);
 	size = o[i + 1];
 	if (i + size > len)
 		return 0;

@@ -242,9 +242,8 @@ enum conn_kind {
 
 /* How far the PROXY protocol header of a flow has come. */
 enum proxy_state {
-	PROXY_BEGUN = 1, /* the first sequence number is known */
-	PROXY_SENT = 2,
-	PROXY_ACKED = 4,
+	PROXY_SENT = 1,
+	PROXY_ACKED = 2,
 };
 
 /* What has been seen of a flow; its timeout follows from it. */

@@ -81,7 +81,8 @@ static __always_inline int internet(struct __sk_buff *ctx, struct scratch *s, st
 
 	if (!up)
 		return drop(ctx, DROP_NO_UPLINK);
-	if (!p->v6 && (!port->self.public || !addr_equal(&p->src, &port->addr)))
+	/* whatever its source check lets pass inside */
+	if (p->v6 ? !owns(s, port, &p->src) : !port->self.public || !addr_equal(&p->src, &port->addr))
 		return drop(ctx, DROP_NO_PUBLIC_ADDRESS);
 	if (c && c->kind != CONN_PLAIN) {
 		conn_forget(&s->key);
@@ -195,6 +196,7 @@ static __noinline int outside(struct __sk_buff *ctx, struct interface *self)
 	__u32 sender;
 	__u8 asker;
 	int reason, in = RULE_ALLOW;
+	bool passed_on = false;
 
 	if (!s || !self)
 		return TC_ACT_SHOT;
@@ -224,10 +226,11 @@ static __noinline int outside(struct __sk_buff *ctx, struct interface *self)
 		sender = conn_key_set(&s->key, p->vni, p->proto, &p->src, p->sport, &pub->addr, p->dport);
 		conn_key_icmp(&s->key, p->icmp, sender);
 	}
+	/* A flow of the same ends inside, or of an interface that had the address
+	 * before, is not this packet's, and nobody outside can end it. */
 	c = p->icmp == ICMP_OTHER ? 0 : conn_find(s);
 	if (c && (c->kind != CONN_PLAIN || !between(c, self, to, sender))) {
-		if (p->icmp != ICMP_ERROR)
-			conn_forget(&s->key);
+		passed_on = c->kind == CONN_PLAIN && c->target != to->eni && c->eni != to->eni;
 		c = 0;
 	}
 	r = route_of(s, to->subnet, &p->src);
@@ -245,6 +248,8 @@ static __noinline int outside(struct __sk_buff *ctx, struct interface *self)
 	if (c) {
 		conn_touch(c, p, sender == c->initiator);
 	} else if (begins(p) && tracks(to, p, in, OUTBOUND)) {
+		if (passed_on)
+			conn_forget(&s->key);
 		reason = conn_new_plain(self, sender, to->eni, CONN_INBOUND | CONN_INITIATOR_OPEN);
 		if (reason)
 			return drop(ctx, reason);

@@ -292,6 +292,8 @@ var untracked = desired.RuleSet{
 
 var changes = map[string]func(*world){
 	"a1 lets nothing in": func(w *world) { w.rules(eniA1, desired.RuleSet{Egress: w.host.RuleSets["open"].Egress}) },
+	"a1 is open again":   func(w *world) { edit(w.host.Interfaces, eniA1, func(i *desired.Interface) { i.RuleSet = "open" }) },
+	"a1 is not checked":  func(w *world) { edit(w.host.Interfaces, eniA1, func(i *desired.Interface) { i.SourceCheck = false }) },
 	"a2 lets nothing in": func(w *world) { w.rules(eniA2, desired.RuleSet{Egress: w.host.RuleSets["open"].Egress}) },
 	"b1 lets nothing in": func(w *world) { w.rules(eniB1, desired.RuleSet{Egress: w.host.RuleSets["open"].Egress}) },
 	"b2 lets nothing in": func(w *world) { w.rules(eniB2, desired.RuleSet{Egress: w.host.RuleSets["open"].Egress}) },

@@ -18,7 +18,12 @@ func (j *journey) toOutside(w way, c *conn, forward bool, related *conn) []Outco
 		return one(j.drop("no-uplink"))
 	}
 	frame := slices.Clone(p.frame)
-	if !p.is6() {
+	if p.is6() {
+		if !slices.Contains(j.self.eni.IPv6, p.src) { // whatever passes inside
+			j.step("%v is no address of %s", p.src, j.self.id)
+			return one(j.drop("no-public-address"))
+		}
+	} else {
 		if p.src != j.self.eni.Addr || !j.self.public.IsValid() {
 			j.step("%v has no public address", p.src)
 			return one(j.drop("no-public-address"))
@@ -161,11 +166,18 @@ func (j *journey) inward() []Outcome {
 	own := space(dest.vpc.ID)
 	h := m.lookup(own, &q)
 	c := h.c
-	if c != nil && (!c.plain || c.finished() && p.isSYN() || !bound(c, h.forward, UplinkPort, dest.id)) {
+	var before *conn // of an interface that had the address
+	switch {
+	case c == nil:
+	case c.finished() && p.isSYN():
 		j.old, c = c, nil
-		if !h.c.plain {
-			j.old = nil
+	case !c.plain || !bound(c, h.forward, UplinkPort, dest.id):
+		// a flow of the same ends inside is not this packet's, and nobody
+		// outside can end it
+		if c.plain && c.initiator != dest.id && c.target != dest.id {
+			before = c
 		}
+		c = nil
 	}
 	var related *conn
 	if inner != nil {
@@ -207,7 +219,13 @@ func (j *journey) inward() []Outcome {
 	if j.full(dest.id) {
 		return one(j.drop("quota"))
 	}
+	if h.c != nil && j.old == nil && before == nil {
+		return one(o) // the other flow has the place
+	}
 	return one(o.then(func() {
+		if before != nil {
+			m.forget(before)
+		}
 		m.remember(fresh)
 		m.touch(fresh, true, p)
 	}))
