@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Postern-s3 is the S3 that Postern brings along: objects in a directory of this machine, behind a unix socket or a
+// Command postern-s3 is the S3 that Postern brings along: objects in a directory of this machine, behind a unix socket or a
 // loopback port. `postern serve` starts it as a child and puts its own proxy in front, which evaluates endpoint
 // policies; every byte of the S3 protocol comes from the Versity S3 Gateway (github.com/versity/versitygw).
 //

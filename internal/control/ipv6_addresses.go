@@ -62,27 +62,11 @@ func (c *Control) ipv6Addresses(tx *store.Tx, s *vpc.Subnet, taken []netip.Addr,
 	if n := len(taken) + len(r.Addrs); n > MaxAddresses || count > MaxAddresses-n {
 		return nil, vpc.Errorf(vpc.Limit, "private-address", "", "Number of IPv6 addresses will exceed limit: an interface has at most %d.", MaxAddresses)
 	}
-	var out []netip.Addr
-	used := func(a netip.Addr) bool { return slices.Contains(taken, a) || slices.Contains(out, a) }
-	for _, a := range r.Addrs {
-		if used(a) {
-			return nil, vpc.Errorf(vpc.Invalid, "ipv6Addresses", a.String(), "Value (%s) for parameter ipv6Addresses is invalid. The address appears multiple times.", a)
-		}
-		if err := checkAddress6(tx, s, a); err != nil {
-			return nil, err
-		}
-		out = append(out, a)
-	}
-	for range count {
-		a, err := c.freeAddress6(tx, s, used)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, a)
-	}
 	// The block must not leave the subnet meanwhile.
 	tx.Touch(s)
-	return out, nil
+	return pickAddresses("ipv6Addresses", taken, r.Addrs, count,
+		func(a netip.Addr) error { return checkAddress6(tx, s, a) },
+		func(used func(netip.Addr) bool) (netip.Addr, error) { return c.freeAddress6(tx, s, used) })
 }
 
 // checkAddress6 refuses an address that cannot be given out in the subnet.

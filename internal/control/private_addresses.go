@@ -37,19 +37,28 @@ func secondaryAddresses(tx *store.Tx, s *vpc.Subnet, taken, chosen []netip.Addr,
 	if n := len(taken) + len(chosen) + max(count, 0); n > MaxAddresses {
 		return nil, tooManyAddresses(n)
 	}
+	return pickAddresses("privateIpAddress", taken, chosen, count,
+		func(a netip.Addr) error { return checkAddress(tx, s, a) },
+		func(used func(netip.Addr) bool) (netip.Addr, error) { return freeAddress(tx, s, used) })
+}
+
+// pickAddresses are the addresses that are chosen in a parameter, each checked
+// and none twice, and count free ones besides them and besides taken.
+func pickAddresses(parameter string, taken, chosen []netip.Addr, count int,
+	check func(netip.Addr) error, free func(used func(netip.Addr) bool) (netip.Addr, error)) ([]netip.Addr, error) {
 	var out []netip.Addr
 	used := func(a netip.Addr) bool { return slices.Contains(taken, a) || slices.Contains(out, a) }
 	for _, a := range chosen {
 		if used(a) {
-			return nil, vpc.Errorf(vpc.Invalid, "privateIpAddress", a.String(), "Value (%s) for parameter privateIpAddress is invalid. The address appears multiple times.", a)
+			return nil, vpc.Errorf(vpc.Invalid, parameter, a.String(), "Value (%s) for parameter %s is invalid. The address appears multiple times.", a, parameter)
 		}
-		if err := checkAddress(tx, s, a); err != nil {
+		if err := check(a); err != nil {
 			return nil, err
 		}
 		out = append(out, a)
 	}
 	for range count {
-		a, err := freeAddress(tx, s, used)
+		a, err := free(used)
 		if err != nil {
 			return nil, err
 		}

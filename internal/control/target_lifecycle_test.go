@@ -19,6 +19,17 @@ func (w *workloads) pass(d time.Duration) {
 	w.Hosts.Report(control.HostStatus{Host: "other", Applied: 1 << 40})
 }
 
+// rounds returns when the life cycle has looked at everything at the present
+// time: it makes a load balancer active at the beginning of a round, so a second
+// one is active after the first one's round.
+func (w *workloads) rounds(name string) {
+	w.t.Helper()
+	for _, name := range []string{name + "-1", name + "-2"} {
+		lb := w.balancer(name, w.a)
+		w.eventually("another round", func(v vpc.View) bool { b, ok := vpc.Get[vpc.LoadBalancer](v, lb); return ok && b.Active })
+	}
+}
+
 func (w *workloads) attributes(group vpc.ARN, changes map[string]string) {
 	w.t.Helper()
 	w.wants("set attributes", w.SetTargetGroupAttributes(w.ctx, me, group, changes), "")
@@ -52,6 +63,7 @@ func TestFlowsToADeregisteredTargetEndIfTheGroupSaysSo(t *testing.T) {
 	w.wants("terminate", err, "")
 	w.eventually("terminated", func(v vpc.View) bool { return w.state(i.ID)(v) == vpc.InstanceTerminated })
 	w.pass(59 * time.Second)
+	w.rounds("delay")
 	if got := cut(w.View(), ended); got != nil {
 		t.Fatalf("cut %v while the delay goes on", got)
 	}
@@ -68,7 +80,7 @@ func TestFlowsToADeregisteredTargetEndIfTheGroupSaysSo(t *testing.T) {
 		t.Errorf("cut %v, want %v although the instance is gone", got, place)
 	}
 	w.pass(599 * time.Second)
-	time.Sleep(20 * time.Millisecond) // time in which it would wrongly be forgotten
+	w.rounds("idle")
 	if got := cut(w.View(), ended); len(got) != 1 {
 		t.Errorf("cut %v before the longest idle time", got)
 	}

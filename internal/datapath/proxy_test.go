@@ -193,15 +193,7 @@ func TestTheProxyHeaderSurvivesLoss(t *testing.T) {
 
 func (p place) addIPv6(t *testing.T, addr netip.Addr) {
 	t.Helper()
-	in, err := netlink.NewHandleAt(p.ns)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	eth, err := in.LinkByName("eth0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	in, eth := p.inside(t)
 	a := &netlink.Addr{IPNet: &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(64, 128)}, Flags: unix.IFA_F_NODAD}
 	if err := in.AddrAdd(eth, a); err != nil {
 		t.Fatal(err)
@@ -306,13 +298,7 @@ func TestRealTCPWithAProxyHeader(t *testing.T) {
 					t.Fatal(err)
 				}
 			})
-			restore := enter(t, server.ns)
-			l, err := net.Listen("tcp", c.listen)
-			restore()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer l.Close()
+			l := server.listen(t, c.listen)
 			type result struct {
 				header []byte
 				sum    string
@@ -340,7 +326,7 @@ func TestRealTCPWithAProxyHeader(t *testing.T) {
 				}
 				got <- result{header: append(h, rest...), sum: exchange(conn, 1, down)}
 			}()
-			restore = enter(t, client.ns)
+			restore := enter(t, client.ns)
 			conn, err := net.DialTimeout(c.network, c.target, 10*time.Second)
 			restore()
 			if err != nil {

@@ -75,13 +75,7 @@ func (tr *traffic) until(count *atomic.Int64, n int64) {
 // echo answers every TCP connection at addr with what comes in.
 func (p place) echo(t *testing.T, addr string) {
 	t.Helper()
-	restore := enter(t, p.ns)
-	l, err := net.Listen("tcp4", addr)
-	restore()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
+	l := p.listen(t, addr)
 	go func() {
 		for {
 			c, err := l.Accept()

@@ -69,15 +69,7 @@ func newPlace(t *testing.T, name string, addr netip.Prefix, router netip.Addr) p
 	if err := netlink.LinkSetUp(l); err != nil {
 		t.Fatal(err)
 	}
-	in, err := netlink.NewHandleAt(p.ns)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	eth, err := in.LinkByName("eth0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	in, eth := p.inside(t)
 	p.mac = eth.Attrs().HardwareAddr
 	if err := in.AddrAdd(eth, &netlink.Addr{IPNet: &net.IPNet{IP: addr.Addr().AsSlice(), Mask: net.CIDRMask(addr.Bits(), 32)}}); err != nil {
 		t.Fatal(err)
@@ -121,17 +113,39 @@ func (p place) noChecksumOffload(t *testing.T) {
 	}
 }
 
-// serve accepts one connection at addr, sends size bytes of seed and reports
-// the hash of what it received.
-func (p place) serve(t *testing.T, addr string, seed, size int, peer chan<- netip.AddrPort, got chan<- string) {
+// listen listens for TCP in a place until the test ends.
+func (p place) listen(t *testing.T, addr string) net.Listener {
 	t.Helper()
 	restore := enter(t, p.ns)
-	l, err := net.Listen("tcp4", addr)
+	l, err := net.Listen("tcp", addr)
 	restore()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// inside gives a handle into a place, and its device there.
+func (p place) inside(t *testing.T) (*netlink.Handle, netlink.Link) {
+	t.Helper()
+	in, err := netlink.NewHandleAt(p.ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(in.Close)
+	eth, err := in.LinkByName("eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in, eth
+}
+
+// serve accepts one connection at addr, sends size bytes of seed and reports
+// the hash of what it received.
+func (p place) serve(t *testing.T, addr string, seed, size int, peer chan<- netip.AddrPort, got chan<- string) {
+	t.Helper()
+	l := p.listen(t, addr)
 	go func() {
 		c, err := l.Accept()
 		l.Close()

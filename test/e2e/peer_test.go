@@ -92,8 +92,9 @@ var chunk = func() []byte {
 	return b
 }()
 
-func source(port string) error {
-	l, err := net.Listen("tcp4", ":"+port)
+// serving answers every connection to a port of all addresses, side by side.
+func serving(port string, answer func(net.Conn)) error {
+	l, err := net.Listen("tcp", ":"+port)
 	if err != nil {
 		return err
 	}
@@ -103,27 +104,34 @@ func source(port string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Println("from", c.RemoteAddr())
 		go func() {
 			defer c.Close()
-			var ask [16]byte
-			if _, err := io.ReadFull(c, ask[:]); err != nil {
-				return
-			}
-			n, rate := binary.BigEndian.Uint64(ask[:]), binary.BigEndian.Uint64(ask[8:])
-			start, sent := time.Now(), uint64(0)
-			for sent < n {
-				b := chunk[:min(uint64(len(chunk)), n-sent)]
-				if _, err := c.Write(b); err != nil {
-					return
-				}
-				sent += uint64(len(b))
-				if rate > 0 {
-					time.Sleep(time.Until(start.Add(time.Duration(float64(sent) / float64(rate) * 1e9))))
-				}
-			}
+			answer(c)
 		}()
 	}
+}
+
+func source(port string) error {
+	return serving(port, func(c net.Conn) {
+		from := c.RemoteAddr().(*net.TCPAddr).AddrPort()
+		fmt.Println("from", netip.AddrPortFrom(from.Addr().Unmap(), from.Port()))
+		var ask [16]byte
+		if _, err := io.ReadFull(c, ask[:]); err != nil {
+			return
+		}
+		n, rate := binary.BigEndian.Uint64(ask[:]), binary.BigEndian.Uint64(ask[8:])
+		start, sent := time.Now(), uint64(0)
+		for sent < n {
+			b := chunk[:min(uint64(len(chunk)), n-sent)]
+			if _, err := c.Write(b); err != nil {
+				return
+			}
+			sent += uint64(len(b))
+			if rate > 0 {
+				time.Sleep(time.Until(start.Add(time.Duration(float64(sent) / float64(rate) * 1e9))))
+			}
+		}
+	})
 }
 
 func fetch(addr, n, rate string) error {
@@ -411,27 +419,15 @@ func talk(addr string) error {
 }
 
 func greet(port string) error {
-	l, err := net.Listen("tcp", ":"+port)
-	if err != nil {
-		return err
-	}
-	fmt.Println("listening")
-	for {
-		c, err := l.Accept()
+	return serving(port, func(c net.Conn) {
+		fmt.Fprintln(c, "welcome")
+		said, err := proxyHeader(c)
 		if err != nil {
-			return err
+			said = err.Error()
 		}
-		go func() {
-			defer c.Close()
-			fmt.Fprintln(c, "welcome")
-			said, err := proxyHeader(c)
-			if err != nil {
-				said = err.Error()
-			}
-			fmt.Fprintln(c, said)
-			io.Copy(c, c)
-		}()
-	}
+		fmt.Fprintln(c, said)
+		io.Copy(c, c)
+	})
 }
 
 // proxyHeader reads a header of the PROXY protocol, version 2, and says the
