@@ -239,6 +239,15 @@ static __always_inline void conn_alive(struct conn *c, const struct packet *p, b
 	conn_see(c, seen);
 }
 
+/* conn_end notes that an entry's flow is over and that an end hears of it now.
+ * That one counts as alive: else a flow that was idle for longer than a closed
+ * one lasts would be forgotten before its other end hears of it. */
+static __always_inline void conn_end(struct conn *c, const struct packet *p)
+{
+	c->last_seen = p->now;
+	conn_see(c, SEEN_RST | SEEN_TOLD);
+}
+
 /* conn_touch notes one packet and counts it. Each half of a translated flow
  * counts what its own sender sends. */
 static __always_inline void conn_touch(struct conn *c, const struct packet *p, bool by_initiator)

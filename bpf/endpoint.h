@@ -427,10 +427,10 @@ static __always_inline int gone(struct __sk_buff *ctx, struct scratch *s, struct
 	if (s->packet.icmp == ICMP_ERROR)
 		return drop(ctx, reason);
 	other_side(s, c);
-	conn_see(c, SEEN_RST | SEEN_TOLD);
 	other = conn_at(&s->peer);
+	conn_end(c, &s->packet);
 	if (other)
-		conn_see(other, SEEN_RST | SEEN_TOLD);
+		conn_end(other, &s->packet);
 	/* who is still opening a connection waits for an answer to that, and a
 	 * packet cannot become a reset of the other family */
 	if (told || s->packet.proto != IPPROTO_TCP || (s->packet.tcp_flags & TCP_SYN) ||

@@ -81,12 +81,14 @@ func (j *journey) reset(reason string) Outcome {
 // waits learns of it; from then on senders are answered.
 func (j *journey) tell(h heading, reason string, src, dst netip.AddrPort, to vpc.InterfaceID) Outcome {
 	c, p := h.c, j.p
+	// A flow that was idle for long stays for as long as any that has ended, so
+	// that its other end hears of it too.
+	ended := func(netip.AddrPort) { c.told, c.rst, c.last = true, true, j.m.now }
 	if !p.isTCP() {
 		o := j.drop(reason)
-		o.commit = func(netip.AddrPort) { c.told, c.rst = true, true }
+		o.commit = ended
 		return o
 	}
-	ended := func(netip.AddrPort) { c.told, c.rst = true, true }
 	// Who opens a connection waits for an answer to that, and a packet cannot
 	// become one of the other family.
 	if c.told || p.fragmented || p.flags&flagSYN != 0 || src.Addr().Is6() != p.is6() {
