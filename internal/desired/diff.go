@@ -155,6 +155,7 @@ func (h Host) Clone() Host {
 	h.Probes = maps.Clone(h.Probes)
 	h.Keys = maps.Clone(h.Keys)
 	h.Users = maps.Clone(h.Users)
+	h.Zones = maps.Clone(h.Zones)
 	h.Uplink = maps.Clone(h.Uplink)
 	return h
 }

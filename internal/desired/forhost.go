@@ -87,6 +87,7 @@ func Empty() Host {
 		Probes:      map[string]Probe{},
 		Keys:        map[string]vpc.AccountID{},
 		Users:       map[string]User{},
+		Zones:       map[vpc.HostedZoneID]Zone{},
 		Uplink:      map[string]netip.Prefix{},
 	}
 }

@@ -52,6 +52,8 @@ type Host struct {
 	// would take any key for its account's. There are none without an endpoint
 	// to such a service.
 	Users map[string]User `json:"users"`
+	// Zones are the private hosted zones of those VPCs, by id.
+	Zones map[vpc.HostedZoneID]Zone `json:"zones"`
 	// Uplink are the prefixes that the network outside reaches here, by their
 	// text: public addresses, and the IPv6 blocks of VPCs with a way out.
 	Uplink map[string]netip.Prefix `json:"uplink"`
@@ -82,16 +84,44 @@ type VPC struct {
 	// Records are the names of this VPC's endpoints, balancers and instances
 	// and the public names of the catalogue. Canonical names.
 	Records []Record `json:"records,omitempty"`
+	// Zones are the private hosted zones associated with this VPC, keys of
+	// Host.Zones. They are private zones too.
+	Zones []vpc.HostedZoneID `json:"zones,omitempty"`
+	// Forwards are the names whose questions go to other resolvers than the
+	// host's; the longest domain that holds a name wins. One without targets
+	// sends its names to the host's again (a SYSTEM rule).
+	Forwards []Forward `json:"forwards,omitempty"`
+}
+
+// Zone is a private hosted zone.
+type Zone struct {
+	Name    string   `json:"name"` // canonical
+	Records []Record `json:"records,omitempty"`
+}
+
+// Forward is a resolver rule.
+type Forward struct {
+	Domain  string           `json:"domain"` // canonical, "" for all names
+	Targets []netip.AddrPort `json:"targets,omitempty"`
 }
 
 // Record is one DNS answer. Name may start with "*." to stand for all names
-// below; an exact name wins. Exactly one of Addrs, CNAME and PTR is set.
+// below; an exact name wins. Exactly one of Addrs, CNAME, PTR, Alias and Type
+// is set.
 type Record struct {
 	Name  string       `json:"name"`
 	Addrs []netip.Addr `json:"addrs,omitempty"`
 	CNAME string       `json:"cname,omitempty"`
 	PTR   string       `json:"ptr,omitempty"`
-	TTL   uint32       `json:"ttl"`
+	// Alias is a canonical name whose addresses of the family AliasType ("A" or
+	// "AAAA"), as the asker's VPC has them, are the answer.
+	Alias     string `json:"alias,omitempty"`
+	AliasType string `json:"aliasType,omitempty"`
+	// Type is a record type of a hosted zone ("TXT", "MX", ...; addresses and
+	// CNAMEs are above), Values its data as a zone file has it (RFC 1035, 5.1).
+	Type   string   `json:"type,omitempty"`
+	Values []string `json:"values,omitempty"`
+	TTL    uint32   `json:"ttl"`
 }
 
 // Subnet is what the datapath needs of a subnet.

@@ -31,6 +31,7 @@ type (
 	EgressOnlyGatewayID string // eigw-...
 	AllocationID        string // eipalloc-...
 	DHCPOptionsID       string // dopt-..., or DHCPNone
+	HostedZoneID        string // Z..., Route 53's own form
 	ARN                 string // load balancers, target groups and listeners are known by ARN
 )
 
