@@ -128,7 +128,8 @@ static __always_inline bool quota_take(__u64 eni)
 
 	if (!used)
 		return false;
-	if (__sync_fetch_and_add(used, 1) >= quota) {
+	/* a link, or a VPC's share of other hosts, is many interfaces */
+	if (__sync_fetch_and_add(used, 1) >= (eni & OVERLAY_ENI ? quota * 16 : quota)) {
 		__sync_fetch_and_sub(used, 1);
 		return false;
 	}
@@ -211,7 +212,7 @@ __noinline int conn_forget(struct conn_key *key)
 	}
 	if (!bpf_map_delete_elem(&conns, &own) && kind != CONN_PROVIDER)
 		quota_give(eni);
-	if (kind != CONN_PLAIN && !bpf_map_delete_elem(&conns, &peer) && kind == CONN_PROVIDER)
+	if (kind != CONN_PLAIN && kind != CONN_FAR && !bpf_map_delete_elem(&conns, &peer) && kind == CONN_PROVIDER)
 		quota_give(eni);
 	return 0;
 }
@@ -435,6 +436,7 @@ __noinline int conn_new_pair(struct interface *to, __u32 initiator)
 	s->half[0].proxy = s->half[1].proxy = s->hop.proxy;
 	s->half[0].proxy_isn = s->packet.seq;
 	s->half[0].proxy_high = s->packet.seq + 1;
+	s->half[0].host = s->half[1].host = s->packet.overlay ? s->way.host : 0;
 	conn_led(s, &s->half[0], to); /* the packet that begins it has passed every check */
 	s->half[1].peer = s->key;
 	s->half[1].peer_initiator = initiator;
@@ -463,6 +465,57 @@ __noinline int conn_new_pair(struct interface *to, __u32 initiator)
 fail:
 	quota_give(s->packet.eni);
 	return reason;
+}
+
+/* conn_far_led remembers that a client's packet passes to a target's host. */
+static __always_inline void conn_far_led(struct scratch *s, struct conn *c, const struct interface *to)
+{
+	if (s->packet.icmp == ICMP_ERROR)
+		return;
+	c->to_ifindex = to->ifindex;
+	c->to_flags = INTERFACE_REMOTE;
+	c->refreshed = s->packet.now;
+	barrier(); /* last, as in conn_led */
+	c->generation = s->generation;
+}
+
+/* conn_new_far enters the flow that s->key and s->hop describe on the client's
+ * host. Its two halves are on the target's host alone: what is between them, a
+ * source port towards the target, only that host can choose. */
+__noinline int conn_new_far(struct interface *to, __u32 initiator)
+{
+	struct scratch *s = scratch_get();
+	struct conn *c;
+	long err;
+
+	if (!s || !to)
+		return DROP_TABLE_FULL;
+	if (!quota_take(s->packet.eni))
+		return DROP_QUOTA;
+	c = &s->half[0];
+	conn_fill(c, &s->packet, CONN_FAR, initiator);
+	c->target = to->eni;
+	c->endpoint = s->hop.endpoint;
+	c->link = s->hop.link;
+	c->flags = s->hop.flags;
+	c->group = s->hop.group;
+	c->server_vni = s->hop.server_vni;
+	c->idle_tcp = s->hop.idle_tcp;
+	c->peer.vni = s->hop.vni;
+	c->peer.proto = s->hop.proto;
+	c->peer.addr[0] = s->hop.target;
+	c->peer.port[0] = s->hop.target_port;
+	c->peer_initiator = 1;
+	__builtin_memcpy(c->to_mac, &s->way.head, 6);
+	__builtin_memcpy(c->to_gateway, (__u8 *)&s->way.head + 6, 6);
+	conn_far_led(s, c, to);
+	err = bpf_map_update_elem(&conns, &s->key, c, BPF_NOEXIST);
+	if (err) {
+		quota_give(s->packet.eni);
+		return err == EEXIST_ ? DROP_TUPLE_IN_USE : DROP_TABLE_FULL;
+	}
+	count(COUNT_CONNECTIONS, 1);
+	return 0;
 }
 
 #endif

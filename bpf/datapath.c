@@ -45,7 +45,7 @@ static __always_inline int plain(struct __sk_buff *ctx, struct scratch *s, struc
 	__u32 flags = 0;
 	int reason;
 
-	if (!to->ifindex)
+	if (!to->ifindex || ((to->flags & INTERFACE_REMOTE) && p->overlay))
 		return drop(ctx, DROP_REMOTE_HOST);
 	if (c) {
 		conn_touch(c, p, sender == c->initiator);
@@ -60,6 +60,8 @@ static __always_inline int plain(struct __sk_buff *ctx, struct scratch *s, struc
 				return drop(ctx, reason);
 		}
 	}
+	if (to->flags & INTERFACE_REMOTE)
+		return to_host(ctx, s, to->ifindex);
 	return deliver(ctx, s, to, to->subnet == self->subnet ? self->mac : to->gateway);
 }
 
@@ -92,7 +94,7 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 	__u8 flags = 0;
 
 	to = interface_at(s, p->vni, &p->dst);
-	if (to && to->kind == KIND_RESOLVER) {
+	if (to && to->kind == KIND_RESOLVER && !p->overlay) {
 		node = to->node;
 		flags = CONN_EXEMPT;
 		goto translated;
@@ -113,6 +115,8 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 	owner = to ? to->eni : 0;
 	if (kind == ROUTE_INTERFACE || kind == ROUTE_NAT)
 		to = interface_at(s, p->vni, &r->addr);
+	if (p->overlay && ((to && to->kind != KIND_WORKLOAD) || kind == ROUTE_ENDPOINT)) /* every host has its own */
+		return drop(ctx, DROP_OVERLAY);
 	if (c && c->kind == CONN_PLAIN && others(c, self, to, sender, kind == ROUTE_ENDPOINT)) {
 		if (p->icmp != ICMP_ERROR)
 			conn_forget(&s->key);
@@ -190,10 +194,10 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 
 translated:
 	if (c) {
-		if (c->kind != CONN_CONSUMER || c->endpoint != endpoint || c->eni != self->eni || (c->flags & CONN_NAT) ||
+		if ((c->kind != CONN_CONSUMER && c->kind != CONN_FAR) || c->endpoint != endpoint || c->eni != self->eni || (c->flags & CONN_NAT) ||
 		    c->server_vni != server_vni)
 			goto stale;
-		return onward(ctx, s, c);
+		return c->kind == CONN_FAR ? onward_far(ctx, s, c) : onward(ctx, s, c);
 	}
 	__builtin_memset(hop, 0, sizeof(*hop));
 	hop->endpoint = endpoint;
@@ -211,6 +215,7 @@ stale:
 #define FROM_WORKLOAD 0u
 #define FROM_SERVICE 1u
 #define FROM_UPLINK 2u
+#define FROM_HOST 3u
 
 /* decide makes every check about a packet. It is a function of its own so that
  * what most packets need (handle and repeat) lies close together. */
@@ -221,12 +226,16 @@ static __noinline int decide(struct __sk_buff *ctx, struct port *port, struct co
 
 	if (!s || !port)
 		return TC_ACT_SHOT;
+	if (from == FROM_HOST && s->packet.overlay != OVERLAY_PLAIN)
+		return from_host(ctx, port, c, sender);
+	if (c && c->kind != CONN_PLAIN && from == FROM_HOST)
+		return drop(ctx, DROP_TUPLE_IN_USE);
 	if (c && c->kind == CONN_PROVIDER) {
 		if (sender == c->initiator)
 			return drop(ctx, DROP_TUPLE_IN_USE);
 		return reply(ctx, s, &port->self, c);
 	}
-	if (c && c->kind == CONN_CONSUMER) {
+	if (c && (c->kind == CONN_CONSUMER || c->kind == CONN_FAR)) {
 		if (sender != c->initiator)
 			return drop(ctx, DROP_SOURCE_ADDRESS);
 		if (c->eni != port->self.eni) { /* the client's address has passed on */
@@ -249,10 +258,11 @@ static __noinline int decide(struct __sk_buff *ctx, struct port *port, struct co
 static __always_inline bool error_carried(const struct packet *p, const struct conn *c, __u64 eni, __u32 sender)
 {
 	__u8 type = p->rule_port & 0xff;
+	bool client = c->kind == CONN_CONSUMER || (c->kind == CONN_FAR && !p->overlay);
 
-	if ((sender == c->initiator) != (c->kind == CONN_CONSUMER))
+	if ((sender == c->initiator) != client)
 		return false;
-	if (eni != (c->kind == CONN_CONSUMER ? c->eni : c->target))
+	if (!p->overlay && eni != (client ? c->eni : c->target))
 		return false;
 	if (c->flags & CONN_NAT)
 		return true;
@@ -260,7 +270,7 @@ static __always_inline bool error_carried(const struct packet *p, const struct c
 }
 
 /* handle is the way of one packet. */
-static __always_inline int handle(struct __sk_buff *ctx, const __u32 from)
+static __always_inline int handle(struct __sk_buff *ctx, const __u32 from, __u32 vni, __be32 host)
 {
 	struct scratch *s = scratch_get();
 	struct interface *self;
@@ -282,16 +292,26 @@ static __always_inline int handle(struct __sk_buff *ctx, const __u32 from)
 	p->now = bpf_ktime_get_coarse_ns(); /* a tick is fine enough for timeouts of seconds */
 	generation_now = bpf_map_lookup_elem(&generation, &zero);
 	s->generation = generation_now ? *(volatile __u64 *)generation_now : 0;
-	port = bpf_map_lookup_elem(&ports, &ifindex);
-	if (!port)
-		return drop(ctx, DROP_NO_PORT);
+	if (from == FROM_HOST) {
+		port = &s->far;
+		s->way.vni = vni;
+		s->way.host = host;
+		p->eni = OVERLAY_ENI | vni;
+		p->vni = vni;
+	} else {
+		port = bpf_map_lookup_elem(&ports, &ifindex);
+		if (!port)
+			return drop(ctx, DROP_NO_PORT);
+		p->eni = port->self.eni;
+		p->vni = port->vni;
+	}
 	self = &port->self;
-	p->eni = self->eni;
-	p->vni = port->vni;
 	reason = parse_frame(ctx);
+	if (!reason && from == FROM_HOST)
+		reason = arrives(ctx, s);
 	if (reason)
 		return drop(ctx, reason);
-	if (from != FROM_UPLINK &&
+	if (from != FROM_UPLINK && from != FROM_HOST &&
 	    (raw32(p->src_mac) != raw32(self->mac) || raw16(p->src_mac + 4) != raw16(self->mac + 4)))
 		return drop(ctx, DROP_SOURCE_MAC);
 	if (p->arp)
@@ -301,7 +321,7 @@ static __always_inline int handle(struct __sk_buff *ctx, const __u32 from)
 	/* from an address to itself: neither end could be told from the other */
 	if (addr_equal(&p->src, &p->dst) || ((port->flags & PORT_SOURCE_CHECK) && !owns(s, port, &p->src)))
 		return drop(ctx, DROP_SOURCE_ADDRESS);
-	if (p->fragment) {
+	if (p->fragment && from != FROM_HOST) {
 		reason = fragment();
 		if (reason)
 			return drop(ctx, reason);
@@ -331,19 +351,31 @@ static __always_inline int handle(struct __sk_buff *ctx, const __u32 from)
 SEC("tcx/ingress")
 int from_workload(struct __sk_buff *ctx)
 {
-	return handle(ctx, FROM_WORKLOAD);
+	return handle(ctx, FROM_WORKLOAD, 0, 0);
 }
 
 SEC("tcx/ingress")
 int from_service(struct __sk_buff *ctx)
 {
-	return handle(ctx, FROM_SERVICE);
+	return handle(ctx, FROM_SERVICE, 0, 0);
 }
 
 SEC("tcx/ingress")
 int from_uplink(struct __sk_buff *ctx)
 {
-	return handle(ctx, FROM_UPLINK);
+	return handle(ctx, FROM_UPLINK, 0, 0);
+}
+
+SEC("tcx/ingress")
+int from_overlay(struct __sk_buff *ctx)
+{
+	struct bpf_tunnel_key key = {};
+
+	if (bpf_skb_get_tunnel_key(ctx, &key, sizeof(key), 0)) { /* a test run, which has none */
+		key.tunnel_id = ctx->cb[3];
+		key.remote_ipv4 = bpf_ntohl(ctx->cb[4]);
+	}
+	return handle(ctx, FROM_HOST, key.tunnel_id & 0xffffff, bpf_htonl(key.remote_ipv4));
 }
 
 struct bpf_map;

@@ -20,6 +20,7 @@ const (
 	DatapathActionACTION_PEER     DatapathAction = 2
 	DatapathActionACTION_REDIRECT DatapathAction = 3
 	DatapathActionACTION_ANSWER   DatapathAction = 4
+	DatapathActionACTION_OVERLAY  DatapathAction = 5
 )
 
 type DatapathAddr struct {
@@ -72,7 +73,7 @@ type DatapathConn struct {
 	ProxyLen      uint16
 	Proxy         uint8
 	ProxyState    uint8
-	Pad           uint32
+	Host          uint32
 	Kind          uint8
 	Flags         uint8
 	Initiator     uint8
@@ -126,6 +127,7 @@ const (
 	DatapathConnKindCONN_PLAIN    DatapathConnKind = 1
 	DatapathConnKindCONN_CONSUMER DatapathConnKind = 2
 	DatapathConnKindCONN_PROVIDER DatapathConnKind = 3
+	DatapathConnKindCONN_FAR      DatapathConnKind = 4
 )
 
 type DatapathCounter uint32
@@ -244,6 +246,7 @@ type DatapathInterfaceFlag uint32
 const (
 	DatapathInterfaceFlagINTERFACE_SOURCE_CHECK DatapathInterfaceFlag = 1
 	DatapathInterfaceFlagINTERFACE_TAP          DatapathInterfaceFlag = 2
+	DatapathInterfaceFlagINTERFACE_REMOTE       DatapathInterfaceFlag = 4
 	DatapathInterfaceFlagINTERFACE_OPEN         DatapathInterfaceFlag = 16
 	DatapathInterfaceFlagINTERFACE_OPEN_ALL     DatapathInterfaceFlag = 4080
 )
@@ -316,6 +319,12 @@ type DatapathMove struct {
 	Conn      DatapathConn
 }
 
+type DatapathOverlay struct {
+	_       structs.HostLayout
+	Ifindex uint32
+	Mtu     uint32
+}
+
 type DatapathPacket struct {
 	_          structs.HostLayout
 	Now        uint64
@@ -341,7 +350,7 @@ type DatapathPacket struct {
 	V6         uint8
 	Nd         uint8
 	Fragment   uint8
-	Pad        uint8
+	Overlay    uint8
 	SrcMac     [6]uint8
 	DstMac     [6]uint8
 }
@@ -359,6 +368,7 @@ type DatapathPortFlag uint32
 
 const (
 	DatapathPortFlagPORT_SOURCE_CHECK DatapathPortFlag = 1
+	DatapathPortFlagPORT_OVERLAY      DatapathPortFlag = 2
 )
 
 type DatapathProbe struct {
@@ -463,6 +473,7 @@ type DatapathScratch struct {
 		Proxy       uint8
 		SkipIngress uint8
 		Pad         [6]uint8
+		NodeId      uint64
 	}
 	NewSrc   DatapathAddr
 	NewDst   DatapathAddr
@@ -486,12 +497,24 @@ type DatapathScratch struct {
 	}
 	InterfaceKey DatapathInterfaceKey
 	RouteKey     DatapathRouteKey
-	Frame        [96]uint8
-	OldInner     [60]uint8
-	NewInner     [60]uint8
-	Options      [104]uint8
-	Proxy        [128]uint8
-	Names        struct {
+	Way          struct {
+		_    structs.HostLayout
+		Vni  uint32
+		Host uint32
+		Head struct {
+			_      structs.HostLayout
+			Kind   uint8
+			Vni    [3]uint8
+			Number [8]uint8
+		}
+	}
+	Far      DatapathPort
+	Frame    [96]uint8
+	OldInner [60]uint8
+	NewInner [60]uint8
+	Options  [104]uint8
+	Proxy    [128]uint8
+	Names    struct {
 		_             structs.HostLayout
 		Action        DatapathAction
 		InterfaceKind DatapathInterfaceKind
@@ -506,6 +529,7 @@ type DatapathScratch struct {
 		ConnFlag      DatapathConnFlag
 		ProxyLayout   DatapathProxyLayout
 		ProxyState    DatapathProxyState
+		OverlayKind   uint32
 	}
 }
 
@@ -549,10 +573,13 @@ const (
 	DatapathMapFragments        = "fragments"
 	DatapathMapGeneration       = "generation"
 	DatapathMapInterfaces       = "interfaces"
+	DatapathMapLinks            = "links"
 	DatapathMapListeners        = "listeners"
 	DatapathMapMaglev           = "maglev"
 	DatapathMapMeta             = "meta"
 	DatapathMapMoves            = "moves"
+	DatapathMapOverlay          = "overlay"
+	DatapathMapPlaces           = "places"
 	DatapathMapPorts            = "ports"
 	DatapathMapProbes           = "probes"
 	DatapathMapPublics          = "publics"
@@ -562,6 +589,7 @@ const (
 	DatapathMapScratches        = "scratches"
 	DatapathMapSubnets          = "subnets"
 	DatapathProgCollect         = "collect"
+	DatapathProgFromOverlay     = "from_overlay"
 	DatapathProgFromService     = "from_service"
 	DatapathProgFromUplink      = "from_uplink"
 	DatapathProgFromWorkload    = "from_workload"
@@ -627,6 +655,7 @@ type DatapathSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type DatapathProgramSpecs struct {
 	Collect      *ebpf.ProgramSpec `ebpf:"collect"`
+	FromOverlay  *ebpf.ProgramSpec `ebpf:"from_overlay"`
 	FromService  *ebpf.ProgramSpec `ebpf:"from_service"`
 	FromUplink   *ebpf.ProgramSpec `ebpf:"from_uplink"`
 	FromWorkload *ebpf.ProgramSpec `ebpf:"from_workload"`
@@ -649,10 +678,13 @@ type DatapathMapSpecs struct {
 	Fragments   *ebpf.MapSpec `ebpf:"fragments"`
 	Generation  *ebpf.MapSpec `ebpf:"generation"`
 	Interfaces  *ebpf.MapSpec `ebpf:"interfaces"`
+	Links       *ebpf.MapSpec `ebpf:"links"`
 	Listeners   *ebpf.MapSpec `ebpf:"listeners"`
 	Maglev      *ebpf.MapSpec `ebpf:"maglev"`
 	Meta        *ebpf.MapSpec `ebpf:"meta"`
 	Moves       *ebpf.MapSpec `ebpf:"moves"`
+	Overlay     *ebpf.MapSpec `ebpf:"overlay"`
+	Places      *ebpf.MapSpec `ebpf:"places"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
 	Probes      *ebpf.MapSpec `ebpf:"probes"`
 	Publics     *ebpf.MapSpec `ebpf:"publics"`
@@ -717,10 +749,13 @@ type DatapathMaps struct {
 	Fragments   *ebpf.Map `ebpf:"fragments"`
 	Generation  *ebpf.Map `ebpf:"generation"`
 	Interfaces  *ebpf.Map `ebpf:"interfaces"`
+	Links       *ebpf.Map `ebpf:"links"`
 	Listeners   *ebpf.Map `ebpf:"listeners"`
 	Maglev      *ebpf.Map `ebpf:"maglev"`
 	Meta        *ebpf.Map `ebpf:"meta"`
 	Moves       *ebpf.Map `ebpf:"moves"`
+	Overlay     *ebpf.Map `ebpf:"overlay"`
+	Places      *ebpf.Map `ebpf:"places"`
 	Ports       *ebpf.Map `ebpf:"ports"`
 	Probes      *ebpf.Map `ebpf:"probes"`
 	Publics     *ebpf.Map `ebpf:"publics"`
@@ -745,10 +780,13 @@ func (m *DatapathMaps) Close() error {
 		m.Fragments,
 		m.Generation,
 		m.Interfaces,
+		m.Links,
 		m.Listeners,
 		m.Maglev,
 		m.Meta,
 		m.Moves,
+		m.Overlay,
+		m.Places,
 		m.Ports,
 		m.Probes,
 		m.Publics,
@@ -787,6 +825,7 @@ type DatapathVariables struct {
 // It can be passed to LoadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DatapathPrograms struct {
 	Collect      *ebpf.Program `ebpf:"collect"`
+	FromOverlay  *ebpf.Program `ebpf:"from_overlay"`
 	FromService  *ebpf.Program `ebpf:"from_service"`
 	FromUplink   *ebpf.Program `ebpf:"from_uplink"`
 	FromWorkload *ebpf.Program `ebpf:"from_workload"`
@@ -796,6 +835,7 @@ type DatapathPrograms struct {
 func (p *DatapathPrograms) Close() error {
 	return _DatapathClose(
 		p.Collect,
+		p.FromOverlay,
 		p.FromService,
 		p.FromUplink,
 		p.FromWorkload,

@@ -56,6 +56,7 @@ enum drop_reason {
 	DROP_FAMILY = 46, /* An IPv4 client cannot reach an IPv6 target. */
 	DROP_TARGET_GONE = 47, /* The target's connections have been ended; a TCP sender got a reset. */
 	DROP_PROXY = 48, /* The target gets a PROXY protocol header, and the packet (a fragment, or a SYN with data) leaves no place for it. */
+	DROP_OVERLAY = 49, /* A frame from another host does not fit what is known of its sender or of the way that it came. */
 };
 
 #endif

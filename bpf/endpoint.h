@@ -39,7 +39,7 @@ static __always_inline __u32 ended(struct scratch *s, struct conn *c)
 	}
 	if (!c->group)
 		return 0;
-	if (c->kind == CONN_CONSUMER) {
+	if (c->kind != CONN_PROVIDER) {
 		s->peer = c->peer;
 		k = &s->peer;
 		initiator = c->peer_initiator & 1;
@@ -77,7 +77,7 @@ static __always_inline __u32 acl_port(const struct packet *p, __be16 dport)
  * bound to one target. */
 static __always_inline __u32 flow_hash(const struct packet *p)
 {
-	__u32 h = mix(p->vni, p->proto);
+	__u32 h = mix(p->vni & ~OVERLAY_KEY, p->proto); /* two hosts agree */
 
 	h = addr_hash(addr_hash(h, &p->src), &p->dst);
 	h = mix(h, (__u32)p->sport << 16 | p->dport);
@@ -127,7 +127,7 @@ static __always_inline int choose(struct scratch *s, struct listener *l)
 	if (!l->size)
 		return DROP_NO_TARGET;
 	sk.table = l->table;
-	h = l->flags & LISTENER_STICKY ? addr_hash(p->vni, &p->src) : flow_hash(p);
+	h = l->flags & LISTENER_STICKY ? addr_hash(p->vni & ~OVERLAY_KEY, &p->src) : flow_hash(p);
 	sk.slot = h % l->size;
 	b = bpf_map_lookup_elem(&maglev, &sk);
 	if (!b)
@@ -142,7 +142,8 @@ static __always_inline int choose(struct scratch *s, struct listener *l)
 	reason = crosses(p, &b->addr);
 	if (reason)
 		return reason;
-	if ((l->flags & LISTENER_PRESERVE_CLIENT) && !hop->endpoint && p->vni == l->vni && p->v6 == !addr_is_v4(&b->addr))
+	if ((l->flags & LISTENER_PRESERVE_CLIENT) && !hop->endpoint && (p->vni & ~OVERLAY_KEY) == l->vni &&
+	    p->v6 == !addr_is_v4(&b->addr))
 		hop->flags |= CONN_PRESERVED;
 	return 0;
 }
@@ -161,6 +162,27 @@ static __always_inline int proxied(struct __sk_buff *ctx, struct scratch *s, str
 	return hand(ctx, s, c->to_ifindex, c->to_flags);
 }
 
+/* far begins, with c NULL, or continues a client's flow to a target on another
+ * host, which makes the checks of the provider's side. */
+static __always_inline int far(struct __sk_buff *ctx, struct scratch *s, struct conn *c, struct interface *target,
+			       __u32 initiator)
+{
+	struct packet *p = &s->packet;
+	int reason;
+
+	if (c) {
+		conn_far_led(s, c, target);
+		conn_touch(c, p, true);
+	} else {
+		head_set(&s->way.head, OVERLAY_TO_TARGET, s->key.vni, s->hop.node_id);
+		reason = conn_new_far(target, initiator);
+		if (reason)
+			return drop(ctx, reason);
+		c = &s->half[0];
+	}
+	return to_target(ctx, s, c);
+}
+
 /* provider takes a packet from the link to its target: the checks of the
  * node's and the target's side, the source port, the rewrite, the delivery.
  * c and other are the flow's two entries, or NULL for a new flow. */
@@ -176,6 +198,14 @@ static __always_inline int provider(struct __sk_buff *ctx, struct scratch *s, st
 	target = interface_at(s, hop->vni, &hop->target);
 	if (!target || target->kind != KIND_WORKLOAD)
 		return drop(ctx, DROP_NO_INTERFACE);
+	if (target->flags & INTERFACE_REMOTE) {
+		if (p->overlay) /* what crosses twice could go round for ever */
+			return drop(ctx, DROP_REMOTE_HOST);
+		if (!c)
+			return far(ctx, s, 0, target, initiator);
+		conn_forget(&s->key); /* it has moved there */
+		return drop(ctx, DROP_STALE);
+	}
 	if (c && c->target != target->eni) {
 		conn_forget(&s->key);
 		return drop(ctx, DROP_STALE);
@@ -201,6 +231,10 @@ static __always_inline int provider(struct __sk_buff *ctx, struct scratch *s, st
 	if (!target->ifindex)
 		return drop(ctx, DROP_REMOTE_HOST);
 	if (c && other) {
+		if (c->host != (p->overlay ? s->way.host : 0)) {
+			conn_forget(&s->key); /* the client has moved */
+			return drop(ctx, DROP_STALE);
+		}
 		conn_led(s, c, target);
 		conn_touch(c, p, true);
 		conn_alive(other, p, true);
@@ -210,7 +244,7 @@ static __always_inline int provider(struct __sk_buff *ctx, struct scratch *s, st
 			return drop(ctx, reason);
 	}
 	if (p->proto == IPPROTO_TCP && (p->tcp_flags & TCP_SYN)) {
-		reason = clamp_mss(ctx);
+		reason = clamp_mss(ctx, mss);
 		if (reason)
 			return drop(ctx, reason);
 	}
@@ -254,6 +288,16 @@ static __always_inline void other_side(struct scratch *s, struct conn *c)
 	}
 }
 
+/* same_ends gives the ends of a packet that goes on as it is. */
+static __always_inline void same_ends(struct scratch *s)
+{
+	s->peer.vni = s->key.vni;
+	s->new_src = s->packet.src;
+	s->new_sport = s->packet.sport;
+	s->new_dst = s->packet.dst;
+	s->new_dport = s->packet.dport;
+}
+
 /* onward continues a known flow from the consumer's side. */
 static __always_inline int onward(struct __sk_buff *ctx, struct scratch *s, struct conn *c)
 {
@@ -277,6 +321,21 @@ static __always_inline int onward(struct __sk_buff *ctx, struct scratch *s, stru
 	if (hop->endpoint && too_big(ctx, s))
 		return drop(ctx, DROP_TOO_BIG);
 	return provider(ctx, s, c, other, 0);
+}
+
+/* onward_far continues a known flow to a target on another host. */
+static __always_inline int onward_far(struct __sk_buff *ctx, struct scratch *s, struct conn *c)
+{
+	struct interface *target = interface_at(s, c->peer.vni, &c->peer.addr[0]);
+
+	if (!target || !(target->flags & INTERFACE_REMOTE) || target->eni != c->target) {
+		if (s->packet.icmp != ICMP_ERROR)
+			conn_forget(&s->key);
+		return drop(ctx, DROP_STALE);
+	}
+	if (c->endpoint && too_big(ctx, s))
+		return drop(ctx, DROP_TOO_BIG);
+	return far(ctx, s, c, target, 0);
 }
 
 /* consumer starts a flow towards whatever listens on a node. The sender's own
@@ -307,6 +366,7 @@ static __always_inline int consumer(struct __sk_buff *ctx, struct scratch *s, __
 		return drop(ctx, DROP_NO_LISTENER);
 	hop->client = p->src;
 	hop->client_port = p->sport;
+	hop->node_id = id;
 	hop->node_port = p->dport;
 	hop->proto = p->proto;
 	reason = choose(s, l);
@@ -352,7 +412,7 @@ static __always_inline int probe(struct __sk_buff *ctx, struct scratch *s, __u32
 static __always_inline bool checked(const struct scratch *s, const struct conn *c, __u32 sender)
 {
 	return c->generation == s->generation && s->generation && c->kind != CONN_PLAIN &&
-	       (sender == c->initiator) == (c->kind == CONN_CONSUMER) && !(s->packet.tcp_flags & TCP_SYN) &&
+	       (sender == c->initiator) == (c->kind != CONN_PROVIDER) && !(s->packet.tcp_flags & TCP_SYN) &&
 	       s->packet.icmp != ICMP_ERROR;
 }
 
@@ -365,6 +425,12 @@ static __always_inline int repeat(struct __sk_buff *ctx, struct scratch *s, stru
 	struct conn *other = 0;
 	int reason;
 
+	if (c->kind == CONN_FAR) {
+		if (c->endpoint && too_big(ctx, s))
+			return drop(ctx, DROP_TOO_BIG);
+		conn_touch(c, p, true);
+		return to_target(ctx, s, c);
+	}
 	other_ends(s, c);
 	if (c->proxy || (p->tcp_flags & (TCP_FIN | TCP_RST)) || p->now - c->refreshed > refresh_every) {
 		s->peer = c->peer;
@@ -396,6 +462,8 @@ static __always_inline int repeat(struct __sk_buff *ctx, struct scratch *s, stru
 		if (reason)
 			return drop(ctx, reason);
 	}
+	if (c->to_flags & INTERFACE_REMOTE)
+		return to_client(ctx, s, c->peer.vni, c->to_ifindex);
 	if (in_frame ? bpf_skb_change_type(ctx, 0 /* PACKET_HOST */) : address(ctx, c->to_mac, c->to_gateway))
 		return drop(ctx, DROP_REWRITE);
 	return hand(ctx, s, c->to_ifindex, c->to_flags);
@@ -406,10 +474,19 @@ static __always_inline int repeat(struct __sk_buff *ctx, struct scratch *s, stru
 static __always_inline int tell(struct __sk_buff *ctx, struct scratch *s, struct conn *c)
 {
 	struct interface *to;
+	bool client = c->kind == CONN_CONSUMER || (c->kind == CONN_FAR && !s->packet.overlay);
 
+	if (c->kind == CONN_FAR ? client : !client && c->host) {
+		if (make_reset(ctx, 1)) {
+			ctx->cb[0] = ACTION_DROP;
+			return TC_ACT_SHOT;
+		}
+		return client ? to_target(ctx, s, c) : to_client(ctx, s, s->peer.vni, c->host);
+	}
 	to = interface_at(s, s->peer.vni, &s->new_dst);
 	/* whoever has the address of that end now is told only of its own flows */
-	if (!to || to->eni != (c->kind == CONN_CONSUMER ? c->target : c->eni) || !to->ifindex || make_reset(ctx, 1)) {
+	if (!to || to->eni != (client ? c->target : c->eni) || !to->ifindex || (to->flags & INTERFACE_REMOTE) ||
+	    make_reset(ctx, 1)) {
 		ctx->cb[0] = ACTION_DROP;
 		return TC_ACT_SHOT;
 	}
@@ -421,13 +498,17 @@ static __always_inline int tell(struct __sk_buff *ctx, struct scratch *s, struct
  * entries stay for a while, so that both ends are told. */
 static __always_inline int gone(struct __sk_buff *ctx, struct scratch *s, struct conn *c, __u32 reason)
 {
-	struct conn *other;
+	struct conn *other = 0;
 	bool told = c->seen & SEEN_TOLD;
 
 	if (s->packet.icmp == ICMP_ERROR)
 		return drop(ctx, reason);
-	other_side(s, c);
-	other = conn_at(&s->peer);
+	if (c->kind == CONN_FAR) {
+		same_ends(s);
+	} else {
+		other_side(s, c);
+		other = conn_at(&s->peer);
+	}
 	conn_end(c, &s->packet);
 	if (other)
 		conn_end(other, &s->packet);
@@ -494,6 +575,127 @@ static __always_inline int reply_to_client(struct scratch *s, struct conn *c, st
 	return 0;
 }
 
+/* reply_far takes to the client what another host's target has sent. */
+static __always_inline int reply_far(struct __sk_buff *ctx, struct scratch *s, struct conn *c)
+{
+	struct packet *p = &s->packet;
+	struct interface *client;
+	int reason;
+
+	reason = ended(s, c);
+	if (reason)
+		return gone(ctx, s, c, reason);
+	same_ends(s);
+	if (c->endpoint && too_big(ctx, s))
+		return drop(ctx, DROP_TOO_BIG);
+	client = interface_at(s, p->vni, &p->dst);
+	if (!client)
+		return drop(ctx, DROP_NO_INTERFACE);
+	if (client->eni != c->eni) {
+		if (p->icmp != ICMP_ERROR)
+			conn_forget(&s->key);
+		return drop(ctx, DROP_STALE);
+	}
+	reason = reply_to_client(s, c, client);
+	if (reason)
+		return drop(ctx, reason);
+	if (!client->ifindex || (client->flags & INTERFACE_REMOTE))
+		return drop(ctx, DROP_REMOTE_HOST);
+	conn_touch(c, p, false);
+	return deliver(ctx, s, client, client->gateway);
+}
+
+/* from_host takes a packet of a flow to a target here, or from a target
+ * elsewhere. c is its entry, or NULL. */
+static __noinline int from_host(struct __sk_buff *ctx, struct port *port, struct conn *c, __u32 sender)
+{
+	struct scratch *s = scratch_get();
+	struct link_hop *hop;
+	struct packet *p;
+	struct endpoint *e;
+	__u64 *endpoint, node;
+	__u32 reason;
+
+	if (!s || !port)
+		return TC_ACT_SHOT;
+	p = &s->packet;
+	hop = &s->hop;
+	if (p->overlay == OVERLAY_TO_CLIENT) {
+		if (c && c->kind == CONN_FAR && sender != c->initiator)
+			return reply_far(ctx, s, c);
+		return p->icmp == ICMP_ERROR ? drop(ctx, DROP_STALE) : reset(ctx, s, DROP_NO_CONNECTION);
+	}
+	if (c) {
+		if (c->kind != CONN_CONSUMER || sender != c->initiator)
+			return drop(ctx, DROP_TUPLE_IN_USE);
+		reason = ended(s, c);
+		if (reason)
+			return gone(ctx, s, c, reason);
+		return onward(ctx, s, c);
+	}
+	if (p->icmp == ICMP_ERROR)
+		return drop(ctx, DROP_STALE);
+	__builtin_memset(hop, 0, sizeof(*hop));
+	hop->server_vni = p->vni;
+	if (s->way.vni != head_vni(&s->way.head)) {
+		hop->link = s->way.vni;
+		endpoint = bpf_map_lookup_elem(&links, &hop->link);
+		if (!endpoint)
+			return drop(ctx, DROP_ENDPOINT_INACTIVE);
+		hop->endpoint = *endpoint;
+		e = bpf_map_lookup_elem(&endpoints, endpoint);
+		if (!e || !e->active || e->link != hop->link)
+			return drop(ctx, DROP_ENDPOINT_INACTIVE);
+	}
+	__builtin_memcpy(&node, s->way.head.number, 8);
+	return consumer(ctx, s, node, sender, true);
+}
+
+/* turn_back makes of a target's packet what the client is to get; a drop reason
+ * or 0. other is the consumer's half. */
+static __always_inline int turn_back(struct __sk_buff *ctx, struct scratch *s, struct conn *other)
+{
+	struct packet *p = &s->packet;
+	int reason;
+
+	if (p->icmp == ICMP_ERROR && other->proxy_state & PROXY_SENT) {
+		s->inner.shift = other->proxy_len;
+		s->inner.first = other->proxy_isn + 1;
+	}
+	reason = translate(ctx);
+	if (!reason && other->proxy && p->proto == IPPROTO_TCP)
+		reason = proxy_back(ctx, other);
+	return reason;
+}
+
+/* back_far takes a target's packet back to a client on another host, which makes
+ * the checks of the consumer's side. */
+static __always_inline int back_far(struct __sk_buff *ctx, struct scratch *s, struct conn *c, struct conn *other)
+{
+	struct packet *p = &s->packet;
+	int reason;
+
+	if (p->icmp != ICMP_ERROR) {
+		c->to_ifindex = c->host;
+		c->to_flags = INTERFACE_REMOTE;
+		c->refreshed = p->now;
+		barrier(); /* last, as in conn_led */
+		c->generation = s->generation;
+	}
+	conn_touch(c, p, false);
+	conn_alive(other, p, false);
+	reason = 0;
+	if (p->proto == IPPROTO_TCP && (p->tcp_flags & TCP_SYN))
+		reason = clamp_mss(ctx, mss);
+	if (!reason)
+		reason = overlay_clamp(ctx, s, p->v6 == addr_is_v4(&s->new_src));
+	if (!reason)
+		reason = turn_back(ctx, s, other);
+	if (reason)
+		return drop(ctx, reason);
+	return to_client(ctx, s, s->peer.vni, c->host);
+}
+
 /* reply takes a target's packet back to the client: c is the provider half. */
 static __always_inline int reply(struct __sk_buff *ctx, struct scratch *s, struct interface *self, struct conn *c)
 {
@@ -533,6 +735,8 @@ static __always_inline int reply(struct __sk_buff *ctx, struct scratch *s, struc
 				return drop(ctx, DROP_ACL_IN);
 		}
 	}
+	if (c->host)
+		return back_far(ctx, s, c, other);
 	/* from the endpoint (or node, or service) to the client */
 	client = interface_at(s, s->peer.vni, &s->new_dst);
 	if (!client)
@@ -546,23 +750,17 @@ static __always_inline int reply(struct __sk_buff *ctx, struct scratch *s, struc
 		if (reason)
 			return drop(ctx, reason);
 	}
-	if (!client->ifindex)
+	if (!client->ifindex || (client->flags & INTERFACE_REMOTE))
 		return drop(ctx, DROP_REMOTE_HOST);
 	conn_led(s, c, client);
 	conn_touch(c, p, false);
 	conn_alive(other, p, false);
 	if (p->proto == IPPROTO_TCP && (p->tcp_flags & TCP_SYN) && !(c->flags & CONN_NAT)) {
-		reason = clamp_mss(ctx);
+		reason = clamp_mss(ctx, mss);
 		if (reason)
 			return drop(ctx, reason);
 	}
-	if (p->icmp == ICMP_ERROR && other->proxy_state & PROXY_SENT) {
-		s->inner.shift = other->proxy_len;
-		s->inner.first = other->proxy_isn + 1;
-	}
-	reason = translate(ctx);
-	if (!reason && other->proxy && p->proto == IPPROTO_TCP)
-		reason = proxy_back(ctx, other);
+	reason = turn_back(ctx, s, other);
 	if (reason)
 		return drop(ctx, reason);
 	return deliver(ctx, s, client, client->gateway);

@@ -32,6 +32,9 @@ HASH_MAP(maglev, struct slot_key, struct backend, 1048576);
 HASH_MAP(probes, struct addr, struct probe, 65536);
 HASH_MAP(publics, struct addr, struct public, 262144);
 HASH_MAP(cuts, struct cut_key, __u8, 262144);
+HASH_MAP(places, __u64, struct public, 262144);
+HASH_MAP(links, __u32, __u64, 262144); /* the endpoint of each */
+MAP(overlay, BPF_MAP_TYPE_ARRAY, __u32, struct overlay, 1, 0);
 /* Counts the agent's changes of the maps above: raised after they are written,
  * never 0 once the agent has run. What was concluded under another generation
  * is not believed. */

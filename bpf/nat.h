@@ -386,14 +386,15 @@ static __always_inline int tcp_option(const __u8 *o, __u32 len, __u8 kind, __u32
 	return -1;
 }
 
-/* clamp_mss lowers the MSS option of a SYN or SYN-ACK to what an endpoint
- * carries. A packet without the option is left alone: its MSS is 536. */
-__noinline int clamp_mss(struct __sk_buff *ctx)
+/* clamp_mss lowers the MSS option of a SYN or SYN-ACK to what an endpoint, or
+ * the way to another host, carries (in IPv4; IPv6's header is longer). A packet
+ * without the option is left alone: its MSS is 536. */
+__noinline int clamp_mss(struct __sk_buff *ctx, __u32 most)
 {
 	struct scratch *s = scratch_get();
 	struct packet *p;
 	__u8 *o;
-	__u32 len, i, most = mss;
+	__u32 len, i;
 	int at;
 	__be16 was, now;
 	__u16 from, to;

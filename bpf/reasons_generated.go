@@ -55,6 +55,7 @@ const (
 	DropFamily           = 46 // An IPv4 client cannot reach an IPv6 target.
 	DropTargetGone       = 47 // The target's connections have been ended; a TCP sender got a reset.
 	DropProxy            = 48 // The target gets a PROXY protocol header, and the packet (a fragment, or a SYN with data) leaves no place for it.
+	DropOverlay          = 49 // A frame from another host does not fit what is known of its sender or of the way that it came.
 )
 
 // Reasons lists every reason in the header's order: number, name, sentence.
@@ -112,4 +113,5 @@ var Reasons = []struct {
 	{46, "family", "An IPv4 client cannot reach an IPv6 target."},
 	{47, "target-gone", "The target's connections have been ended; a TCP sender got a reset."},
 	{48, "proxy", "The target gets a PROXY protocol header, and the packet (a fragment, or a SYN with data) leaves no place for it."},
+	{49, "overlay", "A frame from another host does not fit what is known of its sender or of the way that it came."},
 }

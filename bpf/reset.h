@@ -5,7 +5,7 @@
 /* Turns a TCP packet into a reset for its sender, so that an application
  * learns at once that a connection is over instead of waiting for a timeout. */
 
-#include "deliver.h"
+#include "overlay.h"
 
 /* pseudo_sum is the sum of the pseudo header of len bytes of proto between
  * the scratch packet's new ends, which lie in a row. */
@@ -132,7 +132,7 @@ static __always_inline int reset(struct __sk_buff *ctx, struct scratch *s, __u32
 {
 	note_drop(ctx, reason);
 	if (s->packet.proto == IPPROTO_TCP && !(s->packet.tcp_flags & TCP_RST) && !make_reset(ctx, 0))
-		return answer(ctx);
+		return s->packet.overlay ? overlay_answer(ctx, s) : answer(ctx);
 	ctx->cb[0] = ACTION_DROP;
 	return TC_ACT_SHOT;
 }

@@ -26,9 +26,18 @@ struct addr {
 /* vpc.UplinkVNI: the space of the host's own network. */
 #define UPLINK_VNI 2
 
+/* In the key of a flow whose client is on another host: the client's space, and
+ * this, which is in no VPC's number (24 bits). The other end of the same key
+ * without it is the client's own. PEERING_KEY is another such bit. */
+#define OVERLAY_KEY 0x40000000u
+
+/* In the place of an interface's number: a link's or a VPC's, for what comes by
+ * the overlay from clients whose interfaces this host need not know. */
+#define OVERLAY_ENI (1ull << 63)
 
 enum port_flag {
 	PORT_SOURCE_CHECK = 1,
+	PORT_OVERLAY = 2, /* its packets come from another host */
 };
 
 /* interfaces: what is at an address. */
@@ -50,6 +59,7 @@ enum interface_kind {
 enum interface_flag {
 	INTERFACE_SOURCE_CHECK = 1,
 	INTERFACE_TAP = 2, /* no peer device: deliver by bpf_redirect */
+	INTERFACE_REMOTE = 4, /* on another host, and ifindex is that host's address */
 	/* From here on, bit by bit: one rule allows all ports to or from anywhere.
 	 * The bit is INTERFACE_OPEN << (4 if outbound) + (2 if UDP) + (1 if IPv6). */
 	INTERFACE_OPEN = 16,
@@ -63,7 +73,7 @@ struct interface {
 	__u64 sg_out;
 	__u64 endpoint; /* of an endpoint interface */
 	__u64 node;     /* whose listeners answer here; 0: none */
-	__u32 ifindex;  /* 0: not on this host */
+	__u32 ifindex;  /* 0: not on this host; see INTERFACE_REMOTE */
 	__u16 flags;    /* INTERFACE_* */
 	__u8 kind;      /* enum interface_kind */
 	__u8 pad;
@@ -120,7 +130,8 @@ struct route {
 	__u32 vni; /* of the peer */
 };
 
-/* publics: what is behind an address of the host's network. */
+/* publics: what is behind an address of the host's network; places: where an
+ * interface of another host is. */
 struct public {
 	struct addr addr;
 	__u32 vni;
@@ -238,6 +249,7 @@ enum conn_kind {
 	CONN_PLAIN = 1,    /* the whole flow, nothing translated */
 	CONN_CONSUMER = 2, /* client <-> endpoint, as the client sees it */
 	CONN_PROVIDER = 3, /* node <-> target, as the target sees it */
+	CONN_FAR = 4, /* client <-> endpoint, on the client's host; both halves are on the target's */
 };
 
 /* How far the PROXY protocol header of a flow has come. */
@@ -285,7 +297,7 @@ struct conn {
 	__u8 pad2[6];
 	__u64 group;          /* of the target */
 	__u64 via;            /* subnet of the NAT gateway */
-	struct conn_key peer; /* the other half */
+	struct conn_key peer; /* the other half; of a CONN_FAR the target, as its first end */
 	__u32 link;
 	__u32 seen;
 	__u32 server_vni; /* where the address is that the client sends to: another space across a peering */
@@ -298,7 +310,7 @@ struct conn {
 	__u16 proxy_len;
 	__u8 proxy;       /* enum proxy_layout */
 	__u8 proxy_state; /* enum proxy_state */
-	__u32 pad;
+	__be32 host;      /* of the client of a pair, where that is another host */
 	__u8 kind;           /* enum conn_kind */
 	__u8 flags;          /* CONN_* */
 	__u8 initiator;      /* which end of the key */
@@ -413,7 +425,7 @@ struct packet {
 	__u8 v6;
 	__u8 nd;       /* neighbour discovery */
 	__u8 fragment; /* enum fragment */
-	__u8 pad;
+	__u8 overlay;  /* enum overlay_kind */
 	__u8 src_mac[6];
 	__u8 dst_mac[6];
 };
@@ -454,6 +466,36 @@ struct link_hop {
 	__u8 proxy;
 	__u8 skip_ingress; /* the node's groups are not asked */
 	__u8 pad[6];
+	__u64 node_id; /* whose listeners it is */
+};
+
+/* overlay: the device that leads to the other hosts. */
+struct overlay {
+	__u32 ifindex; /* 0: none */
+	__u32 mtu;     /* of the packets that it carries */
+};
+
+/* What a frame on its way between two hosts says in the place of its MAC
+ * addresses: nobody there needs them, and so the frame stays as long as it was.
+ * The first byte looks like a local unicast address's. */
+enum overlay_kind {
+	OVERLAY_NONE = 0,
+	OVERLAY_PLAIN = 0x02,     /* to an interface; number is the sender's */
+	OVERLAY_TO_TARGET = 0x06, /* as the client sent it; number is the node's */
+	OVERLAY_TO_CLIENT = 0x0a, /* as the client is to get it */
+};
+
+struct overlay_head {
+	__u8 kind;
+	__u8 vni[3];     /* the client's; of OVERLAY_PLAIN the sender's */
+	__u8 number[8];  /* where there is a later fragment to a target or client: its ports */
+};
+
+/* The way of a packet to or from another host. */
+struct overlay_way {
+	__u32 vni;   /* of the tunnel */
+	__be32 host;
+	struct overlay_head head;
 };
 
 /* Where a packet ended up. A program leaves it in the packet's control buffer
@@ -463,6 +505,7 @@ enum action {
 	ACTION_PEER = 2,     /* into the namespace behind ifindex */
 	ACTION_REDIRECT = 3, /* out of ifindex */
 	ACTION_ANSWER = 4,   /* back to where it came from, answered */
+	ACTION_OVERLAY = 5,  /* to another host: cb[3] says with which number, cb[4] to which address */
 };
 
 /* Enumerations that live in a byte elsewhere; named here so that they reach
@@ -481,6 +524,7 @@ struct names {
 	enum conn_flag conn_flag;
 	enum proxy_layout proxy_layout;
 	enum proxy_state proxy_state;
+	enum overlay_kind overlay_kind;
 };
 
 /* What does not fit on the 512 bytes of stack. Per CPU: a tc program is never
@@ -498,6 +542,8 @@ struct scratch {
 	struct inner inner;
 	struct interface_key interface_key; /* see lookup.h */
 	struct route_key route_key;
+	struct overlay_way way; /* how the packet came, or is to go */
+	struct port far;        /* who sent it, as if that were a device here */
 	__u8 frame[96];
 	__u8 old_inner[60], new_inner[60];
 	__u8 options[104]; /* 60 at most; more for the verifier */
@@ -508,7 +554,7 @@ struct scratch {
 struct collected {
 	__u64 expired;
 	__u64 plain;
-	__u64 consumer;
+	__u64 consumer; /* and CONN_FAR */
 	__u64 provider;
 };
 

@@ -243,7 +243,7 @@ static __noinline int outside(struct __sk_buff *ctx, struct interface *self)
 		if (!(in & RULE_ALLOW))
 			return drop(ctx, DROP_GROUP_INGRESS);
 	}
-	if (!to->ifindex)
+	if (!to->ifindex || (to->flags & INTERFACE_REMOTE))
 		return drop(ctx, DROP_REMOTE_HOST);
 	if (c) {
 		conn_touch(c, p, sender == c->initiator);

@@ -247,7 +247,7 @@ func (h *hostSteps) apply(d desired.Host) map[string]error {
 	if up.Name != "" {
 		names[up.Name] = true
 	}
-	if err := h.dp.Apply(d, ports, portOf(h.service), portOf(up)); err != nil {
+	if err := h.dp.Apply(d, ports, datapath.Doors{Service: portOf(h.service), Uplink: portOf(up)}); err != nil {
 		errs["datapath"] = err
 	}
 	attached, err := h.dp.Attached()

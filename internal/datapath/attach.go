@@ -25,9 +25,10 @@ const (
 	Workload Role = "workload"
 	Service  Role = "service" // the service namespace of the host
 	Uplink   Role = "uplink"  // the host's own network
+	Overlay  Role = "overlay" // the other hosts
 )
 
-var roles = []Role{Workload, Service, Uplink}
+var roles = []Role{Workload, Service, Uplink, Overlay}
 
 // program is what the devices of a role are to have now.
 func (d *Datapath) program(r Role) (*ebpf.Program, error) {
@@ -45,6 +46,8 @@ func rolesProgram(objs *bpf.DatapathPrograms, r Role) (*ebpf.Program, error) {
 		return objs.FromService, nil
 	case Uplink:
 		return objs.FromUplink, nil
+	case Overlay:
+		return objs.FromOverlay, nil
 	}
 	return nil, fmt.Errorf("unknown role %q", r)
 }

@@ -24,7 +24,7 @@ const budgetTable = "../../bench/results/verifier.md"
 func TestProgramsAreFarFromTheVerifiersLimit(t *testing.T) {
 	w := newWorld(t)
 	programs := map[string]*ebpf.Program{
-		"from_workload": w.dp.objs.FromWorkload, "from_service": w.dp.objs.FromService, "from_uplink": w.dp.objs.FromUplink,
+		"from_workload": w.dp.objs.FromWorkload, "from_service": w.dp.objs.FromService, "from_uplink": w.dp.objs.FromUplink, "from_overlay": w.dp.objs.FromOverlay,
 		"collect": w.dp.objs.Collect, "migrate": w.dp.objs.DatapathPrograms.Migrate,
 	}
 	spec, err := bpf.LoadDatapath()

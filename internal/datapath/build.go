@@ -23,6 +23,15 @@ type Device struct {
 	MAC net.HardwareAddr
 	// Tap marks a device without a peer in another namespace.
 	Tap bool
+	// MTU is how large a packet the device carries; only asked of Doors.Overlay.
+	MTU int
+}
+
+// Doors are the devices of a host that lead to no workload of a tenant. Without
+// an uplink there is no way out of a VPC, without an overlay none to a workload
+// of another host.
+type Doors struct {
+	Service, Uplink, Overlay Device
 }
 
 // builder turns a desired.Host into entries. It keeps what was compiled for
@@ -46,7 +55,7 @@ type compiledACL struct {
 
 // build gives the entries for a host. It fails on values that no desired.Host
 // should have (a MAC or port that is none), naming them.
-func (b *builder) build(host desired.Host, devices map[vpc.InterfaceID]Device, service, uplink Device) (*entries, error) {
+func (b *builder) build(host desired.Host, devices map[vpc.InterfaceID]Device, doors Doors) (*entries, error) {
 	e := newEntries(len(host.Interfaces))
 	sets, acls := b.compileLists(host)
 
@@ -128,6 +137,9 @@ func (b *builder) build(host desired.Host, devices map[vpc.InterfaceID]Device, s
 			v.Gateway, v.Node = 1, nodeEdge
 		}
 		e.endpoints[vpc.Num(id)] = v
+		if ep.Link != 0 {
+			e.links[uint32(ep.Link)] = vpc.Num(id)
+		}
 	}
 	for name, n := range host.Balancers {
 		if err := e.addBalancer(name, n, b.balances); err != nil {
@@ -135,11 +147,12 @@ func (b *builder) build(host desired.Host, devices map[vpc.InterfaceID]Device, s
 		}
 	}
 	b.balances = e.maglev
+	e.overlay = bpf.DatapathOverlay{Ifindex: uint32(doors.Overlay.Ifindex), Mtu: uint32(doors.Overlay.MTU)}
 	for _, p := range host.Probes {
 		e.probes[toAddr(p.Via)] = bpf.DatapathProbe{Vni: uint32(p.VNI), Node: toAddr(p.Node), Target: toAddr(p.Target)}
 	}
-	e.addService(service)
-	e.addUplink(uplink)
+	e.addService(doors.Service)
+	e.addUplink(doors.Uplink)
 	return e, nil
 }
 
@@ -247,6 +260,14 @@ func (e *entries) addInterface(host desired.Host, id vpc.InterfaceID, i desired.
 		return fmt.Errorf("interface %s has unknown kind %q", id, i.Kind)
 	}
 	mac := dev.MAC
+	if to, ok := host.Hosts[i.Host]; ok && v.Kind == uint8(bpf.DatapathInterfaceKindKIND_WORKLOAD) && dev.Ifindex == 0 {
+		v.Flags |= uint16(bpf.DatapathInterfaceFlagINTERFACE_REMOTE)
+		v.Ifindex = toAddr(to).W[3]
+		e.places[v.Eni] = bpf.DatapathPublic{Vni: uint32(i.VNI), Addr: toAddr(i.Addrs()[0])}
+		if i.MAC == "" { // all that this host may know of it is where it is
+			mac = make(net.HardwareAddr, 6)
+		}
+	}
 	if mac == nil {
 		var err error
 		if mac, err = net.ParseMAC(i.MAC); err != nil {
@@ -266,7 +287,7 @@ func (e *entries) addInterface(host desired.Host, id vpc.InterfaceID, i desired.
 	for _, a := range i.Addrs() {
 		e.interfaces[bpf.DatapathInterfaceKey{Vni: uint32(i.VNI), Addr: toAddr(a)}] = v
 	}
-	if i.Kind == desired.KindWorkload {
+	if i.Kind == desired.KindWorkload && v.Flags&uint16(bpf.DatapathInterfaceFlagINTERFACE_REMOTE) == 0 {
 		if i.Public.IsValid() {
 			e.publics[toAddr(i.Public)] = bpf.DatapathPublic{Vni: uint32(i.VNI), Addr: toAddr(i.Addr)}
 		}

@@ -241,13 +241,11 @@ func (d *Datapath) Close() error {
 }
 
 // Apply makes the maps hold what host says. devices are the devices of the
-// interfaces on this host, service the one of the service namespace, uplink the
-// one that leads to the host's network (none, and there is no way out of a VPC).
-// It may be called again at any time with anything; only differences are written.
-func (d *Datapath) Apply(host desired.Host, devices map[vpc.InterfaceID]Device, service, uplink Device) error {
+// interfaces on this host. It may be called again at any time with anything; only differences are written.
+func (d *Datapath) Apply(host desired.Host, devices map[vpc.InterfaceID]Device, doors Doors) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	want, err := d.build.build(host, devices, service, uplink)
+	want, err := d.build.build(host, devices, doors)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func Fill(pinDir string, host desired.Host) error {
 		return err
 	}
 	var b builder
-	want, err := b.build(host, nil, Device{}, Device{})
+	want, err := b.build(host, nil, Doors{})
 	if err != nil {
 		return err
 	}

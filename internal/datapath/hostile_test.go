@@ -178,12 +178,12 @@ func TestFullTableHasItsOwnReason(t *testing.T) {
 func TestErrorsNameTheMapAndTheEntry(t *testing.T) {
 	w := newWorld(t)
 	edit(w.host.Interfaces, eniA1, func(i *desired.Interface) { i.MAC = "none" })
-	if err := w.dp.Apply(w.host, w.devices, w.service, w.uplink); err == nil || !strings.Contains(err.Error(), string(eniA1)) {
+	if err := w.dp.Apply(w.host, w.devices, w.doors()); err == nil || !strings.Contains(err.Error(), string(eniA1)) {
 		t.Errorf("a bad MAC gives %v", err)
 	}
 	w.host = labHost()
 	edit(w.host.RouteTables, "rtb-b", func(r *desired.RouteTable) { r.Routes = []desired.Route{{Prefix: anywhere, Kind: "x"}} })
-	if err := w.dp.Apply(w.host, w.devices, w.service, w.uplink); err == nil || !strings.Contains(err.Error(), "rtb-b") {
+	if err := w.dp.Apply(w.host, w.devices, w.doors()); err == nil || !strings.Contains(err.Error(), "rtb-b") {
 		t.Errorf("a bad route gives %v", err)
 	}
 	if err := w.dp.Attach("lo", 1<<30, Workload); err == nil || !strings.Contains(err.Error(), "lo") {

@@ -157,7 +157,10 @@ type world struct {
 	devices map[vpc.InterfaceID]Device
 	service Device
 	uplink  Device
+	overlay Device
 }
+
+func (w *world) doors() Doors { return Doors{Service: w.service, Uplink: w.uplink, Overlay: w.overlay} }
 
 func allow(proto, from, to int, peers ...netip.Prefix) desired.Rule {
 	return desired.Rule{Protocol: proto, From: from, To: to, Peers: peers}
@@ -210,7 +213,7 @@ func (w *world) open() {
 
 func (w *world) apply() {
 	w.t.Helper()
-	if err := w.dp.Apply(w.host, w.devices, w.service, w.uplink); err != nil {
+	if err := w.dp.Apply(w.host, w.devices, w.doors()); err != nil {
 		w.t.Fatalf("apply: %v", err)
 	}
 }

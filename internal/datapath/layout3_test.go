@@ -113,7 +113,7 @@ func newWorld3(t *testing.T, options ...func(*world)) (*world, *layout3) {
 func (l *layout3) fill(t *testing.T, w *world) {
 	t.Helper()
 	var b builder
-	e, err := b.build(w.host, w.devices, w.service, w.uplink)
+	e, err := b.build(w.host, w.devices, w.doors())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -165,7 +165,7 @@ func TestAPortOfAFlowThatHasNotMovedIsTaken(t *testing.T) {
 // carry packets, and not what follows.
 func (w *world) turn() {
 	w.t.Helper()
-	want, err := w.dp.build.build(w.host, w.devices, w.service, w.uplink)
+	want, err := w.dp.build.build(w.host, w.devices, w.doors())
 	if err == nil {
 		err = errors.Join(w.dp.tables.apply(want, gracePeriod), w.dp.migration.which.Put(uint32(0), uint32(1)))
 	}

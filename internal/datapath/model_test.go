@@ -180,7 +180,7 @@ func (x *modelRun) apply() {
 		uplink = Device{Ifindex: x.device(slotUplink), MAC: x.macOf(slotUplink)}
 		facts.Devices[explain.UplinkPort] = explain.MAC(uplink.MAC)
 	}
-	if err := x.dp.Apply(host, devices, Device{Ifindex: x.device(slotService), MAC: x.macOf(slotService)}, uplink); err != nil {
+	if err := x.dp.Apply(host, devices, Doors{Service: Device{Ifindex: x.device(slotService), MAC: x.macOf(slotService)}, Uplink: uplink}); err != nil {
 		x.t.Fatalf("apply: %v", err)
 	}
 	x.interfaces = slices.Collect(vpc.All[vpc.NetworkInterface](x.in.view))

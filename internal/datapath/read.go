@@ -253,7 +253,8 @@ func (d *Datapath) Counters() (Counters, error) {
 type Connection struct {
 	VNI      vpc.VNI
 	Protocol int
-	// Kind is plain, consumer or provider.
+	// Kind is plain, consumer, provider or far: a consumer whose halves are on
+	// the target's host.
 	Kind string
 	// Initiator and Responder as they are in VNI. For a translated flow the
 	// Peer fields are the other half.
@@ -311,7 +312,7 @@ func (r *Reader) Connections() iter.Seq2[Connection, error] {
 // join gives a half of a translated flow what its other half has counted and
 // seen: each counts its own sender's packets.
 func (r *Reader) join(v *bpf.DatapathConn) error {
-	if bpf.DatapathConnKind(v.Kind) == bpf.DatapathConnKindCONN_PLAIN {
+	if k := bpf.DatapathConnKind(v.Kind); k == bpf.DatapathConnKindCONN_PLAIN || k == bpf.DatapathConnKindCONN_FAR {
 		return nil
 	}
 	var other bpf.DatapathConn
@@ -347,6 +348,8 @@ func connection(k bpf.DatapathConnKey, v bpf.DatapathConn, boot time.Time) Conne
 		return c
 	case bpf.DatapathConnKindCONN_CONSUMER:
 		c.Kind = "consumer"
+	case bpf.DatapathConnKindCONN_FAR:
+		c.Kind = "far"
 	case bpf.DatapathConnKindCONN_PROVIDER:
 		c.Kind = "provider"
 	}

@@ -25,6 +25,9 @@ type entries struct {
 	probes     map[bpf.DatapathAddr]bpf.DatapathProbe
 	publics    map[bpf.DatapathAddr]bpf.DatapathPublic
 	cuts       map[bpf.DatapathCutKey]uint8
+	places     map[uint64]bpf.DatapathPublic
+	links      map[uint32]uint64
+	overlay    bpf.DatapathOverlay
 }
 
 // newEntries has room for what this many interfaces need.
@@ -42,6 +45,8 @@ func newEntries(interfaces int) *entries {
 		probes:     map[bpf.DatapathAddr]bpf.DatapathProbe{},
 		publics:    map[bpf.DatapathAddr]bpf.DatapathPublic{},
 		cuts:       map[bpf.DatapathCutKey]uint8{},
+		places:     map[uint64]bpf.DatapathPublic{},
+		links:      map[uint32]uint64{},
 	}
 }
 
@@ -59,13 +64,16 @@ type tables struct {
 	probes     table[bpf.DatapathAddr, bpf.DatapathProbe]
 	publics    table[bpf.DatapathAddr, bpf.DatapathPublic]
 	cuts       table[bpf.DatapathCutKey, uint8]
+	places     table[uint64, bpf.DatapathPublic]
+	links      table[uint32, uint64]
+	overlay    *ebpf.Map
 	generation *ebpf.Map
 	changes    uint64 // calls of apply
 }
 
 // openTables reads back what the maps hold.
 func openTables(m *bpf.DatapathMaps) (*tables, error) {
-	t := &tables{generation: m.Generation}
+	t := &tables{generation: m.Generation, overlay: m.Overlay}
 	err := errors.Join(
 		t.ports.open("ports", m.Ports),
 		t.interfaces.open("interfaces", m.Interfaces),
@@ -79,6 +87,8 @@ func openTables(m *bpf.DatapathMaps) (*tables, error) {
 		t.probes.open("probes", m.Probes),
 		t.publics.open("publics", m.Publics),
 		t.cuts.open("cuts", m.Cuts),
+		t.places.open("places", m.Places),
+		t.links.open("links", m.Links),
 	)
 	return t, err
 }
@@ -98,6 +108,8 @@ func (t *tables) apply(want *entries, wait func() error) (err error) {
 	settle := t.rerouted(want)
 	err = inOrder(
 		func() error { return t.endpoints.prune(want.endpoints) },
+		func() error { return t.links.prune(want.links) },
+		func() error { return t.places.prune(want.places) },
 		func() error { return t.ports.prune(want.ports) },
 		func() error { return t.publics.prune(want.publics) },
 		func() error { return t.probes.prune(want.probes) },
@@ -112,7 +124,10 @@ func (t *tables) apply(want *entries, wait func() error) (err error) {
 		func() error { return t.subnets.add(want.subnets) },
 		func() error { return t.listeners.add(want.listeners) },
 		func() error { return t.endpoints.add(want.endpoints) },
+		func() error { return t.links.add(want.links) },
+		func() error { return t.setOverlay(want.overlay) },
 		func() error { return t.interfaces.add(want.interfaces) },
+		func() error { return t.places.add(want.places) },
 		func() error { return t.probes.add(want.probes) },
 		func() error { return t.publics.add(want.publics) },
 		func() error { return t.ports.add(want.ports) },
@@ -170,6 +185,13 @@ func (t *tables) rerouted(want *entries) bool {
 		}
 	}
 	return false
+}
+
+func (t *tables) setOverlay(o bpf.DatapathOverlay) error {
+	if err := t.overlay.Put(uint32(0), o); err != nil {
+		return fmt.Errorf("write map overlay: %w", err)
+	}
+	return nil
 }
 
 // raise makes every conclusion about a flow that packets have drawn so far one

@@ -5,10 +5,12 @@ package datapath
 import (
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 
 	"github.com/cilium/ebpf"
 
 	"postern.dev/postern/bpf"
+	"postern.dev/postern/internal/vpc"
 )
 
 // Action is where a packet ended up.
@@ -20,6 +22,7 @@ const (
 	ActionPeer     = Action(bpf.DatapathActionACTION_PEER)     // into the namespace behind the device
 	ActionRedirect = Action(bpf.DatapathActionACTION_REDIRECT) // out of the device
 	ActionAnswer   = Action(bpf.DatapathActionACTION_ANSWER)   // back to its sender, as an answer
+	ActionOverlay  = Action(bpf.DatapathActionACTION_OVERLAY)  // to another host
 )
 
 func (a Action) String() string {
@@ -32,6 +35,8 @@ func (a Action) String() string {
 		return "deliver to the device"
 	case ActionAnswer:
 		return "answer"
+	case ActionOverlay:
+		return "send to another host"
 	}
 	return fmt.Sprintf("action %d", uint32(a))
 }
@@ -42,6 +47,13 @@ type Verdict struct {
 	Ifindex int    // device it goes to; 0 for a drop
 	Reason  Reason // why it was dropped; an answer that is a reset has one too
 	Frame   []byte // as it is then
+	Way     Way    // of what goes to another host
+}
+
+// Way is how a frame goes between hosts.
+type Way struct {
+	VNI  vpc.VNI
+	Host netip.Addr // the other one's address; IPv4
 }
 
 func (v Verdict) String() string {
@@ -63,6 +75,15 @@ const (
 // size of a large packet's segments, or 0. It is how tests compare the
 // programs with the reference model.
 func (d *Datapath) Try(role Role, ifindex int, frame []byte, segment int) (Verdict, error) {
+	return d.try(role, ifindex, frame, segment, Way{})
+}
+
+// TryOverlay is Try for a frame that another host has sent.
+func (d *Datapath) TryOverlay(from Way, frame []byte, segment int) (Verdict, error) {
+	return d.try(Overlay, 0, frame, segment, from)
+}
+
+func (d *Datapath) try(role Role, ifindex int, frame []byte, segment int, from Way) (Verdict, error) {
 	prog, err := d.program(role)
 	if err != nil {
 		return Verdict{}, fmt.Errorf("try a packet: %w", err)
@@ -70,6 +91,10 @@ func (d *Datapath) Try(role Role, ifindex int, frame []byte, segment int) (Verdi
 	var ctx, after [skbLen]byte
 	binary.NativeEndian.PutUint32(ctx[skbIfindex:], uint32(ifindex))
 	binary.NativeEndian.PutUint32(ctx[skbGSOSize:], uint32(segment))
+	if from.Host.IsValid() {
+		binary.NativeEndian.PutUint32(ctx[skbCB+12:], uint32(from.VNI))
+		binary.NativeEndian.PutUint32(ctx[skbCB+16:], toAddr(from.Host).W[3])
+	}
 	opts := &ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+256), Context: ctx[:], ContextOut: after[:]}
 	code, err := prog.Run(opts)
 	if err != nil {
@@ -80,6 +105,10 @@ func (d *Datapath) Try(role Role, ifindex int, frame []byte, segment int) (Verdi
 		Ifindex: int(binary.NativeEndian.Uint32(after[skbCB+4:])),
 		Reason:  ReasonOf(binary.NativeEndian.Uint32(after[skbCB+8:])),
 		Frame:   opts.DataOut,
+	}
+	if v.Action == ActionOverlay {
+		v.Way.VNI = vpc.VNI(binary.NativeEndian.Uint32(after[skbCB+12:]))
+		v.Way.Host = netip.AddrFrom4([4]byte(after[skbCB+16:]))
 	}
 	const shot, redirect = 2, 7 // TC_ACT_*
 	if want := map[bool]uint32{true: shot, false: redirect}[v.Action == ActionDrop]; code != want {

@@ -142,7 +142,7 @@ link add stranger netns %[2]s address 02:00:00:00:00:04 type veth peer name sink
 	if err := l.launch.in(g.hostNS, nil, g.attach); err != nil {
 		return nil, err
 	}
-	if err := g.dp.Apply(g.host, g.devices, datapath.Device{}, datapath.Device{}); err != nil {
+	if err := g.dp.Apply(g.host, g.devices, datapath.Doors{}); err != nil {
 		return nil, err
 	}
 	if s.then != nil {
