@@ -18,6 +18,7 @@ func (b *builder) balancer(lb *vpc.LoadBalancer) {
 	if !ok {
 		return
 	}
+	b.used[lb.ARN] = lb
 	for _, n := range lb.Nodes {
 		name := NodeName(lb.ARN, n.Zone)
 		if _, done := b.h.Balancers[name]; done {

@@ -147,6 +147,7 @@ func (h Host) Clone() Host {
 	h.RouteTables = maps.Clone(h.RouteTables)
 	h.ACLs = maps.Clone(h.ACLs)
 	h.Interfaces = maps.Clone(h.Interfaces)
+	h.Hosts = maps.Clone(h.Hosts)
 	h.RuleSets = maps.Clone(h.RuleSets)
 	h.Balancers = maps.Clone(h.Balancers)
 	h.Endpoints = maps.Clone(h.Endpoints)

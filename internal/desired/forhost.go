@@ -16,13 +16,15 @@ type builder struct {
 	v    vpc.View
 	host vpc.HostID
 	h    Host
+	// used are the load balancers that are in h, by ARN.
+	used map[vpc.ARN]*vpc.LoadBalancer
 	// pools are those that were asked for, by target group and zone.
 	pools map[[2]string]pool
 }
 
 // ForHost computes what host should hold at the view's revision.
 func ForHost(v vpc.View, host vpc.HostID) Host {
-	b := &builder{v: v, host: host, h: Empty()}
+	b := &builder{v: v, host: host, h: Empty(), used: map[vpc.ARN]*vpc.LoadBalancer{}}
 	b.h.Revision = v.Revision()
 	spaces := map[vpc.VPCID]bool{}
 	for n := range vpc.By[vpc.NetworkInterface](v, vpc.IndexHost, host) {
@@ -47,6 +49,9 @@ func ForHost(v vpc.View, host vpc.HostID) Host {
 			PublicNames: s.PublicNames, Backend: s.Backend, Types: s.Types,
 		}
 	}
+	b.places()
+	b.hosts()
+	b.foreignEndpoints(spaces)
 	b.probes()
 	b.users()
 	b.uplink()
@@ -79,6 +84,7 @@ func Empty() Host {
 		RouteTables: map[vpc.RouteTableID]RouteTable{},
 		ACLs:        map[vpc.ACLID]ACL{},
 		Interfaces:  map[vpc.InterfaceID]Interface{},
+		Hosts:       map[vpc.HostID]netip.Addr{},
 		RuleSets:    map[string]RuleSet{},
 		Balancers:   map[string]Balancer{},
 		Endpoints:   map[vpc.EndpointID]Endpoint{},

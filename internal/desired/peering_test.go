@@ -76,7 +76,7 @@ func TestAPeerIsReachedWhileTheConnectionIsActive(t *testing.T) {
 		_, node := h.Interfaces["eni-node"]
 		space, known := h.VPCs[0x2000]
 		for what, held := range map[string]bool{
-			"subnet": subnet, "route table": table, "ACL": acl, "group": rules, "interface": ok && workload.Host == "h2", "node": node, "space": known,
+			"subnet": subnet, "route table": table, "ACL": acl, "group": rules, "interface": ok && workload.MAC != "" && workload.Host == "h2", "node": node, "space": known,
 		} {
 			if held != active {
 				t.Errorf("%s: the peer's %s is held: %v", state, what, held)

@@ -30,13 +30,19 @@ type Host struct {
 	// ACLs used by those subnets.
 	ACLs map[vpc.ACLID]ACL `json:"acls"`
 	// Interfaces are the addresses of those VPCs: workloads here and on other
-	// hosts, endpoint interfaces and balancer nodes.
+	// hosts, endpoint interfaces and balancer nodes. Of the targets of other
+	// VPCs' balancers, on other hosts, they are places: see Interface.
 	Interfaces map[vpc.InterfaceID]Interface `json:"interfaces"`
+	// Hosts are the underlay addresses of the other hosts that Interfaces are
+	// on. An interface on a host that is not here cannot be reached.
+	Hosts map[vpc.HostID]netip.Addr `json:"hosts"`
 	// RuleSets are the unions of groups that interfaces carry, by name.
 	RuleSets map[string]RuleSet `json:"ruleSets"`
 	// Balancers are load balancer nodes reachable from here, by NodeName.
 	Balancers map[string]Balancer `json:"balancers"`
-	// Endpoints that carry packets, by id. An endpoint that is absent carries none.
+	// Endpoints that carry packets, by id: those of these VPCs, and those of
+	// others' that lead to balancers of the VPCs with a workload here. An
+	// endpoint that is absent carries none.
 	Endpoints map[vpc.EndpointID]Endpoint `json:"endpoints"`
 	// Services of the catalogue, by short name.
 	Services map[string]Service `json:"services"`
@@ -178,7 +184,8 @@ const (
 	KindNAT      InterfaceKind = "nat" // of a NAT gateway; on every host
 )
 
-// Interface is an address of a VPC.
+// Interface is an address of a VPC. A place is a target of another VPC's
+// balancer: ID, VNI, Kind, its addresses and Host, and nothing else of it.
 type Interface struct {
 	ID     vpc.InterfaceID `json:"id"`
 	VNI    vpc.VNI         `json:"vni"`

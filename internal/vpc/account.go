@@ -4,6 +4,9 @@ package vpc
 
 import (
 	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
 	"time"
 )
 
@@ -101,13 +104,44 @@ func (r *Region) ARN(service string, owner AccountID, resource string) string {
 type Host struct {
 	ID   HostID `json:"id"`
 	Zone string `json:"zone"` // "" serves every zone (one machine alone)
+	// Underlay is where other hosts send it packets of its VPCs: an IPv4
+	// address that only hosts reach. A host without one exchanges none.
+	Underlay netip.Addr `json:"underlay,omitzero"`
+	// Join is the hash of a token with which a machine may become this host,
+	// until JoinBefore; nil once it has.
+	Join       []byte    `json:"join,omitempty"`
+	JoinBefore time.Time `json:"joinBefore,omitzero"`
 }
+
+// notUnderlay are IPv4 addresses that are no machine's among others.
+var notUnderlay = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("224.0.0.0/3"),
+}
+
+// ValidUnderlay reports whether an address can be a host's Underlay.
+func ValidUnderlay(a netip.Addr) bool {
+	return a.Is4() && !slices.ContainsFunc(notUnderlay, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// hostName is a DNS name, as thisHost makes it of the machine's name.
+var hostName = regexp.MustCompile(`^[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*$`)
+
+// MaxHostID is the length of the longest name of a host: a machine's on Linux.
+const MaxHostID = 64
+
+// ValidHostID reports whether a name can be a host's: it becomes a part of
+// paths and of certificates.
+func ValidHostID(id HostID) bool { return len(id) <= MaxHostID && hostName.MatchString(string(id)) }
 
 func (*Host) Kind() Kind                            { return KindHost }
 func (h *Host) Key() string                         { return string(h.ID) }
 func (h *Host) Index(add func(index, value string)) {}
 func (h *Host) Refs(add func(Kind, string))         {}
-func (h *Host) Claims(add func(string))             {}
+func (h *Host) Claims(add func(string)) {
+	if h.Underlay.IsValid() {
+		add("underlay/" + h.Underlay.String())
+	}
+}
 
 // ClientToken remembers what a call with a client token made, so that the
 // same call again answers with it and another call with it is refused.

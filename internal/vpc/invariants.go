@@ -33,6 +33,7 @@ func Invariants(v View) []error {
 			c.object(o)
 		}
 	}
+	each(v, c.host)
 	each(v, c.vpc)
 	each(v, c.subnet)
 	each(v, c.routeTable)

@@ -294,6 +294,11 @@ func (c *checker) networkInterface(n *NetworkInterface) {
 	}
 }
 
+func (c *checker) host(h *Host) {
+	c.must(ValidHostID(h.ID), h, "its name is no machine's")
+	c.must(!h.Underlay.IsValid() || ValidUnderlay(h.Underlay), h, "its underlay address is %s", h.Underlay)
+}
+
 func (c *checker) attachment(n *NetworkInterface, a *Attachment) {
 	c.part(n, PrefixAttachment, a.ID)
 	if x := a.External; x != nil {
