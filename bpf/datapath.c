@@ -226,8 +226,6 @@ static __noinline int decide(struct __sk_buff *ctx, struct port *port, struct co
 
 	if (!s || !port)
 		return TC_ACT_SHOT;
-	if (from == FROM_HOST && s->packet.overlay != OVERLAY_PLAIN)
-		return from_host(ctx, port, c, sender);
 	if (c && c->kind != CONN_PLAIN && from == FROM_HOST)
 		return drop(ctx, DROP_TUPLE_IN_USE);
 	if (c && c->kind == CONN_PROVIDER) {
@@ -345,6 +343,8 @@ static __always_inline int handle(struct __sk_buff *ctx, const __u32 from, __u32
 		return repeat(ctx, s, c);
 	if (from == FROM_UPLINK && !(c && c->kind == CONN_PROVIDER))
 		return outside(ctx, self);
+	if (from == FROM_HOST && p->overlay != OVERLAY_PLAIN)
+		return from_host(ctx, port, c, sender);
 	return decide(ctx, port, c, sender, from);
 }
 
@@ -369,13 +369,13 @@ int from_uplink(struct __sk_buff *ctx)
 SEC("tcx/ingress")
 int from_overlay(struct __sk_buff *ctx)
 {
-	struct bpf_tunnel_key key = {};
+	struct tunnel_key key = {};
 
-	if (bpf_skb_get_tunnel_key(ctx, &key, sizeof(key), 0)) { /* a test run, which has none */
-		key.tunnel_id = ctx->cb[3];
-		key.remote_ipv4 = bpf_ntohl(ctx->cb[4]);
+	if (bpf_skb_get_tunnel_key(ctx, (void *)&key, sizeof(key), 0)) { /* a test run, which has none */
+		key.id = ctx->cb[3];
+		key.remote = bpf_ntohl(ctx->cb[4]);
 	}
-	return handle(ctx, FROM_HOST, key.tunnel_id & 0xffffff, bpf_htonl(key.remote_ipv4));
+	return handle(ctx, FROM_HOST, key.id & 0xffffff, bpf_htonl(key.remote));
 }
 
 struct bpf_map;

@@ -16,6 +16,13 @@
 #include "deliver.h"
 #include "lookup.h"
 
+/* struct bpf_tunnel_key's beginning, which the kernel takes for the whole where
+ * the rest is left to the device. */
+struct tunnel_key {
+	__u32 id;
+	__u32 remote; /* host byte order */
+};
+
 static __always_inline void head_set(struct overlay_head *h, __u8 kind, __u32 vni, __u64 number)
 {
 	h->kind = kind;
@@ -50,7 +57,7 @@ static __always_inline int tunnel(struct __sk_buff *ctx, struct scratch *s)
 {
 	struct packet *p = &s->packet;
 	struct overlay_way *way = &s->way;
-	struct bpf_tunnel_key key = {};
+	struct tunnel_key key = {.id = way->vni, .remote = bpf_ntohl(way->host)};
 	struct overlay *o;
 	__u32 zero = 0;
 
@@ -62,11 +69,8 @@ static __always_inline int tunnel(struct __sk_buff *ctx, struct scratch *s)
 		__builtin_memcpy(way->head.number, &s->new_sport, 2);
 		__builtin_memcpy(way->head.number + 2, &s->new_dport, 2);
 	}
-	key.tunnel_id = way->vni;
-	key.remote_ipv4 = bpf_ntohl(way->host);
-	key.tunnel_ttl = 64;
 	if (bpf_skb_store_bytes(ctx, 0, &way->head, sizeof(way->head), 0) ||
-	    bpf_skb_set_tunnel_key(ctx, &key, sizeof(key), BPF_F_ZERO_CSUM_TX))
+	    bpf_skb_set_tunnel_key(ctx, (void *)&key, sizeof(key), BPF_F_ZERO_CSUM_TX))
 		return drop(ctx, DROP_REWRITE);
 	count(COUNT_DELIVERED, 1);
 	count(COUNT_DELIVERED_BYTES, p->len);

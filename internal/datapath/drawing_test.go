@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/vpc"
@@ -23,8 +24,9 @@ import (
 //
 //	setup dual                        name of a world, see setups
 //	change no-ingress                 name of a change, see changes
+//	wait 60s                          no packet for so long
 //	a1: SKETCH -> b1: SKETCH          is delivered to b1, rewritten like this
-//	a1: SKETCH -> drop REASON
+//	a1: SKETCH -> drop REASON         two with a | between: the second where that is another host's affair
 //	a1: SKETCH -> reset REASON        a reset goes back to the sender
 //	a1: SKETCH -> tell b1 REASON      becomes a reset for b1
 //
@@ -36,7 +38,21 @@ func TestDrawings(t *testing.T) {
 		t.Fatalf("no drawings: %v", err)
 	}
 	for _, f := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) { runDrawing(t, f) })
+		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) { runDrawing(t, f, nil) })
+	}
+}
+
+// However workloads are spread over two hosts, packets do what they do on one.
+func TestDrawingsOnTwoHosts(t *testing.T) {
+	files, err := filepath.Glob("../../bpf/drawings/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no drawings: %v", err)
+	}
+	for _, far := range [][]vpc.InterfaceID{{eniB1, eniB2}, {eniA2, eniB1}, {eniA2, eniA3, eniB2}} {
+		for _, f := range files {
+			name := fmt.Sprintf("%s/%v", strings.TrimSuffix(filepath.Base(f), ".txt"), far)
+			t.Run(name, func(t *testing.T) { runDrawing(t, f, far) })
+		}
 	}
 }
 
@@ -47,13 +63,15 @@ var drawn = map[string]vpc.InterfaceID{
 
 var variable = regexp.MustCompile(`\*[a-z]+`)
 
-func runDrawing(t *testing.T, file string) {
+// runDrawing makes a file's world and sends its packets. The workloads far are on
+// a host of their own.
+func runDrawing(t *testing.T, file string, far []vpc.InterfaceID) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	setup := "plain"
-	var w *world
+	var w *hosts
 	bound := map[string]string{}
 	for i, line := range strings.Split(string(text), "\n") {
 		line, _, _ = strings.Cut(line, "#")
@@ -70,14 +88,22 @@ func runDrawing(t *testing.T, file string) {
 			if !ok {
 				t.Fatalf("%s: no setup %q", at, setup)
 			}
-			w = newWorld(t, options...)
+			w = newHosts(t, far, options...)
+		}
+		if text, ok := strings.CutPrefix(line, "wait "); ok {
+			d, err := time.ParseDuration(text)
+			if err != nil {
+				t.Fatalf("%s: %v", at, err)
+			}
+			w.age(d)
+			continue
 		}
 		if name, ok := strings.CutPrefix(line, "change "); ok {
 			change := changes[name]
 			if change == nil {
 				t.Fatalf("%s: no change %q", at, name)
 			}
-			change(w)
+			change(w.near)
 			w.apply()
 			continue
 		}
@@ -104,7 +130,7 @@ func (w *world) drawnDevice(id vpc.InterfaceID) (int, Role) {
 	return w.devices[id].Ifindex, Workload
 }
 
-func (w *world) draw(line string, bound map[string]string) error {
+func (w *hosts) draw(line string, bound map[string]string) error {
 	line = variable.ReplaceAllStringFunc(line, func(v string) string {
 		if b, ok := bound[v]; ok {
 			return b
@@ -121,12 +147,12 @@ func (w *world) draw(line string, bound map[string]string) error {
 	if err != nil {
 		return err
 	}
-	index, role := w.drawnDevice(id)
-	v := w.try(role, index, s.frame(w.drawnMAC(id), []byte{2, 9, 9, 9, 9, 9}), 0)
 	words := strings.Fields(want)
+	index, role := w.near.drawnDevice(id)
+	v := w.send(id, drawn[strings.TrimSuffix(words[0], ":")], role, index, s.frame(w.near.drawnMAC(id), []byte{2, 9, 9, 9, 9, 9}), s.dst)
 	switch words[0] {
 	case "drop":
-		if v.Action != ActionDrop || v.Reason.Name != words[1] {
+		if v.Action != ActionDrop || !slices.Contains(strings.Split(words[1], "|"), v.Reason.Name) {
 			return fmt.Errorf("%v, want a drop for %s", v, words[1])
 		}
 		return nil
@@ -144,7 +170,7 @@ func (w *world) draw(line string, bound map[string]string) error {
 		}
 		return nil
 	case "tell":
-		to, _ := w.drawnDevice(drawn[words[1]])
+		to, _ := w.near.drawnDevice(drawn[words[1]])
 		if v.Action != ActionPeer || v.Ifindex != to || v.Reason.Name != words[2] {
 			return fmt.Errorf("%v, want a reset for %s", v, words[1])
 		}
@@ -159,12 +185,12 @@ func (w *world) draw(line string, bound map[string]string) error {
 	if !ok {
 		return fmt.Errorf("no end %q", to)
 	}
-	toIndex, _ := w.drawnDevice(toID)
+	toIndex, _ := w.near.drawnDevice(toID)
 	if v.Action != ActionPeer && v.Action != ActionRedirect || v.Ifindex != toIndex {
 		return fmt.Errorf("%v, want delivery to %s at %d", v, to, toIndex)
 	}
-	if !bytes.Equal(v.Frame[:6], w.drawnMAC(toID)) {
-		return fmt.Errorf("for the MAC address %x, want %v", v.Frame[:6], w.drawnMAC(toID))
+	if !bytes.Equal(v.Frame[:6], w.near.drawnMAC(toID)) {
+		return fmt.Errorf("for the MAC address %x, want %v", v.Frame[:6], w.near.drawnMAC(toID))
 	}
 	got, err := describe(v.Frame[14:], false)
 	if err != nil {
