@@ -70,7 +70,8 @@ type Config struct {
 	// IPv6Pool are the blocks that VPCs get their IPv6 blocks from; nil is
 	// DefaultIPv6Pool.
 	IPv6Pool []netip.Prefix
-	// LocalHost runs the instances; "" when there is no datapath.
+	// LocalHost is the server's own machine; "" when that has no datapath. Where
+	// no other host has joined it runs the instances.
 	LocalHost vpc.HostID
 	// Topics are where connection notifications go; nil is nowhere.
 	Topics Topics

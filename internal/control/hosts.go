@@ -43,7 +43,10 @@ func NewHosts() *Hosts {
 // Report records a host's status; a host that reports is live.
 func (h *Hosts) Report(s HostStatus) {
 	s.Live = true
-	h.set(s.Host, func(HostStatus) HostStatus { return s })
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.hosts[s.Host] = s
+	h.wake()
 }
 
 // Gone records that a host's stream ended. It keeps carrying packets; if it
@@ -51,6 +54,12 @@ func (h *Hosts) Report(s HostStatus) {
 func (h *Hosts) Gone(id vpc.HostID) {
 	m, _ := h.Status()
 	last := m[id].Seen
+	h.goneLater(id, last)
+}
+
+// goneLater lets a host that has not been seen since last count as gone, in
+// GoneAfter.
+func (h *Hosts) goneLater(id vpc.HostID, last time.Time) {
 	gone := func() {
 		h.set(id, func(s HostStatus) HostStatus {
 			s.Live = s.Live && !s.Seen.Equal(last)
@@ -64,10 +73,42 @@ func (h *Hosts) Gone(id vpc.HostID) {
 	time.AfterFunc(h.GoneAfter, gone)
 }
 
+// Expect makes hosts that have not reported yet count as live for GoneAfter. A
+// server that has just started calls it: they carry packets, and connect soon.
+func (h *Hosts) Expect(ids ...vpc.HostID) {
+	for _, id := range ids {
+		h.mu.Lock()
+		_, known := h.hosts[id]
+		if !known {
+			h.hosts[id] = HostStatus{Host: id, Live: true}
+		}
+		h.mu.Unlock()
+		if !known {
+			h.goneLater(id, time.Time{})
+		}
+	}
+}
+
+// Forget drops what is known of a host that was removed.
+func (h *Hosts) Forget(id vpc.HostID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.hosts, id)
+	h.wake()
+}
+
+// set changes the status of a host, if anything is known of it.
 func (h *Hosts) set(id vpc.HostID, f func(HostStatus) HostStatus) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.hosts[id] = f(h.hosts[id])
+	if s, ok := h.hosts[id]; ok {
+		h.hosts[id] = f(s)
+		h.wake()
+	}
+}
+
+// wake tells those who wait for a change. h.mu is held.
+func (h *Hosts) wake() {
 	close(h.changed)
 	h.changed = make(chan struct{})
 }

@@ -24,9 +24,11 @@ type RunInstancesInput struct {
 	KeyName      string // kept only
 	Subnet       vpc.SubnetID
 	Zone         string // must be the subnet's when set
-	Groups       []vpc.GroupID
-	GroupNames   []string   `json:",omitempty"` // groups of the default VPC
-	Addr         netip.Addr // of the one instance; the zero Addr takes a free one
+	// Host is where the operator wants it; "" chooses.
+	Host       vpc.HostID `json:",omitempty"`
+	Groups     []vpc.GroupID
+	GroupNames []string   `json:",omitempty"` // groups of the default VPC
+	Addr       netip.Addr // of the one instance; the zero Addr takes a free one
 	// Secondary are further addresses of the one instance, SecondaryCount is
 	// how many free ones each gets.
 	Secondary      []netip.Addr `json:",omitempty"`
@@ -182,6 +184,18 @@ func (c *Control) newInstances(tx *store.Tx, caller Caller, reservation string, 
 
 // newInstance makes one instance, behind have or behind a new interface.
 func (c *Control) newInstance(tx *store.Tx, caller Caller, reservation string, s *vpc.Subnet, have *vpc.NetworkInterface, in RunInstancesInput) error {
+	host := in.Host
+	if host == "" {
+		var err error
+		if host, err = c.hostFor(tx, s.Zone); err != nil {
+			return err
+		}
+	}
+	if host != "" {
+		if err := c.onHost(tx, host, s.Zone); err != nil {
+			return err
+		}
+	}
 	id, err := c.newID(vpc.PrefixInstance)
 	if err != nil {
 		return err
@@ -190,7 +204,7 @@ func (c *Control) newInstance(tx *store.Tx, caller Caller, reservation string, s
 	if err != nil {
 		return err
 	}
-	a := &vpc.Attachment{ID: attachment, Instance: vpc.InstanceID(id), DeleteOnTermination: !in.KeepInterface, Time: c.Now(), Host: c.LocalHost}
+	a := &vpc.Attachment{ID: attachment, Instance: vpc.InstanceID(id), DeleteOnTermination: !in.KeepInterface, Time: c.Now(), Host: host}
 	n := have
 	if n != nil {
 		n.Attachment = a
@@ -208,7 +222,7 @@ func (c *Control) newInstance(tx *store.Tx, caller Caller, reservation string, s
 	}
 	i := &vpc.Instance{
 		ID: vpc.InstanceID(id), Owner: caller.Account, Reservation: reservation, VPC: s.VPC, Subnet: s.ID, Zone: s.Zone,
-		Host: c.LocalHost, ImageID: in.ImageID, InstanceType: in.InstanceType, KeyName: in.KeyName,
+		Host: host, ImageID: in.ImageID, InstanceType: in.InstanceType, KeyName: in.KeyName,
 		State: vpc.InstancePending, Launched: c.Now(), Primary: n.ID, Addr: n.Addr, Tenancy: tenancy, Tags: in.Tags,
 	}
 	in.Attributes.apply(i)

@@ -42,7 +42,7 @@ func (c *Control) Seed(ctx context.Context, region vpc.Region, catalogue []vpc.C
 			return err
 		}
 		if host != nil {
-			putIfDifferent(tx, &vpc.Host{ID: host.ID, Zone: host.Zone})
+			putIfDifferent(tx, &vpc.Host{ID: host.ID, Zone: host.Zone, Underlay: host.Underlay})
 		}
 		return nil
 	})

@@ -46,8 +46,11 @@ func (b *builder) place(vni vpc.VNI, n *vpc.NetworkInterface) {
 	}
 }
 
-// hosts adds the other hosts that interfaces are on.
+// hosts adds the other hosts that interfaces are on, if this one takes part.
 func (b *builder) hosts() {
+	if h, ok := vpc.Get[vpc.Host](b.v, b.host); !ok || !h.Underlay.IsValid() {
+		return
+	}
 	for _, n := range b.h.Interfaces {
 		if n.Host == "" || n.Host == b.host {
 			continue

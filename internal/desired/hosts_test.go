@@ -177,8 +177,10 @@ func TestWorkloadsOfOneVPCFindEachOtherAcrossHosts(t *testing.T) {
 		t.Errorf("hosts %v and %v", one.Hosts, three.Hosts)
 	}
 	v.Put(&vpc.Host{ID: "h3"})
-	if h := desired.ForHost(v, "h1"); h.Hosts["h3"].IsValid() {
-		t.Errorf("hosts %v with one that takes no part", h.Hosts)
+	for _, id := range []vpc.HostID{"h1", "h3"} {
+		if h := desired.ForHost(v, id); h.Hosts["h3"].IsValid() || h.Hosts["h1"].IsValid() {
+			t.Errorf("of a host that takes no part: %s has hosts %v", id, h.Hosts)
+		}
 	}
 }
 

@@ -8,7 +8,8 @@
 // namespace and carries the datapath's program; the inside is the end in the
 // workload's namespace. The service namespace holds the host's own door into
 // the datapath, where the edge's sockets listen. The uplink is the pair that
-// leads from the datapath to a network outside, most often the host's.
+// leads from the datapath to a network outside, most often the host's. The
+// overlay is the VXLAN device that leads to other hosts.
 //
 // Promises.
 //
@@ -16,7 +17,8 @@
 //     to it, and repeating it changes nothing. A workload that is as it should
 //     be costs its share of one dump of the links, not system calls of its own.
 //   - Ownership is written in the kernel: a device is ours when its ifalias
-//     says "postern <tag> <interface id>", or "service" or "uplink" there, a namespace when its name is
+//     says "postern <tag> <interface id>", or "service", "uplink" or
+//     "overlay" there, a namespace when its name is
 //     "postern-<tag>-...", a bpffs when its mount source is "postern-<tag>".
 //     Nothing else is ever changed or deleted, and a device that merely has
 //     a name we would use is refused.

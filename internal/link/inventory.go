@@ -17,7 +17,7 @@ import (
 
 // Kinds of things an installation has on a host.
 const (
-	ItemDevice    = "device"    // Name: the device; Owner: the interface id, "service" or "uplink"
+	ItemDevice    = "device"    // Name: the device; Owner: the interface id, "service", "uplink" or "overlay"
 	ItemNamespace = "namespace" // Name: below /run/netns; Owner: the instance id or "service"
 	ItemBPFFS     = "bpffs"     // Name: the mount point
 	ItemRunDir    = "rundir"    // Name: the directory

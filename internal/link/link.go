@@ -30,8 +30,8 @@ type Config struct {
 	MTU int
 }
 
-// DefaultMTU suits hosts whose underlay carries ordinary Ethernet frames and
-// leaves the overlay's 50 bytes to be found by lowering it.
+// DefaultMTU suits a host alone. Among several it must be OverlayOverhead less
+// than the underlay's.
 const DefaultMTU = 1500
 
 // Device is a host-side device as the datapath needs it.
@@ -44,6 +44,8 @@ type Device struct {
 	// HostMAC is the host-side device's own address; nobody needs to know it
 	// to reach the workload.
 	HostMAC net.HardwareAddr
+	// MTU in bytes.
+	MTU int
 	// Tap says that the device has no peer in another namespace, so delivery
 	// is bpf_redirect and not bpf_redirect_peer.
 	Tap bool
@@ -132,6 +134,8 @@ func hostName(tag, owner string) string {
 		return "p" + tag + "svc"
 	case uplinkOwner:
 		return "p" + tag + "up"
+	case overlayOwner:
+		return "p" + tag + "vx"
 	}
 	sum := sha256.Sum256([]byte(owner))
 	return "p" + tag + strings.ToLower(nameEncoding.EncodeToString(sum[:5]))
@@ -181,7 +185,7 @@ func claimed(l netlink.Link, tag string) (alias, bool) {
 	if a, ok := parseAlias(at.Alias); ok {
 		return a, tag == "" || a.tag == tag
 	}
-	if at.Alias != "" || l.Type() != "veth" || !strings.HasPrefix(at.Name, "p") {
+	if at.Alias != "" || l.Type() != "veth" && l.Type() != "vxlan" || !strings.HasPrefix(at.Name, "p") {
 		return alias{}, false
 	}
 	// The tag is part of the name, but its length is not written there.
@@ -230,5 +234,5 @@ func hostLinks() (*netlink.Handle, []netlink.Link, error) {
 // deviceOf is l as the datapath needs it.
 func deviceOf(l netlink.Link, inside net.HardwareAddr) Device {
 	at := l.Attrs()
-	return Device{Name: at.Name, Ifindex: at.Index, MAC: inside, HostMAC: at.HardwareAddr, Tap: l.Type() == "tuntap"}
+	return Device{Name: at.Name, Ifindex: at.Index, MAC: inside, HostMAC: at.HardwareAddr, MTU: at.MTU, Tap: l.Type() == "tuntap"}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -203,7 +204,12 @@ func setUplinkRoutes(dev netlink.Link, in inside, prefixes []netip.Prefix) error
 
 // RemoveUplink removes the uplink, wherever its far end is. One that does not
 // exist is success.
-func (l *Links) RemoveUplink() error {
+func (l *Links) RemoveUplink() error { return l.removeOwned(uplinkOwner, uplinkName(l.cfg.Tag)) }
+
+// removeOwned removes what owner has in the host's namespace. Of what was
+// interrupted before it was marked as owner's that is known by its name: the
+// one owner's device has, or another.
+func (l *Links) removeOwned(owner string, another ...string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h, links, err := hostLinks()
@@ -211,10 +217,10 @@ func (l *Links) RemoveUplink() error {
 		return err
 	}
 	defer h.Close()
+	names := append(another, hostName(l.cfg.Tag, owner))
 	var errs []error
 	for _, k := range links {
-		name := k.Attrs().Name
-		if a, ok := claimed(k, l.cfg.Tag); ok && (a.owner == uplinkOwner || a.owner == "" && (name == hostName(l.cfg.Tag, uplinkOwner) || name == uplinkName(l.cfg.Tag))) {
+		if a, ok := claimed(k, l.cfg.Tag); ok && (a.owner == owner || a.owner == "" && slices.Contains(names, k.Attrs().Name)) {
 			errs = append(errs, deleteLink(h, k))
 		}
 	}

@@ -111,6 +111,9 @@ type Host struct {
 	// until JoinBefore; nil once it has.
 	Join       []byte    `json:"join,omitempty"`
 	JoinBefore time.Time `json:"joinBefore,omitzero"`
+	// PublicKey is the hash of that of the machine that did: no other
+	// certificate is this host's. nil for the server's own machine.
+	PublicKey []byte `json:"publicKey,omitempty"`
 }
 
 // notUnderlay are IPv4 addresses that are no machine's among others.

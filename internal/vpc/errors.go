@@ -26,6 +26,7 @@ const (
 	OutOfRange          ErrorKind = "OutOfRange"          // a CIDR of a size or place that is not allowed
 	Limit               ErrorKind = "Limit"               // a quota is used up
 	NoAddress           ErrorKind = "NoAddress"           // a subnet has no free address
+	NoCapacity          ErrorKind = "NoCapacity"          // no host could run the instance
 	AddressInUse        ErrorKind = "AddressInUse"        // the chosen address is taken
 	Reserved            ErrorKind = "Reserved"            // a name that cannot be used
 	NotPermitted        ErrorKind = "NotPermitted"        // the object is managed by somebody else or protected

@@ -113,7 +113,7 @@ func statusOf(k vpc.ErrorKind) int {
 		return http.StatusForbidden
 	case vpc.Duplicate, vpc.Conflict, vpc.InUse, vpc.WrongState, vpc.AddressInUse, vpc.AlreadyAssociated, vpc.ExistingConnections:
 		return http.StatusConflict
-	case vpc.Unavailable:
+	case vpc.Unavailable, vpc.NoCapacity:
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusBadRequest

@@ -127,6 +127,8 @@ func errorCode(action string, err error) (code string, status int, message strin
 		return "UnauthorizedOperation", http.StatusForbidden, e.Error()
 	case vpc.Unavailable:
 		return "Unavailable", http.StatusServiceUnavailable, e.Error()
+	case vpc.NoCapacity:
+		return "InsufficientInstanceCapacity", http.StatusInternalServerError, e.Error()
 	}
 	return code4(e), http.StatusBadRequest, e.Error()
 }
