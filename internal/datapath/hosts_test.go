@@ -18,6 +18,7 @@ import (
 type hosts struct {
 	near, far *world
 	away      []vpc.InterfaceID // far's workloads
+	overlays  [2]Device         // near's, far's
 }
 
 var (
@@ -28,6 +29,9 @@ var (
 func newHosts(t testing.TB, away []vpc.InterfaceID, options ...func(*world)) *hosts {
 	t.Helper()
 	h := &hosts{near: newWorld(t, options...), away: away}
+	for i := range h.overlays {
+		h.overlays[i] = Device{Ifindex: lab.devices[8], MTU: 9100}
+	}
 	if away != nil {
 		h.far = newWorld(t, options...)
 		h.apply()
@@ -44,7 +48,8 @@ func (h *hosts) apply() {
 	}
 	whole, devices := h.near.host, h.near.devices
 	h.far.uplink = h.near.uplink
-	for w, other := range map[*world]netip.Addr{h.near: farAddr, h.far: nearAddr} {
+	for i, w := range []*world{h.near, h.far} {
+		other := []netip.Addr{farAddr, nearAddr}[i]
 		view := whole
 		view.Interfaces = maps.Clone(whole.Interfaces)
 		view.Hosts = map[vpc.HostID]netip.Addr{"other": other}
@@ -61,7 +66,7 @@ func (h *hosts) apply() {
 			}
 		}
 		w.host = view
-		w.overlay = Device{Ifindex: lab.devices[8], MTU: 9100}
+		w.overlay = h.overlays[i]
 		w.apply()
 	}
 	h.near.host, h.near.devices = whole, devices

@@ -39,14 +39,20 @@ type place struct {
 // behind router.
 func newPlace(t *testing.T, name string, addr netip.Prefix, router netip.Addr) place {
 	t.Helper()
-	restore := enter(t, lab.ns)
+	return newPlaceOn(t, lab.ns, name, addr, router)
+}
+
+// newPlaceOn is newPlace on another host than the lab.
+func newPlaceOn(t *testing.T, host netns.NsHandle, name string, addr netip.Prefix, router netip.Addr) place {
+	t.Helper()
+	restore := enter(t, host)
 	p := place{host: "t" + name}
 	var err error
 	if p.ns, err = netns.New(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.ns.Close() })
-	if err := netns.Set(lab.ns); err != nil {
+	if err := netns.Set(host); err != nil {
 		t.Fatal(err)
 	}
 	defer restore()
@@ -59,7 +65,7 @@ func newPlace(t *testing.T, name string, addr netip.Prefix, router netip.Addr) p
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		restore := enter(t, lab.ns)
+		restore := enter(t, host)
 		defer restore()
 		if err := netlink.LinkDel(l); err != nil {
 			t.Error(err)
@@ -203,23 +209,29 @@ func hashOf(seed, size int) string {
 // checksumErrors is how many TCP segments a namespace refused for their checksum.
 func (p place) checksumErrors(t *testing.T) string {
 	t.Helper()
-	defer enter(t, p.ns)()
+	return snmp(t, p.ns, "Tcp:", "InCsumErrors")
+}
+
+// snmp is a counter of a namespace.
+func snmp(t *testing.T, ns netns.NsHandle, protocol, counter string) string {
+	t.Helper()
+	defer enter(t, ns)()
 	b, err := os.ReadFile("/proc/thread-self/net/snmp")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var lines [][]string
 	for l := range strings.Lines(string(b)) {
-		if strings.HasPrefix(l, "Tcp:") {
+		if strings.HasPrefix(l, protocol) {
 			lines = append(lines, strings.Fields(l))
 		}
 	}
 	i := -1
 	if len(lines) == 2 {
-		i = slices.Index(lines[0], "InCsumErrors")
+		i = slices.Index(lines[0], counter)
 	}
 	if i < 0 {
-		t.Fatalf("no InCsumErrors in %s", b)
+		t.Fatalf("no %s in %s", counter, b)
 	}
 	return lines[1][i]
 }
