@@ -34,6 +34,7 @@ type parameters struct {
 	Tries    int      `json:"accept_tries"`
 	Metrics  []string `json:"metrics"`
 	Filler   int      `json:"filler"`    // rules, routes and endpoints beside those that are measured
+	Hosts    bool     `json:"hosts"`     // two of them, and VXLAN between
 	Growth   float64  `json:"growth"`    // share of the full sizes
 	Starts   int      `json:"workloads"` // to start
 	Seed     uint64   `json:"seed"`      // of the order
@@ -81,6 +82,7 @@ func parse(args []string) (p parameters, err error) {
 	paths := fs.String("paths", strings.Join(allPaths, ","), "which to measure")
 	chosen := fs.String("metrics", strings.Join(metricNames(), ","), "what to measure on them")
 	fs.IntVar(&p.Filler, "filler", 20000, "rules, routes and endpoints in Postern's maps that concern no packet")
+	fs.BoolVar(&p.Hosts, "hosts", true, "a table of paths between two hosts")
 	fs.Float64Var(&p.Growth, "growth", 1, "share of the sizes of the table of growth; 0 leaves it out")
 	fs.IntVar(&p.Starts, "workloads", 1000, "to start at the end; 0 leaves it out")
 	fs.IntVar(&p.CPU, "cpu", -1, "the one that client, server and proxy share (default: the last we may use)")
@@ -105,7 +107,7 @@ func parse(args []string) (p parameters, err error) {
 		return p, err
 	}
 	if p.acceptOnly {
-		p.Paths, p.Metrics, p.Growth, p.Starts = []string{"postern"}, nil, 0, 0
+		p.Paths, p.Metrics, p.Growth, p.Starts, p.Hosts = []string{"postern"}, nil, 0, 0, false
 	}
 	cpus, err := allowedCPUs()
 	if err != nil {
@@ -184,11 +186,16 @@ func bench(ctx context.Context, p parameters, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if len(paths) == 0 && p.Growth == 0 {
+	if len(paths) == 0 && p.Growth == 0 && !p.Hosts {
 		return errors.New("no path could be set up")
 	}
 	if len(p.Metrics) > 0 && len(paths) > 0 {
 		if err := l.tables(p, paths, res, progress); err != nil {
+			return err
+		}
+	}
+	if p.Hosts {
+		if err := l.hostsTable(p, res, progress); err != nil {
 			return err
 		}
 	}
@@ -300,7 +307,9 @@ func removeLeftovers(postern string) error {
 		if err := unix.Lstat(d, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Uid != 0 {
 			continue
 		}
-		unix.Unmount(filepath.Join(d, "bpf"), unix.MNT_DETACH) // where it is mounted: it is ours
+		for _, bpffs := range []string{"bpf", "hosts-bpf"} {
+			unix.Unmount(filepath.Join(d, bpffs), unix.MNT_DETACH) // where it is mounted: it is ours
+		}
 		data := filepath.Join(d, "data")
 		if _, err := exec.LookPath(postern); err == nil {
 			if err := resetInstallation(postern, data); err != nil {
