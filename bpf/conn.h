@@ -129,7 +129,7 @@ static __always_inline bool quota_take(__u64 eni)
 	if (!used)
 		return false;
 	/* a link, or a VPC's share of other hosts, is many interfaces */
-	if (__sync_fetch_and_add(used, 1) >= (eni & OVERLAY_ENI ? quota * 16 : quota)) {
+	if (__sync_fetch_and_add(used, 1) >= ((eni & OVERLAY_ENI) == OVERLAY_ENI ? quota * 16 : quota)) {
 		__sync_fetch_and_sub(used, 1);
 		return false;
 	}

@@ -50,7 +50,7 @@ static __always_inline int plain(struct __sk_buff *ctx, struct scratch *s, struc
 	if (c) {
 		conn_touch(c, p, sender == c->initiator);
 	} else if (begins(p)) {
-		if (!tracks(self, p, out, 0))
+		if (!tracks(self, p, out, INBOUND))
 			flags |= CONN_INITIATOR_OPEN;
 		if (!tracks(to, p, in, OUTBOUND))
 			flags |= CONN_RESPONDER_OPEN;
@@ -134,7 +134,7 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 			s->key.vni = p->vni;
 	}
 	if (judged(c, c && sender == c->initiator)) {
-		out = rules_verdict(self->sg_out, &p->dst, p->proto, p->rule_port);
+		out = groups_verdict(self, &p->dst, p->proto, p->rule_port, OUTBOUND);
 		if (!(out & RULE_ALLOW))
 			return drop(ctx, DROP_GROUP_EGRESS);
 	}
@@ -164,7 +164,7 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 	if (!same && !acl_in(to->subnet, &p->src, p->proto, p->rule_port))
 		return drop(ctx, DROP_ACL_IN);
 	if (judged(c, c && sender != c->initiator)) {
-		in = rules_verdict(to->sg_in, &p->src, p->proto, p->rule_port);
+		in = groups_verdict(to, &p->src, p->proto, p->rule_port, INBOUND);
 		if (!(in & RULE_ALLOW))
 			return drop(ctx, DROP_GROUP_INGRESS);
 	}

@@ -215,9 +215,9 @@ static __always_inline int provider(struct __sk_buff *ctx, struct scratch *s, st
 	s->new_dst = hop->target;
 	s->new_dport = hop->target_port;
 	if (node) {
-		if (!c && hop->endpoint && !hop->skip_ingress && !rules_allow(node->sg_in, &hop->client, hop->proto, hop->node_port))
+		if (!c && hop->endpoint && !hop->skip_ingress && !groups_allow(node, &hop->client, hop->proto, hop->node_port, INBOUND))
 			return drop(ctx, DROP_NODE_INGRESS);
-		if (!c && !rules_allow(node->sg_out, &hop->target, hop->proto, hop->target_port))
+		if (!c && !groups_allow(node, &hop->target, hop->proto, hop->target_port, OUTBOUND))
 			return drop(ctx, DROP_NODE_EGRESS);
 		if (node->subnet != target->subnet) {
 			if (!acl_out(node->subnet, &hop->target, hop->proto, port))
@@ -226,7 +226,7 @@ static __always_inline int provider(struct __sk_buff *ctx, struct scratch *s, st
 				return drop(ctx, DROP_ACL_IN);
 		}
 	}
-	if (!c && !rules_allow(target->sg_in, &s->new_src, hop->proto, hop->target_port))
+	if (!c && !groups_allow(target, &s->new_src, hop->proto, hop->target_port, INBOUND))
 		return drop(ctx, DROP_GROUP_INGRESS);
 	if (!target->ifindex)
 		return drop(ctx, DROP_REMOTE_HOST);

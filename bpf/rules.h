@@ -47,7 +47,30 @@ static __always_inline bool rules_allow(__u64 set, struct addr *peer, __u32 prot
 	return rules_verdict(set, peer, proto, port) & RULE_ALLOW;
 }
 
+#define INBOUND 0
 #define OUTBOUND 4
+
+/* way_open says whether one rule of an interface's groups allows all ports of
+ * TCP or UDP to or from anywhere in a family. */
+static __always_inline bool way_open(const struct interface *i, __u32 proto, bool v6, __u32 way)
+{
+	return (proto == IPPROTO_TCP || proto == IPPROTO_UDP) &&
+	       i->flags & (INTERFACE_OPEN << (way + (proto == IPPROTO_UDP ? 2 : 0) + v6));
+}
+
+/* groups_verdict asks an interface's groups about a packet to or from peer. What
+ * is open to anywhere, as a new group's way out is, costs no lookup. */
+static __always_inline int groups_verdict(const struct interface *i, struct addr *peer, __u32 proto, __u32 port, __u32 way)
+{
+	if (way_open(i, proto, !addr_is_v4(peer), way))
+		return RULE_ANYWHERE;
+	return rules_verdict(way == OUTBOUND ? i->sg_out : i->sg_in, peer, proto, port);
+}
+
+static __always_inline bool groups_allow(const struct interface *i, struct addr *peer, __u32 proto, __u32 port, __u32 way)
+{
+	return groups_verdict(i, peer, proto, port, way) & RULE_ALLOW;
+}
 
 /* tracks says whether one side keeps track of a flow that begins with this
  * packet and was let through by verdict: not if the rule is for anywhere and
@@ -56,15 +79,7 @@ static __always_inline bool rules_allow(__u64 set, struct addr *peer, __u32 prot
  * connection tracking". */
 static __always_inline bool tracks(const struct interface *i, const struct packet *p, int verdict, __u32 way)
 {
-	__u32 bit = way;
-
-	if (verdict != RULE_ANYWHERE || (p->proto != IPPROTO_TCP && p->proto != IPPROTO_UDP))
-		return true;
-	if (p->proto == IPPROTO_UDP)
-		bit += 2;
-	if (p->v6)
-		bit += 1;
-	return !(i->flags & (INTERFACE_OPEN << bit));
+	return verdict != RULE_ANYWHERE || !way_open(i, p->proto, p->v6, way);
 }
 
 /* acl_out and acl_in: the ACL of a subnet by number. Number 0 is the service

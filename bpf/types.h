@@ -31,9 +31,9 @@ struct addr {
  * without it is the client's own. PEERING_KEY is another such bit. */
 #define OVERLAY_KEY 0x40000000u
 
-/* In the place of an interface's number: a link's or a VPC's, for what comes by
- * the overlay from clients whose interfaces this host need not know. */
-#define OVERLAY_ENI (1ull << 63)
+/* In the place of an interface's number: this with a link's or a VPC's, for what
+ * comes by the overlay from clients whose interfaces this host need not know. */
+#define OVERLAY_ENI 0xffffffffff000000ull
 
 enum port_flag {
 	PORT_SOURCE_CHECK = 1,

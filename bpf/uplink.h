@@ -90,7 +90,7 @@ static __always_inline int internet(struct __sk_buff *ctx, struct scratch *s, st
 	}
 	if (c) {
 		conn_touch(c, p, sender == c->initiator);
-	} else if (begins(p) && (r->kind == ROUTE_EGRESS || tracks(&port->self, p, out, 0))) {
+	} else if (begins(p) && (r->kind == ROUTE_EGRESS || tracks(&port->self, p, out, INBOUND))) {
 		reason = conn_new_plain(&port->self, sender, up->eni, CONN_RESPONDER_OPEN);
 		if (reason)
 			return drop(ctx, reason);
@@ -239,7 +239,7 @@ static __noinline int outside(struct __sk_buff *ctx, struct interface *self)
 	if (!acl_in(to->subnet, &p->src, p->proto, p->rule_port))
 		return drop(ctx, DROP_ACL_IN);
 	if (judged(c, c && sender != c->initiator)) {
-		in = rules_verdict(to->sg_in, &p->src, p->proto, p->rule_port);
+		in = groups_verdict(to, &p->src, p->proto, p->rule_port, INBOUND);
 		if (!(in & RULE_ALLOW))
 			return drop(ctx, DROP_GROUP_INGRESS);
 	}
