@@ -82,6 +82,9 @@ func (n numbers) isInterface(num uint64, id string) bool {
 // vpcOf is the VPC a VNI is the number of, or the one its link belongs to; or
 // the peering whose flows have it.
 func (n numbers) vpcOf(v vpc.VNI) string {
+	if space, far := datapath.ClientSpace(v); far {
+		return n.vpcOf(space) + "@other-host"
+	}
 	switch s := n.spaces[v]; {
 	case v == 0:
 		return ""

@@ -5,6 +5,7 @@ package datapath
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 
 	"postern.dev/postern/bpf"
@@ -36,7 +37,32 @@ func OwnName(n uint64) string {
 	case UplinkInterface:
 		return "uplink"
 	}
+	if v, ok := overlayNumber(n); ok {
+		return fmt.Sprintf("other-hosts-%d", v)
+	}
 	return ""
+}
+
+// overlayNumber is what OVERLAY_ENI of bpf/types.h is joined with: the number of
+// the link, or of the VPC, of clients on other hosts.
+func overlayNumber(n uint64) (vpc.VNI, bool) {
+	return vpc.VNI(n &^ overlayEni), n&overlayEni == overlayEni
+}
+
+const overlayEni = uint64(0xffffffffff000000)
+
+// ClientSpace is the space of a flow's client, and whether that is on another
+// host, which OVERLAY_KEY of bpf/types.h marks.
+func ClientSpace(v vpc.VNI) (space vpc.VNI, far bool) {
+	if v>>30 == 1 { // with the bit above it is a peering's
+		return v &^ (1 << 30), true
+	}
+	return v, false
+}
+
+func clientSpace(v uint32) vpc.VNI {
+	space, _ := ClientSpace(vpc.VNI(v))
+	return space
 }
 
 // PeeringSpace is the space of the flows across a peering with this number:

@@ -100,7 +100,7 @@ func (r *Reader) Drops() ([]Drop, error) {
 	for it.Next(&k, &v) {
 		out = append(out, Drop{
 			Interface: k.Eni, Reason: ReasonOf(k.Reason), Packets: v.Packets, Bytes: v.Bytes,
-			Last: boot.Add(time.Duration(v.Last)), VNI: vpc.VNI(v.Vni), Protocol: int(v.Proto),
+			Last: boot.Add(time.Duration(v.Last)), VNI: clientSpace(v.Vni), Protocol: int(v.Proto),
 			Source: netip.AddrPortFrom(fromAddr(v.Src), fromPort(v.Sport)),
 			Dest:   netip.AddrPortFrom(fromAddr(v.Dst), fromPort(v.Dport)),
 		})
@@ -115,8 +115,16 @@ func (r *Reader) Drops() ([]Drop, error) {
 // pruneCounts forgets what was counted for interfaces that are gone.
 func (d *Datapath) pruneCounts() error {
 	known := map[uint64]bool{0: true, ServiceInterface: true, UplinkInterface: true}
-	for _, i := range d.tables.interfaces.have {
+	spaces := map[vpc.VNI]bool{}
+	for k, i := range d.tables.interfaces.have {
 		known[i.Eni] = true
+		spaces[vpc.VNI(k.Vni)] = true
+	}
+	for l := range d.tables.links.have {
+		spaces[vpc.VNI(l)] = true
+	}
+	for v := range spaces {
+		known[overlayEni|uint64(v)] = true
 	}
 	err := forget(d.objs.Drops, func(k bpf.DatapathDropKey, _ bpf.DatapathDropValue) bool { return !known[k.Eni] })
 	if err != nil {
@@ -333,7 +341,7 @@ func (r *Reader) join(v *bpf.DatapathConn) error {
 
 func connection(k bpf.DatapathConnKey, v bpf.DatapathConn, boot time.Time) Connection {
 	c := Connection{
-		VNI: vpc.VNI(k.Vni), Protocol: int(k.Proto), Interface: v.Eni, Target: v.Target, Endpoint: v.Endpoint, Link: vpc.VNI(v.Link),
+		VNI: clientSpace(k.Vni), Protocol: int(k.Proto), Interface: v.Eni, Target: v.Target, Endpoint: v.Endpoint, Link: vpc.VNI(v.Link),
 		Created: boot.Add(time.Duration(v.Created)), LastSeen: boot.Add(time.Duration(v.LastSeen)),
 		Packets: v.Packets, Bytes: v.Bytes,
 	}
@@ -353,8 +361,11 @@ func connection(k bpf.DatapathConnKey, v bpf.DatapathConn, boot time.Time) Conne
 	case bpf.DatapathConnKindCONN_PROVIDER:
 		c.Kind = "provider"
 	}
-	c.PeerVNI = vpc.VNI(v.Peer.Vni)
+	c.PeerVNI = clientSpace(v.Peer.Vni)
 	c.PeerInitiator, c.PeerResponder = ends(v.Peer, v.PeerInitiator)
+	if c.Kind == "far" { // the target's host alone knows what the target sees
+		c.PeerInitiator = c.Initiator
+	}
 	return c
 }
 
