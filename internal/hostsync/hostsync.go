@@ -13,7 +13,12 @@
 // or lost; the next one says the same and more.
 //
 // It is plain HTTP with JSON: a unix socket on one machine, mutual TLS across
-// machines, curl to look at either.
+// machines, curl to look at either. An empty Message now and then says that the
+// server is still there.
+//
+// Across machines a host is who its certificate says (Remote). A machine becomes
+// a host with a Token, which the operator gives it, by POST /v1/join; from then
+// on it renews its certificate by itself.
 package hostsync
 
 import (
