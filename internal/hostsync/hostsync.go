@@ -22,6 +22,9 @@
 package hostsync
 
 import (
+	"maps"
+	"strings"
+
 	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/vpc"
 )
@@ -49,6 +52,14 @@ type Settings struct {
 	Certificates map[string]Certificate `json:"certificates,omitempty"`
 	// CA is the certificate workloads trust, PEM.
 	CA string `json:"ca"`
+}
+
+// Elsewhere are the settings for a host on another machine than the server's:
+// a backend that is reached by a socket of the server's is out of reach there.
+func (s Settings) Elsewhere() Settings {
+	s.Backends = maps.Clone(s.Backends)
+	maps.DeleteFunc(s.Backends, func(_, backend string) bool { return strings.HasPrefix(backend, "unix:") })
+	return s
 }
 
 // Certificate is a leaf with its key, PEM.
