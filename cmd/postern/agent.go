@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,28 +49,72 @@ var agentCapabilities = []uintptr{
 	unix.CAP_PERFMON,
 }
 
-// newAgentCommand is the privileged child of serve.
+// newAgentCommand is a host: the privileged child of serve, or on another
+// machine what a user starts.
 func newAgentCommand(o *options) *cobra.Command {
 	var in agentInput
+	var join joinInput
+	var local bool
+	var underlay string
 	c := &cobra.Command{
-		Use: "agent", Hidden: true, Args: cobra.NoArgs,
-		Short: "bring this host to its desired state (started by serve)",
+		Use:   "agent --join URL [--token TOKEN]",
+		Short: "run this machine as a host of a server on another one",
+		Long: `Run this machine as a host of a Postern server on another one. 'postern host add'
+on that one prints the command for the first start, with a token: this machine
+proves with it which host it is, checks by it that the server is the right one,
+and gets a certificate, which it keeps in the data directory and renews by
+itself. Further starts need no token.
+
+It runs until SIGTERM or Ctrl-C; flows go on without it, and a restart finds
+everything as it was. Needs root.`,
+		Example: `  sudo postern agent --join https://192.0.2.1:8421 --token "$token"
+  sudo postern agent --join https://192.0.2.1:8421 --mtu 1450`,
+		Args: wantArgs(0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
+			var err error
+			if in.underlay, err = parseUnderlay(underlay); err != nil {
+				return usageError("%w", err)
+			}
+			if (join.server != "") == local {
+				return usageError("name the server with --join URL; the host of this machine's own server comes with 'postern serve'")
+			}
+			if local {
+				if err := privilege.LimitCapabilities(agentCapabilities); err != nil {
+					return err
+				}
+				return runAgent(supervise.Lifeline(c.Context()), o.dataDir, in)
+			}
+			if err := needRoot("running a host"); err != nil {
+				return err
+			}
 			if err := privilege.LimitCapabilities(agentCapabilities); err != nil {
 				return err
 			}
-			return runAgent(supervise.Lifeline(c.Context()), o.dataDir, in)
+			return runJoined(c.Context(), o.dataDir, in, join, c.OutOrStdout())
 		},
 	}
-	c.Flags().IntVar(&in.mtu, "mtu", 1500, "of workloads' interfaces")
-	c.Flags().StringVar(&in.uplink, "uplink", "", "what internet and NAT gateways lead to")
-	c.Flags().StringVar(&in.edgeUser, "edge-user", "", "who the edge runs as")
+	f := c.Flags()
+	f.StringVar(&join.server, "join", "", "URL of the server's door for hosts, such as https://192.0.2.1:8421")
+	f.StringVar(&join.token, "token", "", "what 'postern host add' printed; for the first start")
+	f.IntVar(&in.mtu, "mtu", 1500, "MTU of workloads' interfaces, bytes; the same on every host")
+	f.StringVar(&in.uplink, "uplink", "none", "what internet and NAT gateways lead to: none, host, or the path of a network namespace")
+	f.StringVar(&in.edgeUser, "edge-user", "", "who the process that speaks to workloads runs as (default: postern-edge)")
+	f.StringVar(&underlay, "underlay", "", "")
+	f.BoolVar(&local, "local", false, "started by serve")
+	for _, name := range []string{"underlay", "local"} {
+		if err := f.MarkHidden(name); err != nil {
+			panic(err) // a name that is not a flag's
+		}
+	}
 	return c
 }
 
 type agentInput struct {
 	mtu              int
 	uplink, edgeUser string
+	underlay         netip.Addr // invalid: no packets to and from other hosts
+	// elsewhere is set for a host whose server is on another machine.
+	elsewhere *elsewhere
 }
 
 // collectEvery is how often expired connections are removed.
@@ -81,7 +126,14 @@ const edgeWait = 10 * time.Second
 func runAgent(ctx context.Context, dataDir string, in agentInput) error {
 	log := newLogger()
 	p := paths{dataDir}
-	host, err := thisHost()
+	var host vpc.HostID
+	var stream agent.Sync
+	var err error
+	if e := in.elsewhere; e != nil {
+		host, stream = e.identity.Host, e.client
+	} else if host, err = thisHost(); err == nil {
+		stream = hostsync.NewUnixClient(p.syncSocket(), host, log)
+	}
 	if err != nil {
 		return err
 	}
@@ -110,6 +162,11 @@ func runAgent(ctx context.Context, dataDir string, in agentInput) error {
 			return err
 		}
 	}
+	if !in.underlay.IsValid() {
+		if err := links.RemoveOverlay(); err != nil {
+			return err
+		}
+	}
 	pins := pinDir(tag)
 	if err := links.MountBPF(pins); err != nil {
 		return err
@@ -133,9 +190,9 @@ func runAgent(ctx context.Context, dataDir string, in agentInput) error {
 		return err
 	}
 	e := &edgeFeed{host: host, configs: newLatest[edge.Config](), probes: newLatest[map[string]desired.Probe]()}
-	h := &hostSteps{links: links, dp: dp, service: service, uplink: uplink, uplinkNetns: uplinkNetns, log: log}
+	h := &hostSteps{links: links, dp: dp, service: service, uplink: uplink, uplinkNetns: uplinkNetns, underlay: in.underlay, mtu: in.mtu, log: log}
 	a := agent.New(agent.Config{
-		Host: host, Sync: hostsync.NewUnixClient(p.syncSocket(), host, log), Edge: e,
+		Host: host, Sync: stream, Edge: e,
 		Steps:     []reconcile.Step{{Name: "datapath", Apply: h.apply}},
 		StateFile: filepath.Join(p.agent(), "desired.json"), Log: log,
 	})
@@ -159,8 +216,15 @@ func runAgent(ctx context.Context, dataDir string, in agentInput) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	wg.Go(func() { collect(ctx, dp, log) })
-	ended := make(chan error, 1)
+	ended := make(chan error, 2)
 	wg.Go(func() { ended <- a.Run(ctx) })
+	if e := in.elsewhere; e != nil {
+		wg.Go(func() {
+			if err := e.keepCertificate(ctx); ctx.Err() == nil {
+				ended <- err
+			}
+		})
+	}
 	// After an upgrade the edge can tell nobody's identity until the first state
 	// has been applied. If that fails, it is better than none.
 	select {
@@ -174,6 +238,9 @@ func runAgent(ctx context.Context, dataDir string, in agentInput) error {
 	}
 	if err := sup.Start(ctx, proberChild(feed, serviceNS, e, a, cred, log)); err != nil {
 		return err
+	}
+	if in.elsewhere != nil {
+		in.elsewhere.ready()
 	}
 	return <-ended
 }
@@ -203,8 +270,13 @@ type hostSteps struct {
 	// uplink says that there is to be one, in the namespace uplinkNetns.
 	uplink      bool
 	uplinkNetns string
-	log         *slog.Logger
-	had         map[vpc.InterfaceID]desired.Workload // with the last apply
+	// underlay is this host's address among hosts, if it has one.
+	underlay netip.Addr
+	over     link.Device // the overlay's, when it last worked
+	mtu      int         // of workloads
+	small    bool        // it was said that the overlay's is smaller
+	log      *slog.Logger
+	had      map[vpc.InterfaceID]desired.Workload // with the last apply
 }
 
 // bulk is how many workloads come or go at once before the kernel is told to
@@ -247,7 +319,14 @@ func (h *hostSteps) apply(d desired.Host) map[string]error {
 	if up.Name != "" {
 		names[up.Name] = true
 	}
-	if err := h.dp.Apply(d, ports, datapath.Doors{Service: portOf(h.service), Uplink: portOf(up)}); err != nil {
+	over, err := h.ensureOverlay()
+	if err != nil {
+		errs["overlay"] = err
+	}
+	if over.Name != "" {
+		names[over.Name] = true
+	}
+	if err := h.dp.Apply(d, ports, datapath.Doors{Service: portOf(h.service), Uplink: portOf(up), Overlay: portOf(over)}); err != nil {
 		errs["datapath"] = err
 	}
 	attached, err := h.dp.Attached()
@@ -280,8 +359,29 @@ func (h *hostSteps) ensureUplink(d desired.Host) (link.Device, error) {
 	return up, err
 }
 
+// ensureOverlay is the device to other hosts with its program; zero if there is
+// to be none, or none that ever worked.
+func (h *hostSteps) ensureOverlay() (link.Device, error) {
+	if !h.underlay.IsValid() {
+		return link.Device{}, nil
+	}
+	d, err := h.links.EnsureOverlay(h.underlay, func(d link.Device) error {
+		return h.dp.Attach(d.Name, d.Ifindex, datapath.Overlay)
+	})
+	if err != nil {
+		return h.over, err // what worked before carries packets until it is known not to
+	}
+	h.over = d
+	if d.MTU < h.mtu && !h.small {
+		h.small = true
+		h.log.Warn("packets of workloads are cut in pieces on their way to other hosts: give workloads a smaller MTU, or the underlay's device a larger one",
+			"workloads", h.mtu, "underlay", d.MTU+link.OverlayOverhead, "overhead", link.OverlayOverhead)
+	}
+	return d, nil
+}
+
 func portOf(d link.Device) datapath.Device {
-	return datapath.Device{Ifindex: d.Ifindex, MAC: d.MAC, Tap: d.Tap}
+	return datapath.Device{Ifindex: d.Ifindex, MAC: d.MAC, Tap: d.Tap, MTU: d.MTU}
 }
 
 // different counts the workloads that one of the two has and the other has not.

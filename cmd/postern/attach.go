@@ -18,10 +18,10 @@ import (
 )
 
 func newAttachCommand(o *options) *cobra.Command {
-	var eni string
+	var eni, host string
 	var w vpc.ExternalWorkload
 	c := &cobra.Command{
-		Use:   "attach --eni ENI (--netns NETNS | --pid PID | --ifname DEVICE)",
+		Use:   "attach --eni ENI (--netns NETNS | --pid PID | --ifname DEVICE) [--host HOST]",
 		Short: "put a container, namespace or VM behind a network interface",
 		Long: `Put something that already exists on this host behind a network interface, so
 that it is in the VPC with the interface's address and security groups.
@@ -32,11 +32,14 @@ that it is in the VPC with the interface's address and security groups.
             veth pair. Nothing is configured behind it: give the workload the
             interface's MAC address, address and default route yourself.
 
-In a namespace an Ethernet device with address and default route is made.`,
+In a namespace an Ethernet device with address and default route is made.
+
+With --host it is something on another host, by its name or number there.`,
 		Example: `  eni=$(aws ec2 create-network-interface --subnet-id "$subnet" --query NetworkInterface.NetworkInterfaceId --output text)
   postern attach --eni "$eni" --pid "$(docker inspect -f '{{.State.Pid}}' web)"
   postern attach --eni "$eni" --netns blue
-  postern attach --eni "$eni" --ifname tap0`,
+  postern attach --eni "$eni" --ifname tap0
+  postern attach --eni "$eni" --netns blue --host host-b`,
 		Args: wantArgs(0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if eni == "" {
@@ -51,24 +54,34 @@ In a namespace an Ethernet device with address and default route is made.`,
 			if given != 1 {
 				return usageError("say what to attach with exactly one of --netns, --pid and --ifname")
 			}
-			return runAttach(c.Context(), o, vpc.InterfaceID(eni), w, c.ErrOrStderr())
+			return runAttach(c.Context(), o, admin.Attachment{Interface: vpc.InterfaceID(eni), Workload: w, Host: vpc.HostID(host)}, c.ErrOrStderr())
 		},
 	}
 	c.Flags().StringVar(&eni, "eni", "", "id of the network interface (eni-...)")
 	c.Flags().StringVar(&w.Netns, "netns", "", "path or name of a network namespace")
 	c.Flags().IntVar(&w.PID, "pid", 0, "process whose network namespace is meant")
 	c.Flags().StringVar(&w.Ifname, "ifname", "", "veth or tap on this host")
+	c.Flags().StringVar(&host, "host", "", "host it is on (default: this one)")
 	return c
 }
 
-func runAttach(ctx context.Context, o *options, eni vpc.InterfaceID, w vpc.ExternalWorkload, errOut io.Writer) error {
-	w, err := findWorkload(w)
-	if err != nil {
-		return err
+func runAttach(ctx context.Context, o *options, a admin.Attachment, errOut io.Writer) error {
+	eni := a.Interface
+	if a.Host != "" {
+		// Only that host can tell whether it exists; it says so below.
+		if a.Workload.Netns != "" && !strings.Contains(a.Workload.Netns, "/") {
+			a.Workload.Netns = filepath.Join(netnsDir, a.Workload.Netns)
+		}
+	} else {
+		w, err := findWorkload(a.Workload)
+		if err != nil {
+			return err
+		}
+		a.Workload = w
 	}
 	cl := newClient(o)
 	defer cl.Close()
-	if err := cl.Attach(ctx, admin.Attachment{Interface: eni, Workload: w}); err != nil {
+	if err := cl.Attach(ctx, a); err != nil {
 		return serverError(o, err)
 	}
 	// The host has tried by now, so what it says belongs to this call.

@@ -26,12 +26,21 @@ func serverError(o *options, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, admin.ErrNotRunning) && isHostElsewhere(o.dataDir):
+		return &exitError{exitNoServe, fmt.Errorf("this machine is a host, its server is on another one: run this command there (in %s there is no server)", o.dataDir)}
 	case errors.Is(err, admin.ErrNotRunning):
 		return &exitError{exitNoServe, fmt.Errorf("%w\nStart one with 'sudo postern serve', or say where it keeps its state with --data-dir or POSTERN_DATA_DIR (now %s)", err, o.dataDir)}
 	case errors.Is(err, admin.ErrNotAllowed):
 		return &exitError{exitNoServe, fmt.Errorf("%w\nRun this command as the user who started the server, usually with 'sudo -E postern ...'", err)}
 	}
 	return err
+}
+
+// isHostElsewhere reports whether a data directory is that of a host that joined
+// a server on another machine.
+func isHostElsewhere(dataDir string) bool {
+	_, err := os.Lstat(paths{dataDir}.identity())
+	return err == nil
 }
 
 // wantArgs checks the number of arguments; usage names them as the user is to

@@ -12,6 +12,7 @@ func commands(o *options) []*cobra.Command {
 		newEnvCommand(o),
 		newAccountCommand(o),
 		newDomainCommand(o),
+		newHostCommand(o),
 		newAttachCommand(o),
 		newDetachCommand(o),
 		newStatusCommand(o),

@@ -48,6 +48,15 @@ type Config struct {
 	// Uplink is what internet and NAT gateways lead to: "none", also if absent;
 	// "host", the host's own network; or the path of a network namespace.
 	Uplink string `json:"uplink,omitempty"`
+	// HostsListen is where hosts on other machines connect, host:port. Absent:
+	// there are none. Hosts know the server by certificate, whatever the address.
+	HostsListen string `json:"hostsListen,omitempty"`
+	// Underlay is this machine's IPv4 address among hosts. Absent: it exchanges
+	// no packets with others.
+	Underlay string `json:"underlay,omitempty"`
+	// HostZone is the zone of this machine. Absent: it is for zones that have no
+	// host of their own.
+	HostZone string `json:"hostZone,omitempty"`
 	// ServerUser and EdgeUser are the users the unprivileged processes run
 	// as, when serve is started as root: names or numbers. Absent: "postern"
 	// and "postern-edge" if the system has them, else numbers of their own.
@@ -204,9 +213,17 @@ func (c *Config) check() error {
 			return fmt.Errorf("zone %q: want the region %s and one letter, each once", z, c.Region)
 		}
 	}
-	host, port, err := net.SplitHostPort(c.Listen)
-	if err != nil || port == "" || host != "" && host != "localhost" && net.ParseIP(host) == nil {
+	if !listenAddr(c.Listen) {
 		return fmt.Errorf("listen %q: want an address and a port, such as 127.0.0.1:8420", c.Listen)
+	}
+	if c.HostsListen != "" && !listenAddr(c.HostsListen) {
+		return fmt.Errorf("hostsListen %q: want an address and a port, such as 192.0.2.1:8421", c.HostsListen)
+	}
+	if c.HostZone != "" && !slices.Contains(c.Zones, c.HostZone) {
+		return fmt.Errorf("hostZone %q: want one of the zones %s", c.HostZone, strings.Join(c.Zones, ", "))
+	}
+	if _, err := c.underlay(); err != nil {
+		return err
 	}
 	if c.Datapath != "ebpf" && c.Datapath != "none" {
 		return fmt.Errorf("datapath %q: want ebpf or none", c.Datapath)
@@ -266,6 +283,32 @@ func (c *Config) check() error {
 		}
 	}
 	return nil
+}
+
+// listenAddr reports whether an address can be listened on.
+func listenAddr(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	return err == nil && port != "" && (host == "" || host == "localhost" || net.ParseIP(host) != nil)
+}
+
+// underlay reads this machine's address among hosts; invalid for none.
+func (c *Config) underlay() (netip.Addr, error) {
+	a, err := parseUnderlay(c.Underlay)
+	if err == nil && a.IsValid() && c.Datapath == "none" {
+		err = fmt.Errorf("underlay %s: no packet moves with datapath none", a)
+	}
+	return a, err
+}
+
+func parseUnderlay(s string) (netip.Addr, error) {
+	if s == "" {
+		return netip.Addr{}, nil
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil || !vpc.ValidUnderlay(a) {
+		return netip.Addr{}, fmt.Errorf("underlay %q: want the IPv4 address of this machine among hosts, such as 192.0.2.1", s)
+	}
+	return a, nil
 }
 
 // uplinkPlace reads the setting uplink: whether there is one, and the path of

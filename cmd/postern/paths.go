@@ -33,6 +33,7 @@ func (p paths) adminSocket() string { return filepath.Join(p.run(), "admin.sock"
 func (p paths) syncSocket() string  { return filepath.Join(p.run(), "agent.sock") }         // the agent's door
 func (p paths) s3Socket() string    { return filepath.Join(p.run(), "s3", "s3.sock") }      // the default backend's door
 func (p paths) agent() string       { return filepath.Join(p.dir, "agent") }                // the last desired state
+func (p paths) identity() string    { return filepath.Join(p.agent(), "identity.json") }    // of a host that joined a server elsewhere
 func (p paths) log() string         { return filepath.Join(p.dir, "log") }                  // records of the edge
 func (p paths) requests() string    { return filepath.Join(p.log(), "requests.jsonl") }     // one line per request
 func (p paths) audit() string       { return filepath.Join(p.dir, "audit", "audit.jsonl") } // one line per API call
@@ -51,14 +52,23 @@ func (p paths) checkParents(uid int) error {
 	}
 }
 
+// dir is a directory of a data directory; own says that it is the server's.
+type dir struct {
+	path string
+	mode os.FileMode
+	own  bool
+}
+
+// makeHostDirs makes the directories of a host whose server is elsewhere.
+func (p paths) makeHostDirs() error {
+	return makeDirs(-1, -1, []dir{
+		{p.dir, 0o711, false}, {p.run(), 0o711, false}, {p.agent(), 0o700, false}, {p.log(), 0o700, false}, {p.public(), 0o755, false},
+	})
+}
+
 // makeDirs makes the directories; those of the server get its owner.
 func (p paths) makeDirs(uid, gid int) error {
-	type dir struct {
-		path string
-		mode os.FileMode
-		own  bool
-	}
-	for _, d := range []dir{
+	return makeDirs(uid, gid, []dir{
 		{p.dir, 0o711, false},
 		{p.run(), 0o711, false},
 		{filepath.Dir(p.s3Socket()), 0o711, true},
@@ -69,7 +79,11 @@ func (p paths) makeDirs(uid, gid int) error {
 		{p.public(), 0o755, true},
 		{p.s3(), 0o700, true},
 		{filepath.Dir(p.audit()), 0o700, true},
-	} {
+	})
+}
+
+func makeDirs(uid, gid int, dirs []dir) error {
+	for _, d := range dirs {
 		if err := os.MkdirAll(d.path, d.mode); err != nil {
 			return fmt.Errorf("make the data directory: %w", err)
 		}
@@ -95,7 +109,7 @@ func (p paths) takeLock() (*os.File, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another postern serve already runs on %s; stop it first, or choose another --data-dir", p.dir)
+			return nil, fmt.Errorf("another postern already runs on %s; stop it first, or choose another --data-dir", p.dir)
 		}
 		return nil, fmt.Errorf("lock %s: %w", p.lock(), err)
 	}

@@ -224,7 +224,7 @@ func refuseWhileRunning(o *options, all bool) error {
 	return nil
 }
 
-// servers finds the processes that are `postern serve`, by the program they
+// servers finds the processes that are `postern serve` or `postern agent`, by the program they
 // run, whose name begins with ours also when the file was replaced since.
 func servers() ([]int, error) {
 	entries, err := os.ReadDir("/proc")
@@ -247,7 +247,7 @@ func servers() ([]int, error) {
 			continue // it has ended meanwhile
 		}
 		for _, arg := range strings.Split(string(cmdline), "\x00")[1:] {
-			if arg == "serve" {
+			if arg == "serve" || arg == "--join" || strings.HasPrefix(arg, "--join=") {
 				out = append(out, pid)
 				break
 			}

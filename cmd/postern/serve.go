@@ -66,6 +66,9 @@ Examples:
 			set("dns-upstream", func() { full.DNSUpstreams = cfg.DNSUpstreams })
 			set("mtu", func() { full.MTU = cfg.MTU })
 			set("uplink", func() { full.Uplink = cfg.Uplink })
+			set("hosts-listen", func() { full.HostsListen = cfg.HostsListen })
+			set("underlay", func() { full.Underlay = cfg.Underlay })
+			set("host-zone", func() { full.HostZone = cfg.HostZone })
 			if err := full.check(); err != nil {
 				return usageError("%w", err)
 			}
@@ -80,6 +83,9 @@ Examples:
 	f.StringVar(&cfg.Store, "store", cfg.Store, "embedded, or etcd URLs separated by commas")
 	f.StringSliceVar(&cfg.DNSUpstreams, "dns-upstream", nil, "resolver for names Postern does not know, or none (default: the host's)")
 	f.StringVar(&cfg.Uplink, "uplink", "none", "what internet and NAT gateways lead to: none, host, or the path of a network namespace")
+	f.StringVar(&cfg.HostsListen, "hosts-listen", "", "address where hosts on other machines connect (default: there are none)")
+	f.StringVar(&cfg.Underlay, "underlay", "", "this machine's IPv4 address among hosts")
+	f.StringVar(&cfg.HostZone, "host-zone", "", "zone of this machine (default: every zone without a host of its own)")
 	f.IntVar(&cfg.MTU, "mtu", cfg.MTU, "MTU of workloads' interfaces, bytes")
 	f.StringVar(&file, "config", "", "YAML file with the same settings and the service catalogue; see docs/operations.md")
 	return c
@@ -95,6 +101,9 @@ func serve(ctx context.Context, cfg Config, out io.Writer) error {
 		}
 	}
 	p := paths{cfg.DataDir}
+	if _, err := os.Lstat(p.identity()); err == nil {
+		return fmt.Errorf("%s is the data directory of a host that joined another server: choose another --data-dir, or clear it with 'postern reset --data'", p.dir)
+	}
 	if uid > 0 {
 		if err := p.checkParents(uid); err != nil {
 			return err
@@ -129,6 +138,11 @@ func openListeners(cfg Config, p paths) (listeners, error) {
 	var err error
 	if l.api, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return l, fmt.Errorf("listen for the API: %w; choose another address with --listen", err)
+	}
+	if cfg.HostsListen != "" {
+		if l.hosts, err = net.Listen("tcp", cfg.HostsListen); err != nil {
+			return l, fmt.Errorf("listen for hosts: %w; choose another address with --hosts-listen", err)
+		}
 	}
 	if l.admin, err = listenUnix(p.adminSocket()); err != nil {
 		return l, err

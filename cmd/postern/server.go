@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,6 +35,7 @@ type listeners struct {
 	api   net.Listener // AWS's clients
 	admin net.Listener // the operator's commands
 	sync  net.Listener // the agent; nil without a datapath
+	hosts net.Listener // agents of other machines; nil for none
 }
 
 // runServer is the unprivileged server: store, API and the hosts' streams. It
@@ -134,6 +136,7 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 		return admin.Info{
 			Endpoint: "http://" + l.api.Addr().String(), Region: cfg.Region, Zones: cfg.Zones, DataDir: cfg.DataDir,
 			Version: version, Datapath: cfg.Datapath, CA: p.ca(), WorkloadCA: p.workloadCA(), AuditLog: auditFile,
+			Fingerprint: authority.Fingerprint(), HostsListen: addrOf(l.hosts),
 		}
 	}
 	serve := func(what string, l net.Listener, h http.Handler) {
@@ -163,15 +166,37 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 	door.Audit = record
 	serve("API", l.api, door)
 	serve("operator's API", l.admin, admin.Handler(admin.Config{Control: c, Info: info, Audit: record}))
+	streams := &hostsync.Server{
+		View: func() (vpc.View, <-chan struct{}) { return st.Changed() },
+		// The settings live as long as the server.
+		Settings: func(id vpc.HostID) (hostsync.Settings, <-chan struct{}) {
+			if id == host {
+				return settings, nil
+			}
+			return settings.Elsewhere(), nil
+		},
+		Report: func(r hostsync.Report) error { return report(ctx, c, r) },
+		Gone:   c.Hosts.Gone,
+		Log:    log,
+	}
+	for h := range vpc.All[vpc.Host](st.Snapshot()) {
+		if len(h.PublicKey) > 0 {
+			hosts.Expect(h.ID)
+		}
+	}
+	if l.hosts != nil {
+		secure, err := authority.ServerTLS(time.Now())
+		if err != nil {
+			return err
+		}
+		door := &hostsync.Remote{
+			Server: streams, Authority: authority, Join: c.JoinHost, Now: time.Now,
+			IsHost: func(id vpc.HostID, key []byte) bool { return control.IsHost(c.View(), id, key) },
+		}
+		serve("hosts' door", tls.NewListener(l.hosts, secure), door.Handler())
+	}
 	if l.sync != nil {
-		serve("host stream", l.sync, (&hostsync.Server{
-			View: func() (vpc.View, <-chan struct{}) { return st.Changed() },
-			// The settings live as long as the server.
-			Settings: func() (hostsync.Settings, <-chan struct{}) { return settings, nil },
-			Report:   func(r hostsync.Report) error { return report(ctx, c, r) },
-			Gone:     c.Hosts.Gone,
-			Log:      log,
-		}).Handler())
+		serve("host stream", l.sync, streams.Handler())
 		start("first report of the host", func(ctx context.Context) error {
 			return awaitHost(ctx, c, host, begin)
 		})
@@ -184,6 +209,14 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 	case err := <-failed:
 		return err
 	}
+}
+
+// addrOf is where a listener listens, "" for none.
+func addrOf(l net.Listener) string {
+	if l == nil {
+		return ""
+	}
+	return l.Addr().String()
 }
 
 func openStore(ctx context.Context, cfg Config, log *slog.Logger) (*store.Store, error) {
@@ -222,7 +255,11 @@ func seed(ctx context.Context, c *control.Control, cfg Config, host vpc.HostID) 
 	}
 	var h *vpc.Host
 	if host != "" {
-		h = &vpc.Host{ID: host}
+		underlay, err := cfg.underlay()
+		if err != nil {
+			return err
+		}
+		h = &vpc.Host{ID: host, Zone: cfg.HostZone, Underlay: underlay}
 	}
 	keys, err := operatorKey(c, paths{cfg.DataDir}.operator())
 	if err != nil {

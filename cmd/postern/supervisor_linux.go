@@ -40,6 +40,7 @@ const (
 	fdAPI = iota + 3
 	fdAdmin
 	fdSync
+	fdHosts // if there is one
 )
 
 // firstStart is how long the server may take to answer for the first time. A
@@ -56,7 +57,11 @@ func runSupervisor(ctx context.Context, cfg Config, p paths, l listeners, uid, g
 	}
 	defer sup.Stop()
 	var files []*os.File
-	for _, x := range []net.Listener{l.api, l.admin, l.sync} {
+	doors := []net.Listener{l.api, l.admin, l.sync}
+	if l.hosts != nil {
+		doors = append(doors, l.hosts)
+	}
+	for _, x := range doors {
 		f, err := x.(interface{ File() (*os.File, error) }).File()
 		if err != nil {
 			return fmt.Errorf("hand a socket over: %w", err)
@@ -77,7 +82,7 @@ func runSupervisor(ctx context.Context, cfg Config, p paths, l listeners, uid, g
 	if err := sup.Start(ctx, supervise.Spec{
 		Name: "agent",
 		Command: func() (*exec.Cmd, error) {
-			return selfCommand("agent", "--data-dir", cfg.DataDir, "--mtu", strconv.Itoa(cfg.MTU), "--uplink", cfg.Uplink, "--edge-user", edgeUser), nil
+			return selfCommand("agent", "--data-dir", cfg.DataDir, "--mtu", strconv.Itoa(cfg.MTU), "--uplink", cfg.Uplink, "--underlay", cfg.Underlay, "--edge-user", edgeUser, "--local"), nil
 		},
 		Grace: 10 * time.Second,
 	}); err != nil {
@@ -143,6 +148,11 @@ func newServerCommand(*options) *cobra.Command {
 			}
 			if l.sync, err = fileListener(fdSync, "agent"); err != nil {
 				return err
+			}
+			if cfg.HostsListen != "" {
+				if l.hosts, err = fileListener(fdHosts, "hosts"); err != nil {
+					return err
+				}
 			}
 			for _, x := range []net.Listener{l.admin, l.sync} {
 				// The files are the supervisor's and outlive this process.

@@ -63,6 +63,14 @@ func pinRole(name string) (Role, string, bool) {
 	return Role(r), strings.ReplaceAll(ifname, ":", "."), ok
 }
 
+// attachment is what Attach has brought about at a device, so that to ask for it
+// again, as every change does of every device, costs one look at the pin.
+type attachment struct {
+	role    Role
+	ifindex int
+	prog    *ebpf.Program
+}
+
 // Attach puts the role's program on the ingress of a device. It is idempotent:
 // a device that has it already gets the present program, and a pin that a
 // vanished device of the same name left behind is replaced.
@@ -73,6 +81,12 @@ func (d *Datapath) Attach(ifname string, ifindex int, role Role) error {
 	if err != nil {
 		return fmt.Errorf("attach to %s: %w", ifname, err)
 	}
+	pin := filepath.Join(linkDir(d.dir), pinName(role, ifname))
+	want := attachment{role, ifindex, prog}
+	if d.attached[ifname] == want && unix.Access(pin, unix.F_OK) == nil {
+		return nil
+	}
+	delete(d.attached, ifname)
 	for _, other := range roles {
 		if other == role {
 			continue
@@ -81,12 +95,12 @@ func (d *Datapath) Attach(ifname string, ifindex int, role Role) error {
 			return fmt.Errorf("attach to %s: %w", ifname, err)
 		}
 	}
-	pin := filepath.Join(linkDir(d.dir), pinName(role, ifname))
 	have, err := updateLink(pin, prog)
 	if err != nil {
 		return fmt.Errorf("attach to %s: %w", ifname, err)
 	}
 	if have == ifindex {
+		d.attached[ifname] = want
 		return nil
 	}
 	if have != 0 {
@@ -102,6 +116,7 @@ func (d *Datapath) Attach(ifname string, ifindex int, role Role) error {
 	if err := l.Pin(pin); err != nil {
 		return fmt.Errorf("attach to %s: %w", ifname, err)
 	}
+	d.attached[ifname] = want
 	return nil
 }
 
@@ -167,6 +182,7 @@ func (d *Datapath) updateLinks() error {
 func (d *Datapath) Detach(ifname string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	delete(d.attached, ifname)
 	for _, r := range roles {
 		if err := unpin(filepath.Join(linkDir(d.dir), pinName(r, ifname))); err != nil {
 			return fmt.Errorf("detach from %s: %w", ifname, err)

@@ -62,6 +62,7 @@ type Datapath struct {
 	tables    *tables
 	build     builder
 	migration *migration // until the first Apply after an upgrade; else nil
+	attached  map[string]attachment
 }
 
 // Open loads the programs. Maps pinned under cfg.PinDir are taken over with
@@ -96,7 +97,7 @@ func Open(cfg Config) (_ *Datapath, err error) {
 		return nil, err
 	}
 	opts := &ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: mapDir(cfg.PinDir)}}
-	d := &Datapath{dir: cfg.PinDir, carrying: make(chan struct{})}
+	d := &Datapath{dir: cfg.PinDir, carrying: make(chan struct{}), attached: map[string]attachment{}}
 	if m == nil {
 		close(d.carrying)
 	} else {

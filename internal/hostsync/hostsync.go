@@ -13,10 +13,18 @@
 // or lost; the next one says the same and more.
 //
 // It is plain HTTP with JSON: a unix socket on one machine, mutual TLS across
-// machines, curl to look at either.
+// machines, curl to look at either. An empty Message now and then says that the
+// server is still there.
+//
+// Across machines a host is who its certificate says (Remote). A machine becomes
+// a host with a Token, which the operator gives it, by POST /v1/join; from then
+// on it renews its certificate by itself.
 package hostsync
 
 import (
+	"maps"
+	"strings"
+
 	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/vpc"
 )
@@ -44,6 +52,14 @@ type Settings struct {
 	Certificates map[string]Certificate `json:"certificates,omitempty"`
 	// CA is the certificate workloads trust, PEM.
 	CA string `json:"ca"`
+}
+
+// Elsewhere are the settings for a host on another machine than the server's:
+// a backend that is reached by a socket of the server's is out of reach there.
+func (s Settings) Elsewhere() Settings {
+	s.Backends = maps.Clone(s.Backends)
+	maps.DeleteFunc(s.Backends, func(_, backend string) bool { return strings.HasPrefix(backend, "unix:") })
+	return s
 }
 
 // Certificate is a leaf with its key, PEM.

@@ -52,8 +52,10 @@ func TestAHostFollowsAndComesBackAfterAnyBreak(t *testing.T) {
 	reports := make(chan hostsync.Report, 16)
 	refuse := true
 	srv := &hostsync.Server{
-		View:     s.get,
-		Settings: func() (hostsync.Settings, <-chan struct{}) { return hostsync.Settings{Region: "us-east-1"}, nil },
+		View: s.get,
+		Settings: func(vpc.HostID) (hostsync.Settings, <-chan struct{}) {
+			return hostsync.Settings{Region: "us-east-1"}, nil
+		},
 		Report: func(r hostsync.Report) error {
 			if refuse {
 				refuse = false
@@ -136,7 +138,7 @@ func TestAHostFollowsAndComesBackAfterAnyBreak(t *testing.T) {
 
 func TestAnUnknownHostGetsNothing(t *testing.T) {
 	s := &source{view: vpctest.Of(), changed: make(chan struct{})}
-	srv := &hostsync.Server{View: s.get, Settings: func() (hostsync.Settings, <-chan struct{}) { return hostsync.Settings{}, nil },
+	srv := &hostsync.Server{View: s.get, Settings: func(vpc.HostID) (hostsync.Settings, <-chan struct{}) { return hostsync.Settings{}, nil },
 		Gone: func(vpc.HostID) {}, Log: slog.New(slog.DiscardHandler)}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

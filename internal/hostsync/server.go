@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"sync"
+	"time"
 
 	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/vpc"
@@ -19,31 +21,63 @@ const maxReport = 16 << 20
 type Server struct {
 	// View is the newest state and a channel closed when there is a newer one.
 	View func() (vpc.View, <-chan struct{})
-	// Settings are the newest settings and a channel closed when they change.
-	Settings func() (Settings, <-chan struct{})
+	// Settings are the newest settings of a host and a channel closed when they
+	// change.
+	Settings func(vpc.HostID) (Settings, <-chan struct{})
 	// Report takes a host's report; an error is answered with 503 and the
 	// host sends again.
 	Report func(Report) error
 	// Gone is told when a host's stream ends.
 	Gone func(vpc.HostID)
 	Log  *slog.Logger
+	// Beat is how often something is sent when there is nothing to say, and
+	// Silence after how long without a report a host's stream is ended: the
+	// other machine may have gone without a word. Zero is Beat and Silence.
+	Beat, Silence time.Duration
+
+	mu    sync.Mutex
+	heard map[vpc.HostID]time.Time // of the last report; guarded by mu
 }
 
-// Handler serves both directions.
+// Defaults of Server's times. Agents report more often than Silence, and give a
+// server up that sends nothing for Patience.
+const (
+	Beat     = 5 * time.Second
+	Silence  = 35 * time.Second
+	Patience = 20 * time.Second
+)
+
+// sendTime bounds the sending of one message: 10 MB on a slow line.
+const sendTime = 60 * time.Second
+
+// Handler serves both directions, for whoever can open the socket.
 func (s *Server) Handler() http.Handler {
+	return s.handler(func(*http.Request) error { return nil })
+}
+
+// handler serves both directions for those that allowed says no error of. It is
+// asked again for as long as a stream lasts.
+func (s *Server) handler(allowed func(*http.Request) error) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/hosts/{host}/desired", s.stream)
-	mux.HandleFunc("POST /v1/hosts/{host}/status", s.status)
+	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request, func() error){
+		"GET /v1/hosts/{host}/desired": s.stream,
+		"POST /v1/hosts/{host}/status": s.status,
+	} {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			ask := func() error { return allowed(r) }
+			if err := ask(); err != nil {
+				http.Error(w, err.Error(), http.StatusForbidden)
+				return
+			}
+			f(w, r, ask)
+		})
+	}
 	return mux
 }
 
-func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, allowed func() error) {
 	host := vpc.HostID(r.PathValue("host"))
-	flusher, ok := w.(http.Flusher)
-	if !ok {
-		http.Error(w, "this connection cannot stream", http.StatusInternalServerError)
-		return
-	}
+	rc := http.NewResponseController(w)
 	if v, _ := s.View(); v != nil {
 		if _, known := vpc.Get[vpc.Host](v, host); !known {
 			http.Error(w, "no such host: register it first", http.StatusNotFound)
@@ -53,8 +87,16 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	defer s.Gone(host)
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	enc := json.NewEncoder(w)
-	settings, settingsChanged := s.Settings()
-	if enc.Encode(Message{Settings: &settings}) != nil {
+	send := func(m Message) bool {
+		// Not every connection has deadlines; those between machines do.
+		rc.SetWriteDeadline(time.Now().Add(sendTime))
+		return enc.Encode(m) == nil
+	}
+	beat := time.NewTicker(or(s.Beat, Beat))
+	defer beat.Stop()
+	start := time.Now()
+	settings, settingsChanged := s.Settings(host)
+	if !send(Message{Settings: &settings}) {
 		return
 	}
 	base, _ := strconv.ParseInt(r.URL.Query().Get("base"), 10, 64)
@@ -67,7 +109,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 		case first && int64(now.Revision) == base:
 			// The host has it already.
 		case first:
-			if enc.Encode(Message{Whole: &now}) != nil {
+			if !send(Message{Whole: &now}) {
 				return
 			}
 		case now.Revision != held.Revision:
@@ -76,27 +118,58 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 				s.Log.Error("desired state cannot be sent", "host", host, "error", err)
 				return
 			}
-			if enc.Encode(Message{Change: &d}) != nil {
+			if !send(Message{Change: &d}) {
 				return
 			}
 		}
 		first = false
 		held = now
-		flusher.Flush()
+		if rc.Flush() != nil {
+			return
+		}
 		select {
 		case <-changed:
 		case <-settingsChanged:
-			settings, settingsChanged = s.Settings()
-			if enc.Encode(Message{Settings: &settings}) != nil {
+			settings, settingsChanged = s.Settings(host)
+			if !send(Message{Settings: &settings}) {
+				return
+			}
+		case <-beat.C:
+			if since := s.silent(host, start); since > or(s.Silence, Silence) {
+				s.Log.Warn("a host sends no reports, its stream is ended", "host", host, "for", since)
+				return
+			}
+			if !send(Message{}) {
 				return
 			}
 		case <-r.Context().Done():
 			return
 		}
+		if err := allowed(); err != nil {
+			s.Log.Warn("a host's stream is ended", "host", host, "error", err)
+			return
+		}
 	}
 }
 
-func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+// silent is for how long a host whose stream began at start has not reported.
+func (s *Server) silent(host vpc.HostID, start time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last := s.heard[host]; last.After(start) {
+		start = last
+	}
+	return time.Since(start)
+}
+
+func or(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}
+
+func (s *Server) status(w http.ResponseWriter, r *http.Request, _ func() error) {
 	var rep Report
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxReport)).Decode(&rep); err != nil {
 		http.Error(w, "the report does not decode: "+err.Error(), http.StatusBadRequest)
@@ -106,6 +179,12 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the report is of another host", http.StatusBadRequest)
 		return
 	}
+	s.mu.Lock()
+	if s.heard == nil {
+		s.heard = map[vpc.HostID]time.Time{}
+	}
+	s.heard[rep.Host] = time.Now()
+	s.mu.Unlock()
 	if err := s.Report(rep); err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package pki is the installation's own certificate authority: one root that
-// workloads trust, and leaves for the public names of the catalogue's
-// services. The root's key stays in the server's directory; the edge gets
-// leaves only.
+// workloads trust, leaves for the public names of the catalogue's services, and
+// certificates by which the server and hosts on other machines know each other.
+// The root's key stays in the server's directory; the edge gets leaves only.
 package pki
 
 import (

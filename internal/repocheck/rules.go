@@ -57,8 +57,8 @@ var ImportRules = []ImportRule{
 	{"internal/api/...", []string{"internal/api/...", "internal/audit", "internal/authz", "internal/control", "internal/vpc", "internal/policy"},
 		"the front door joins signature, codec, actions and the record of calls"},
 
-	{"internal/hostsync", []string{"internal/desired", "internal/vpc"},
-		"the stream carries desired state and status; both ends may change behind it"},
+	{"internal/hostsync", []string{"internal/desired", "internal/vpc", "internal/pki"},
+		"the stream carries desired state and status between ends that certificates name; both may change behind it"},
 	{"internal/reconcile", []string{"internal/desired", "internal/vpc"},
 		"the loop applies plain values and knows no adapter"},
 	{"internal/agent", []string{"internal/hostsync", "internal/reconcile", "internal/desired", "internal/vpc"},

@@ -447,11 +447,17 @@ func (i *install) networkOf(a *account, cidr string, six bool) *network {
 // addSubnet makes the VPC's subnet x.x.number.0/24 in the first zone. With
 // IPv6 it has the /64 of that number, and its interfaces have addresses of it.
 func (n *network) addSubnet(number byte) string {
+	n.i.t.Helper()
+	return n.addSubnetIn(number, "us-east-1a")
+}
+
+// addSubnetIn is addSubnet in another zone.
+func (n *network) addSubnetIn(number byte, zone string) string {
 	t, ctx := n.i.t, context.Background()
 	t.Helper()
 	four := n.cidr.Addr().As4()
 	four[2] = number
-	in := &ec2.CreateSubnetInput{VpcId: &n.vpc, AvailabilityZone: aws.String("us-east-1a"), CidrBlock: aws.String(netip.PrefixFrom(netip.AddrFrom4(four), 24).String())}
+	in := &ec2.CreateSubnetInput{VpcId: &n.vpc, AvailabilityZone: &zone, CidrBlock: aws.String(netip.PrefixFrom(netip.AddrFrom4(four), 24).String())}
 	if n.six.IsValid() {
 		six := n.six.Addr().As16()
 		six[7] = number

@@ -41,7 +41,8 @@ import (
 //	meet ADDR             print one's own address and the two lines that greet says
 //	resolve NAME SERVER...
 //	                      ask each server for the name's IPv6 address, and print it
-//	get URL NET           print status and body, got over tcp4 or tcp6
+//	get URL NET [ADDR]    print status and body, got over tcp4 or tcp6 from the
+//	                      URL's host, or from an address
 //	first ADDR            connect again and again until a byte comes; print
 //	                      the time in nanoseconds since the epoch
 func peer(mode string, args []string) int {
@@ -70,7 +71,7 @@ func peer(mode string, args []string) int {
 	case "resolve":
 		err = resolve(args[0], args[1:])
 	case "get":
-		err = get(args[0], args[1])
+		err = get(args[0], args[1], args[2:]...)
 	case "first":
 		err = first(args[0])
 	default:
@@ -504,9 +505,9 @@ func resolve(name string, servers []string) error {
 	return nil
 }
 
-func get(url, network string) error {
+func get(url, network string, at ...string) error {
 	c := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, addr)
+		return new(net.Dialer).DialContext(ctx, network, append(at, addr)[0])
 	}}}
 	r, err := c.Get(url)
 	if err != nil {

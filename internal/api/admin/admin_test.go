@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"postern.dev/postern/internal/api/admin"
 	"postern.dev/postern/internal/audit"
@@ -360,7 +361,7 @@ func TestStatusTellsOfEveryHost(t *testing.T) {
 	l := newLab(t)
 	controltest.HandMade(l.c) // an instance of nobody's
 	l.put(&vpc.Host{ID: "away", Zone: "us-east-1b"})
-	l.put(&vpc.Host{ID: testHost})
+	l.put(&vpc.Host{ID: testHost, Underlay: netip.MustParseAddr("192.0.2.1")})
 	l.put(&vpc.Instance{ID: "i-00000000000000001", State: vpc.InstanceTerminated, Subnet: l.subnet})
 	seen := l.c.Now()
 	l.c.Hosts.Report(control.HostStatus{Host: testHost, Applied: 2, Errors: map[string]string{"eni-1": "no device"}, Seen: seen})
@@ -370,9 +371,9 @@ func TestStatusTellsOfEveryHost(t *testing.T) {
 	}
 	want := []admin.Host{
 		{ID: "away", Zone: "us-east-1b"},
-		{ID: testHost, Live: true, Applied: 2, Errors: map[string]string{"eni-1": "no device"}, Seen: seen},
+		{ID: testHost, Underlay: netip.MustParseAddr("192.0.2.1"), Live: true, Applied: 2, Errors: map[string]string{"eni-1": "no device"}, Seen: seen},
 	}
-	if d := cmp.Diff(want, s.Hosts); d != "" {
+	if d := cmp.Diff(want, s.Hosts, cmpopts.EquateComparable(netip.Addr{})); d != "" {
 		t.Errorf("hosts (-want +got):\n%s", d)
 	}
 	if s.Revision != l.c.View().Revision() {
@@ -544,5 +545,62 @@ func TestNotificationsShowWhatWaits(t *testing.T) {
 	}
 	if d := cmp.Diff(want, n.Notices[0]); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestHostsAreAddedAndRemoved(t *testing.T) {
+	l := newLab(t)
+	l.withHost()
+	ctx := t.Context()
+	underlay := netip.MustParseAddr("192.0.2.2")
+	j, err := l.AddHost(ctx, admin.NewHost{ID: "h2", Zone: "us-east-1a", Underlay: underlay})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j.Host != "h2" || j.Secret == "" || !j.Before.Equal(l.c.Now().Add(control.JoinTime)) {
+		t.Errorf("joining %+v", j)
+	}
+	again, err := l.NewHostToken(ctx, "h2")
+	if err != nil || again.Secret == j.Secret {
+		t.Errorf("again: %+v, %v", again, err)
+	}
+	if _, err := l.c.JoinHost(ctx, "h2", j.Secret, []byte("key")); err == nil {
+		t.Error("the secret that was replaced is good")
+	}
+	if _, err := l.c.JoinHost(ctx, "h2", again.Secret, []byte("key")); err != nil {
+		t.Error(err)
+	}
+	eni, err := l.c.CreateInterface(ctx, controltest.Consumer, control.CreateInterfaceInput{Subnet: l.subnet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Attach(ctx, admin.Attachment{Interface: eni, Host: "h2", Workload: vpc.ExternalWorkload{Netns: "/run/netns/blue"}}); err != nil {
+		t.Fatal(err)
+	}
+	if w, err := l.Workload(ctx, string(eni)); err != nil || w.Host != "h2" {
+		t.Errorf("attached to %+v, %v", w, err)
+	}
+	list, err := l.Hosts(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []admin.Host{{ID: "h2", Zone: "us-east-1a", Underlay: underlay, Joined: true, Interfaces: 1}, {ID: testHost, Local: true, Joined: true, Live: true}}
+	ignore := cmpopts.IgnoreFields(admin.Host{}, "Applied", "Seen")
+	if d := cmp.Diff(want, list, ignore, cmpopts.EquateComparable(netip.Addr{})); d != "" {
+		t.Errorf("hosts (-want +got):\n%s", d)
+	}
+	// What is run by the command is on this machine, whatever other host is in the zone.
+	if w, err := l.Run(ctx, admin.NewRun{Subnet: l.subnet}); err != nil || w.Host != testHost {
+		t.Errorf("ran on %+v, %v", w, err)
+	}
+	wantKind(t, l.RemoveHost(ctx, "h2", false), vpc.InUse)
+	wantKind(t, l.RemoveHost(ctx, "../accounts", false), vpc.NotFound)
+	_, err = l.NewHostToken(ctx, "..")
+	wantKind(t, err, vpc.NotFound)
+	if err := l.RemoveHost(ctx, "h2", true); err != nil {
+		t.Error(err)
+	}
+	if list, err := l.Hosts(ctx); err != nil || len(list) != 1 {
+		t.Errorf("left %+v, %v", list, err)
 	}
 }

@@ -191,6 +191,42 @@ func (c *Client) Detach(ctx context.Context, id vpc.InterfaceID) error {
 	return c.call(ctx, http.MethodPost, "/v1/detach", Target{Interface: id}, nil)
 }
 
+// Hosts lists the machines that run workloads.
+func (c *Client) Hosts(ctx context.Context) ([]Host, error) { return get[[]Host](ctx, c, "/v1/hosts") }
+
+// AddHost registers a machine.
+func (c *Client) AddHost(ctx context.Context, in NewHost) (Joining, error) {
+	var j Joining
+	err := c.call(ctx, http.MethodPost, "/v1/hosts", in, &j)
+	return j, err
+}
+
+// NewHostToken lets a machine become a host that was registered before.
+func (c *Client) NewHostToken(ctx context.Context, id vpc.HostID) (Joining, error) {
+	var j Joining
+	if !vpc.ValidHostID(id) { // could be another path
+		return j, noHost(id)
+	}
+	err := c.call(ctx, http.MethodPost, "/v1/hosts/"+string(id)+"/token", nil, &j)
+	return j, err
+}
+
+// RemoveHost forgets a machine; gone says that it will not come back.
+func (c *Client) RemoveHost(ctx context.Context, id vpc.HostID, gone bool) error {
+	if !vpc.ValidHostID(id) {
+		return noHost(id)
+	}
+	path := "/v1/hosts/" + string(id)
+	if gone {
+		path += "?gone=true"
+	}
+	return c.call(ctx, http.MethodDelete, path, nil, nil)
+}
+
+func noHost(id vpc.HostID) error {
+	return vpc.Errorf(vpc.NotFound, string(vpc.KindHost), string(id), "host %q does not exist; `postern host list` shows those that do", id)
+}
+
 // Status tells how the installation is doing.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	return get[Status](ctx, c, "/v1/status")

@@ -20,6 +20,10 @@
 //	POST   /v1/terminate          Target
 //	POST   /v1/attach             put something behind an interface: Attachment
 //	POST   /v1/detach             Target
+//	GET    /v1/hosts              machines that run workloads            []Host
+//	POST   /v1/hosts              register one: NewHost                  Joining
+//	POST   /v1/hosts/{name}/token let a machine become it                Joining
+//	DELETE /v1/hosts/{name}       ?gone=true: with what was on it
 //	GET    /v1/status             hosts, revisions, counts               Status
 //	GET    /v1/names              what the datapath's numbers mean       Names
 //	GET    /v1/notifications      of every account, with what waits      []Notification

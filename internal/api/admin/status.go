@@ -3,9 +3,7 @@
 package admin
 
 import (
-	"cmp"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"postern.dev/postern/internal/desired"
@@ -20,19 +18,7 @@ var counted = []vpc.Kind{
 
 func (h *handler) status(*http.Request) (any, error) {
 	v := h.c.View()
-	known := map[vpc.HostID]Host{}
-	for o := range vpc.All[vpc.Host](v) {
-		known[o.ID] = Host{ID: o.ID, Zone: o.Zone}
-	}
-	reported, _ := h.c.Hosts.Status()
-	for id, s := range reported {
-		known[id] = Host{ID: id, Zone: known[id].Zone, Live: s.Live, Applied: s.Applied, Errors: s.Errors, Seen: s.Seen}
-	}
-	out := Status{Revision: v.Revision(), Hosts: []Host{}, Objects: map[vpc.Kind]int{}}
-	for _, s := range known {
-		out.Hosts = append(out.Hosts, s)
-	}
-	slices.SortFunc(out.Hosts, func(a, b Host) int { return cmp.Compare(a.ID, b.ID) })
+	out := Status{Revision: v.Revision(), Hosts: h.hosts(v), Objects: map[vpc.Kind]int{}}
 	for _, k := range counted {
 		n := 0
 		for o := range v.Objects(k) {

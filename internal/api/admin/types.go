@@ -27,6 +27,11 @@ type Info struct {
 	Tag string `json:"tag,omitempty"`
 	// Host is the machine the server runs on, "" without a datapath.
 	Host vpc.HostID `json:"host,omitempty"`
+	// HostsListen is where hosts on other machines connect, "" if they cannot;
+	// Fingerprint is that of the authority they and the server have their
+	// certificates from.
+	HostsListen string `json:"hostsListen,omitempty"`
+	Fingerprint string `json:"caFingerprint,omitempty"`
 }
 
 // AccessKey is one signing key. Secret is empty in lists.
@@ -99,17 +104,41 @@ type Target struct {
 	Interface vpc.InterfaceID `json:"interface,omitempty"`
 }
 
-// Attachment puts something that exists on the server's host behind an interface.
+// Attachment puts something that exists on a host behind an interface. Host ""
+// is the server's own.
 type Attachment struct {
 	Interface vpc.InterfaceID      `json:"interface"`
 	Workload  vpc.ExternalWorkload `json:"workload"`
+	Host      vpc.HostID           `json:"host,omitempty"`
+}
+
+// NewHost registers a machine that is to run workloads.
+type NewHost struct {
+	ID       vpc.HostID `json:"id"`
+	Zone     string     `json:"zone,omitempty"`
+	Underlay netip.Addr `json:"underlay,omitzero"`
+}
+
+// Joining lets a machine become a host: the secret is good once, until Before.
+type Joining struct {
+	Host   vpc.HostID `json:"host"`
+	Secret string     `json:"secret"`
+	Before time.Time  `json:"before"`
 }
 
 // Host is one machine as the server knows it.
 type Host struct {
 	ID   vpc.HostID `json:"id"`
 	Zone string     `json:"zone,omitempty"` // "" serves every zone
-	Live bool       `json:"live"`
+	// Underlay is its address among hosts, absent if it exchanges no packets
+	// with others.
+	Underlay netip.Addr `json:"underlay,omitzero"`
+	// Joined says that a machine is this host; Local that it is the server's.
+	Joined bool `json:"joined"`
+	Local  bool `json:"local,omitempty"`
+	// Interfaces counts those that are attached to something there.
+	Interfaces int  `json:"interfaces"`
+	Live       bool `json:"live"`
 	// Applied is the revision the host holds.
 	Applied vpc.Revision `json:"applied"`
 	// Errors are what it could not bring about, by object.

@@ -104,7 +104,8 @@ func (h *handler) run(r *http.Request) (any, error) {
 		}
 	}
 	caller := callerFor(v, s.Owner)
-	ask := control.RunInstancesInput{Min: 1, Max: 1, ImageID: runImage, InstanceType: runType, Subnet: s.ID, Groups: in.Groups}
+	// Whoever runs something in it is on this machine.
+	ask := control.RunInstancesInput{Min: 1, Max: 1, ImageID: runImage, InstanceType: runType, Subnet: s.ID, Groups: in.Groups, Host: h.c.LocalHost}
 	if in.Name != "" {
 		ask.Tags = vpc.Tags{"Name": in.Name}
 		if err := control.CheckTags(ask.Tags); err != nil {
@@ -183,10 +184,13 @@ func (h *handler) attach(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if h.c.LocalHost == "" {
-		return nil, vpc.Errorf(vpc.Unsupported, "datapath", "", "this server runs without a datapath, so nothing can be attached; start it with --datapath ebpf")
+	if in.Host == "" {
+		in.Host = h.c.LocalHost
 	}
-	return nil, h.c.AttachExternal(r.Context(), operator, in.Interface, in.Workload, h.c.LocalHost)
+	if in.Host == "" {
+		return nil, vpc.Errorf(vpc.Unsupported, "datapath", "", "this server runs without a datapath, so nothing of its machine can be attached; start it with --datapath ebpf, or name another host")
+	}
+	return nil, h.c.AttachExternal(r.Context(), operator, in.Interface, in.Workload, in.Host)
 }
 
 func (h *handler) detach(r *http.Request) (any, error) {

@@ -128,7 +128,7 @@ func errorCode(action string, err error) (code string, status int, message strin
 	case vpc.Unavailable:
 		return "Unavailable", http.StatusServiceUnavailable, e.Error()
 	case vpc.NoCapacity:
-		return "InsufficientInstanceCapacity", http.StatusInternalServerError, e.Error()
+		return "InsufficientInstanceCapacity", http.StatusServiceUnavailable, e.Error()
 	}
 	return code4(e), http.StatusBadRequest, e.Error()
 }
