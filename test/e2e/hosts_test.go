@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -129,7 +130,7 @@ func (i *install) newHost(name, netns string) *joinedHost {
 
 // run runs a command of the program on the host.
 func (h *joinedHost) run(args ...string) (string, error) {
-	cmd := exec.Command(program, append(args, "--data-dir", h.dir)...)
+	cmd := exec.Command(program, append([]string{args[0], "--data-dir", h.dir}, args[1:]...)...)
 	cmd.Env = environment()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -326,5 +327,15 @@ func TestTwoHostsJoinAServerAndCarryItsVPCs(t *testing.T) {
 	if out, err := i.postern("host", "remove", "host-b").CombinedOutput(); err == nil || !strings.Contains(string(out), "terminate its instance") {
 		t.Errorf("a host in use is removed: %v\n%s", err, out)
 	}
-	_, _ = addr, client
+
+	// Packets between the hosts: within a VPC, and through the endpoint, where
+	// the provider sees its load balancer's node.
+	i.listening(b.peer(two, "answer", two.addr+":7000"))
+	i.listening(a.peer(one, "answer", one.addr+":7000"))
+	a.says(one.addr, a.peer(one, "ask", "tcp", two.addr+":7000"))
+	b.says(two.addr, b.peer(two, "ask", "tcp", one.addr+":7000"))
+	a.says("reply", a.peer(one, "ping", two.addr))
+	a.says(strconv.Itoa(bulkSize), a.peer(one, "bulk", two.addr+":7000", "1"))
+	a.says(s.node, a.peer(client, "ask", "tcp", addr+":80"))
+	a.says(strconv.Itoa(bulkSize), a.peer(client, "bulk", addr+":80", "1"))
 }
