@@ -179,7 +179,7 @@ func workloadNamespace(info admin.Info, w admin.Workload) (string, error) {
 		name = string(w.Interface)
 	}
 	switch {
-	case info.Datapath == "none" && w.Host == "":
+	case info.Datapath == "none" && (w.Host == "" || w.Host == info.Host):
 		return "", errors.New("the server runs without a datapath (--datapath none): there is nothing to enter")
 	case w.Instance != "" && w.State != vpc.InstanceRunning:
 		return "", fmt.Errorf("instance %s is %s, not running", w.Instance, w.State)
