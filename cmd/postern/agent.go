@@ -194,7 +194,7 @@ func runAgent(ctx context.Context, dataDir string, in agentInput) error {
 	a := agent.New(agent.Config{
 		Host: host, Sync: stream, Edge: e,
 		Steps:     []reconcile.Step{{Name: "datapath", Apply: h.apply}},
-		StateFile: filepath.Join(p.agent(), "desired.json"), Log: log,
+		StateFile: p.desired(), Log: log,
 	})
 	e.resend = a.Resend
 

@@ -107,7 +107,8 @@ func serveAdmin(t *testing.T) (dir string) {
 	}
 	info := func() admin.Info {
 		return admin.Info{Version: "1.2.3", Endpoint: "http://127.0.0.1:8420", Region: "us-east-1", Zones: []string{"us-east-1a"},
-			DataDir: dir, Datapath: "ebpf", CA: p.ca(), WorkloadCA: p.workloadCA(), Host: "h1"}
+			DataDir: dir, Datapath: "ebpf", CA: p.ca(), WorkloadCA: p.workloadCA(), Host: "h1",
+			HostsListen: "[::]:8421", Fingerprint: strings.Repeat("0f", 32)}
 	}
 	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: admin.Handler(admin.Config{Control: c, Info: info})}}
 	s.Start()

@@ -118,6 +118,9 @@ func TestOnlyNamespacesOfThisHostAreEntered(t *testing.T) {
 		}
 	}
 	info.Datapath = "none"
+	if _, err := workloadNamespace(info, with(func(w *admin.Workload) { w.Host = "there" })); err == nil || !strings.Contains(err.Error(), "there") {
+		t.Errorf("on another host than a server without a datapath: %v", err)
+	}
 	if _, err := workloadNamespace(info, running); err == nil {
 		t.Error("entered an instance of a server without a datapath")
 	}

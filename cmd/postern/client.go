@@ -27,7 +27,7 @@ func serverError(o *options, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, admin.ErrNotRunning) && isHostElsewhere(o.dataDir):
-		return &exitError{exitNoServe, fmt.Errorf("this machine is a host, its server is on another one: run this command there (in %s there is no server)", o.dataDir)}
+		return &exitError{exitNoServe, fmt.Errorf("this machine is a host, its server is on another machine: run this command there (in %s there is no server)", o.dataDir)}
 	case errors.Is(err, admin.ErrNotRunning):
 		return &exitError{exitNoServe, fmt.Errorf("%w\nStart one with 'sudo postern serve', or say where it keeps its state with --data-dir or POSTERN_DATA_DIR (now %s)", err, o.dataDir)}
 	case errors.Is(err, admin.ErrNotAllowed):

@@ -147,3 +147,27 @@ func TestIPv6PoolIsNetworksThatVPCsCanHave(t *testing.T) {
 		}
 	}
 }
+
+func TestAHostAmongOthersHasAnAddressAndAZone(t *testing.T) {
+	for what, x := range map[string]struct {
+		set  func(*Config)
+		says string
+	}{
+		"all of it":                 {func(c *Config) { c.HostsListen, c.Underlay, c.HostZone = "192.0.2.1:8421", "192.0.2.1", "us-east-1b" }, ""},
+		"every address":             {func(c *Config) { c.HostsListen = ":8421" }, ""},
+		"a door without datapath":   {func(c *Config) { c.HostsListen, c.Datapath = "192.0.2.1:8421", "none" }, ""},
+		"a door by name":            {func(c *Config) { c.HostsListen = "server.example:8421" }, "hostsListen"},
+		"a door without a port":     {func(c *Config) { c.HostsListen = "192.0.2.1" }, "hostsListen"},
+		"an IPv6 underlay":          {func(c *Config) { c.Underlay = "2001:db8::1" }, "underlay"},
+		"a loopback underlay":       {func(c *Config) { c.Underlay = "127.0.0.1" }, "underlay"},
+		"an underlay for no packet": {func(c *Config) { c.Underlay, c.Datapath = "192.0.2.1", "none" }, "underlay"},
+		"a zone that is none":       {func(c *Config) { c.HostZone = "us-east-1z" }, "hostZone"},
+	} {
+		c := defaultConfig()
+		c.DataDir = "/d"
+		x.set(&c)
+		if err := c.check(); (err == nil) != (x.says == "") || err != nil && !strings.Contains(err.Error(), x.says) {
+			t.Errorf("%s: %v, want %q", what, err, x.says)
+		}
+	}
+}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"postern.dev/postern/internal/agent"
 	"postern.dev/postern/internal/api/admin"
 	"postern.dev/postern/internal/link"
 	"postern.dev/postern/internal/vpc"
@@ -45,6 +46,9 @@ Its environment is this one's, with these changes:
     services' own names lead through the VPC's endpoints
   - proxy variables are gone, since a proxy of this host is not in the VPC
   - with --account, the AWS keys are that account's
+
+On a machine that joined a server on another one ('postern agent --join'), the
+account's keys and the region are left as they are.
 
 Needs root. The exit code is the command's; 126 and 127 say that it could not
 be run or found, 125 that Postern failed before it.`,
@@ -89,6 +93,9 @@ func runExec(ctx context.Context, o *options, id, account string, argv []string)
 	if err := needRoot("entering a network namespace"); err != nil {
 		return err
 	}
+	if isHostElsewhere(o.dataDir) {
+		return runHostedExec(ctx, o, id, account, argv)
+	}
 	cl := newClient(o)
 	defer cl.Close()
 	info, err := cl.Info(ctx)
@@ -114,6 +121,47 @@ func runExec(ctx context.Context, o *options, id, account string, argv []string)
 	return fmt.Errorf("run this program again: %w", syscall.Exec(cmd.Path, cmd.Args, cmd.Env))
 }
 
+// runHostedExec is runExec on a host whose server is on another machine: what is
+// on this one says the state that the agent keeps. Accounts' keys and the region
+// only the server knows.
+func runHostedExec(ctx context.Context, o *options, id, account string, argv []string) error {
+	if account != "" {
+		return usageError("--account: the keys of accounts are on the server's machine; give the command its own")
+	}
+	info, w, err := hostedWorkload(o.dataDir, id)
+	if err != nil {
+		return err
+	}
+	cmd, err := workloadCommand(ctx, info, w, nil, argv)
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("run this program again: %w", syscall.Exec(cmd.Path, cmd.Args, cmd.Env))
+}
+
+// hostedWorkload finds a workload of this machine, by instance or interface.
+func hostedWorkload(dataDir, id string) (admin.Info, admin.Workload, error) {
+	p := paths{dataDir}
+	who, err := loadIdentity(p)
+	if err != nil {
+		return admin.Info{}, admin.Workload{}, err
+	}
+	h, err := agent.Load(p.desired())
+	if err != nil {
+		return admin.Info{}, admin.Workload{}, err
+	}
+	for eni, w := range h.Workloads {
+		if id != string(eni) && id != string(w.Instance) {
+			continue
+		}
+		info := admin.Info{DataDir: p.dir, Host: who.Host, WorkloadCA: p.workloadCA()}
+		return info, admin.Workload{
+			Instance: w.Instance, State: vpc.InstanceRunning, Interface: eni, Addr: w.Addr, Host: who.Host, Resolver: w.Resolver, External: w.External,
+		}, nil
+	}
+	return admin.Info{}, admin.Workload{}, fmt.Errorf("%.64q is neither an instance nor an attached network interface on host %s", id, who.Host)
+}
+
 // workloadCommand makes argv to be run inside a workload of this host.
 func workloadCommand(ctx context.Context, info admin.Info, w admin.Workload, key *admin.AccessKey, argv []string) (*exec.Cmd, error) {
 	ns, err := workloadNamespace(info, w)
@@ -131,7 +179,7 @@ func workloadNamespace(info admin.Info, w admin.Workload) (string, error) {
 		name = string(w.Interface)
 	}
 	switch {
-	case info.Datapath == "none":
+	case info.Datapath == "none" && (w.Host == "" || w.Host == info.Host):
 		return "", errors.New("the server runs without a datapath (--datapath none): there is nothing to enter")
 	case w.Instance != "" && w.State != vpc.InstanceRunning:
 		return "", fmt.Errorf("instance %s is %s, not running", w.Instance, w.State)
@@ -165,7 +213,10 @@ var caVariables = []string{
 
 // workloadEnv is base as a workload needs it; key may be nil.
 func workloadEnv(base []string, info admin.Info, key *admin.AccessKey) []string {
-	set := map[string]string{"AWS_REGION": info.Region, "AWS_DEFAULT_REGION": info.Region}
+	set := map[string]string{}
+	if info.Region != "" {
+		set["AWS_REGION"], set["AWS_DEFAULT_REGION"] = info.Region, info.Region
+	}
 	if info.WorkloadCA != "" {
 		for _, name := range caVariables {
 			set[name] = info.WorkloadCA

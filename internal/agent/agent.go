@@ -218,7 +218,17 @@ func (a *Agent) load() (desired.Host, error) {
 	if err := os.MkdirAll(filepath.Dir(a.StateFile), 0o700); err != nil {
 		return desired.Empty(), fmt.Errorf("make the agent's directory: %w", err)
 	}
-	b, err := os.ReadFile(a.StateFile)
+	h, err := Load(a.StateFile)
+	if e := (*fs.PathError)(nil); err != nil && !errors.As(err, &e) {
+		a.Log.Warn("the kept desired state does not decode, asking for the whole", "error", err)
+		return desired.Empty(), nil
+	}
+	return h, err
+}
+
+// Load reads the desired state that an agent keeps; none is Empty.
+func Load(file string) (desired.Host, error) {
+	b, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return desired.Empty(), nil
 	}
@@ -227,8 +237,7 @@ func (a *Agent) load() (desired.Host, error) {
 	}
 	h := desired.Empty()
 	if err := json.Unmarshal(b, &h); err != nil {
-		a.Log.Warn("the kept desired state does not decode, asking for the whole", "error", err)
-		return desired.Empty(), nil
+		return desired.Empty(), fmt.Errorf("read the kept desired state in %s: %w", file, err)
 	}
 	return h, nil
 }

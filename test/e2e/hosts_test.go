@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -129,7 +130,7 @@ func (i *install) newHost(name, netns string) *joinedHost {
 
 // run runs a command of the program on the host.
 func (h *joinedHost) run(args ...string) (string, error) {
-	cmd := exec.Command(program, append(args, "--data-dir", h.dir)...)
+	cmd := exec.Command(program, append([]string{args[0], "--data-dir", h.dir}, args[1:]...)...)
 	cmd.Env = environment()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -309,9 +310,17 @@ func TestTwoHostsJoinAServerAndCarryItsVPCs(t *testing.T) {
 		}
 	}
 
-	// A command that needs the server says where it is.
-	if out, err := b.run("exec", two.id, "--", "true"); err == nil || !strings.Contains(out, "on another one") {
+	// Commands of the host work there; one that needs the server says where it is.
+	if out, err := b.run("exec", two.id, "--", "sh", "-c", "ip -4 -o addr show dev eth0; cat /etc/resolv.conf; echo $SSL_CERT_FILE"); err != nil ||
+		!strings.Contains(out, two.addr+"/24") || !strings.Contains(out, "nameserver 10.0.0.2") || !strings.Contains(out, b.dir) {
 		t.Errorf("exec on %s: %v\n%s", b.name, err, out)
+	}
+	for what, args := range map[string][]string{
+		"is on another": {"status"}, "on the server's machine": {"exec", two.id, "--account", "tenant", "--", "true"}, "neither an instance": {"exec", one.id, "--", "true"},
+	} {
+		if out, err := b.run(args...); err == nil || !strings.Contains(out, what) {
+			t.Errorf("%v on %s: %v, want %q\n%s", args, b.name, err, what, out)
+		}
 	}
 
 	// An agent comes back without a token, and nobody takes its place with an
@@ -326,5 +335,65 @@ func TestTwoHostsJoinAServerAndCarryItsVPCs(t *testing.T) {
 	if out, err := i.postern("host", "remove", "host-b").CombinedOutput(); err == nil || !strings.Contains(string(out), "terminate its instance") {
 		t.Errorf("a host in use is removed: %v\n%s", err, out)
 	}
-	_, _ = addr, client
+
+	// Packets between the hosts: within a VPC, and through the endpoint, where
+	// the provider sees its load balancer's node.
+	i.listening(b.peer(two, "answer", two.addr+":7000"))
+	i.listening(a.peer(one, "answer", one.addr+":7000"))
+	a.says(one.addr, a.peer(one, "ask", "tcp", two.addr+":7000"))
+	b.says(two.addr, b.peer(two, "ask", "tcp", one.addr+":7000"))
+	a.says("reply", a.peer(one, "ping", two.addr))
+	a.says(strconv.Itoa(bulkSize), a.peer(one, "bulk", two.addr+":7000", "1"))
+	a.says(s.node, a.peer(client, "ask", "tcp", addr+":80"))
+	a.says(strconv.Itoa(bulkSize), a.peer(client, "bulk", addr+":80", "1"))
+}
+
+// The server's own machine is a host among others. What runs between hosts goes
+// on while the server is away, and the other host comes back to it.
+func TestAHostJoinsTheServersOwn(t *testing.T) {
+	second, here := onTwoHosts(t)
+	if !here {
+		return
+	}
+	i := newInstall(t, "--hosts-listen", firstHost+":8421", "--underlay", firstHost, "--host-zone", "us-east-1a", "--mtu", "1550")
+	b := i.newHost("host-b", second)
+	j := i.addHost("host-b", "--zone", "us-east-1b", "--underlay", secondHost)
+	b.agent("--join", j.Server, "--token", j.Token, "--mtu", "1550")
+	i.live("host-b")
+
+	// Two VPCs with a peering connection between them, one on each host.
+	a := i.account("tenant")
+	left, right := i.networkOf(a, "10.1.0.0/16", false), i.networkOf(a, "10.2.0.0/16", false)
+	one := left.launch(left.subnet, left.group)
+	beyond := left.launch(left.addSubnetIn(2, "us-east-1b"), left.group)
+	two := right.launch(right.addSubnetIn(2, "us-east-1b"), right.group)
+	for name, h := range i.hostList() {
+		if want := map[bool]int{true: 2, false: 1}[name == "host-b"]; h.Interfaces != want || len(h.Errors) > 0 {
+			t.Errorf("%s: %+v, want %d interfaces and no errors", name, h, want)
+		}
+	}
+	i.listening(b.peer(beyond, "answer", beyond.addr+":7000"))
+	i.listening(b.peer(two, "answer", two.addr+":7000"))
+	i.says(one.addr, i.asks(one, "tcp", beyond.addr+":7000"))
+	i.dropped("no-route", i.asks(one, "tcp", two.addr+":7000"))
+	left.peer(right)
+	i.says(one.addr, i.asks(one, "tcp", two.addr+":7000"))
+	i.carries(one, two.addr+":7000")
+
+	talk := i.talks(one, beyond.addr+":7000", one.addr)
+	talk.goesOn(true)
+	i.kill()
+	talk.goesOn(true)
+	i.start()
+	i.live("host-b")
+	talk.goesOn(true)
+	i.clients(a)
+	// The other host has followed: what is closed now is closed there too.
+	rules := got(a.ec2.DescribeSecurityGroups(context.Background(), &ec2.DescribeSecurityGroupsInput{GroupIds: []string{right.group}})).or(t).SecurityGroups[0].IpPermissions
+	got(a.ec2.RevokeSecurityGroupIngress(context.Background(), &ec2.RevokeSecurityGroupIngressInput{GroupId: &right.group, IpPermissions: rules})).or(t)
+	cmd := i.asks(one, "tcp", two.addr+":7000")
+	cmd.Env = append(cmd.Env, patienceEnv+"=600ms")
+	if out, err := cmd.CombinedOutput(); err == nil {
+		t.Errorf("a closed group lets in: %s", out)
+	}
 }
