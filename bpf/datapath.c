@@ -339,6 +339,10 @@ static __always_inline int handle(struct __sk_buff *ctx, const __u32 from, __u32
 	} else if (p->icmp != ICMP_OTHER) {
 		c = conn_find(s);
 	}
+	if (from == FROM_HOST && c && p->overlay == OVERLAY_TO_TARGET && c->host != host && p->icmp != ICMP_ERROR) {
+		conn_forget(&s->key); /* the client has moved */
+		return drop(ctx, DROP_STALE);
+	}
 	if (c && checked(s, c, sender))
 		return repeat(ctx, s, c);
 	if (from == FROM_UPLINK && !(c && c->kind == CONN_PROVIDER))
@@ -404,7 +408,7 @@ static long collect_one(struct bpf_map *map, struct conn_key *key, struct conn *
 	}
 	if (kind == CONN_PLAIN)
 		g->found.plain++;
-	else if (kind == CONN_CONSUMER)
+	else if (kind == CONN_CONSUMER || kind == CONN_FAR)
 		g->found.consumer++;
 	else
 		g->found.provider++;

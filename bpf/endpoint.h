@@ -179,6 +179,7 @@ static __always_inline int far(struct __sk_buff *ctx, struct scratch *s, struct 
 		if (reason)
 			return drop(ctx, reason);
 		c = &s->half[0];
+		c->to_mac[0] = OVERLAY_BEGINS; /* of this packet alone, the entry is made */
 	}
 	return to_target(ctx, s, c);
 }
@@ -231,10 +232,6 @@ static __always_inline int provider(struct __sk_buff *ctx, struct scratch *s, st
 	if (!target->ifindex)
 		return drop(ctx, DROP_REMOTE_HOST);
 	if (c && other) {
-		if (c->host != (p->overlay ? s->way.host : 0)) {
-			conn_forget(&s->key); /* the client has moved */
-			return drop(ctx, DROP_STALE);
-		}
 		conn_led(s, c, target);
 		conn_touch(c, p, true);
 		conn_alive(other, p, true);
@@ -582,6 +579,8 @@ static __always_inline int reply_far(struct __sk_buff *ctx, struct scratch *s, s
 	struct interface *client;
 	int reason;
 
+	if (c->to_ifindex != s->way.host)
+		return drop(ctx, DROP_OVERLAY);
 	reason = ended(s, c);
 	if (reason)
 		return gone(ctx, s, c, reason);
@@ -624,6 +623,11 @@ static __noinline int from_host(struct __sk_buff *ctx, struct port *port, struct
 		if (c && c->kind == CONN_FAR && sender != c->initiator)
 			return reply_far(ctx, s, c);
 		return p->icmp == ICMP_ERROR ? drop(ctx, DROP_STALE) : reset(ctx, s, DROP_NO_CONNECTION);
+	}
+	if (c && s->way.head.kind == OVERLAY_BEGINS && p->icmp != ICMP_ERROR) { /* what is here has outlived the client's side */
+		s->port_hint = bpf_ntohs(c->peer_initiator & 1 ? c->peer.port[1] : c->peer.port[0]);
+		conn_forget(&s->key);
+		c = 0;
 	}
 	if (c) {
 		if (c->kind != CONN_CONSUMER || sender != c->initiator)

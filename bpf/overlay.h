@@ -173,7 +173,9 @@ static __always_inline int arrives(struct __sk_buff *ctx, struct scratch *s)
 		port->self = *self;
 		port->vni = p->vni;
 		return p->fragment ? fragment() : 0;
+	case OVERLAY_BEGINS:
 	case OVERLAY_TO_TARGET:
+		p->overlay = OVERLAY_TO_TARGET;
 		p->eni = OVERLAY_ENI | way->vni;
 		p->vni |= OVERLAY_KEY;
 		break;

@@ -483,6 +483,7 @@ enum overlay_kind {
 	OVERLAY_PLAIN = 0x02,     /* to an interface; number is the sender's */
 	OVERLAY_TO_TARGET = 0x06, /* as the client sent it; number is the node's */
 	OVERLAY_TO_CLIENT = 0x0a, /* as the client is to get it */
+	OVERLAY_BEGINS = 0x0e,    /* as OVERLAY_TO_TARGET; the client's host knew of no such flow */
 };
 
 struct overlay_head {
