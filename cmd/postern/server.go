@@ -383,6 +383,7 @@ func report(ctx context.Context, c *control.Control, r hostsync.Report) error {
 	var health []control.HealthReport
 	for _, h := range r.Health {
 		health = append(health, control.HealthReport{
+			Host:  r.Host,
 			Group: h.Group, Target: h.TargetID, Port: h.TargetPort, Zone: h.Zone,
 			Healthy: h.Healthy, Reason: h.Reason, Description: h.Description,
 		})

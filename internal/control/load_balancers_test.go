@@ -218,10 +218,11 @@ func TestTargetHealthFollowsTheProberAndTheListeners(t *testing.T) {
 	w.wants("report", w.ReportHealth(w.ctx, []control.HealthReport{report}), "")
 	is("healthy")
 	before := w.View().Revision()
-	unknown, elsewhere := report, report
+	unknown, elsewhere, another := report, report, report
 	unknown.Port = 81
-	elsewhere.Zone = "us-east-1a" // there is no node
-	w.wants("the same, and what there is not", w.ReportHealth(w.ctx, []control.HealthReport{report, unknown, elsewhere}), "")
+	another.Host, another.Healthy = "h9", false // the target is not there
+	elsewhere.Zone = "us-east-1a"               // there is no node
+	w.wants("the same, and what there is not", w.ReportHealth(w.ctx, []control.HealthReport{report, unknown, elsewhere, another}), "")
 	if now := w.View().Revision(); now != before {
 		t.Errorf("wrote revision %d after %d for no change", now, before)
 	}

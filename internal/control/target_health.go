@@ -32,11 +32,13 @@ const (
 // HealthReport is what a prober found of one target, as the load balancer's
 // node in one zone.
 type HealthReport struct {
-	Group   vpc.ARN `json:"group"`
-	Target  string  `json:"target"` // as registered: instance id or address
-	Port    int     `json:"port"`   // as registered
-	Zone    string  `json:"zone"`
-	Healthy bool    `json:"healthy"`
+	// Host says so. It can only speak of targets that are on it; "" is not asked.
+	Host    vpc.HostID `json:"host,omitempty"`
+	Group   vpc.ARN    `json:"group"`
+	Target  string     `json:"target"` // as registered: instance id or address
+	Port    int        `json:"port"`   // as registered
+	Zone    string     `json:"zone"`
+	Healthy bool       `json:"healthy"`
 	// Reason is AWS's reason code; Description is for people. Both are empty when healthy.
 	Reason      string `json:"reason,omitempty"`
 	Description string `json:"description,omitempty"`
@@ -59,8 +61,9 @@ func (r HealthReport) result() vpc.NodeHealth {
 }
 
 // ReportHealth keeps what probers found. Only changes are written; reports of
-// targets that are not registered, or are draining, and those of nodes that
-// the group's load balancer does not have are passed over.
+// targets that are not registered, are draining or are on another host than the
+// one that reports, and those of nodes that the group's load balancer does not
+// have are passed over.
 func (c *Control) ReportHealth(ctx context.Context, reports []HealthReport) error {
 	for batch := range slices.Chunk(reports, maxHealthBatch) {
 		snap := c.Store.Snapshot()
@@ -90,6 +93,9 @@ func (c *Control) newHealth(v vpc.View, r HealthReport) *vpc.Health {
 	}) {
 		return nil
 	}
+	if r.Host != "" && !targetOn(v, g, r) {
+		return nil
+	}
 	h := &vpc.Health{TargetGroup: r.Group, Target: r.Target, Port: r.Port}
 	if old, ok := vpc.Get[vpc.Health](v, h.Key()); ok {
 		h = vpc.Edit(old)
@@ -110,6 +116,12 @@ func (c *Control) newHealth(v vpc.View, r HealthReport) *vpc.Health {
 	}
 	h.Nodes[i] = now
 	return h
+}
+
+// targetOn reports whether the target of a report is on the host that made it.
+func targetOn(v vpc.View, g *vpc.TargetGroup, r HealthReport) bool {
+	_, n, ok := desired.TargetPlace(v, g, vpc.Target{ID: r.Target, Port: r.Port})
+	return ok && n != nil && n.Attachment != nil && n.Attachment.Host == r.Host
 }
 
 // hasNode reports whether the load balancer that forwards to a group has a

@@ -58,8 +58,15 @@ func (m *Remote) genuine(r *http.Request, host string) error {
 	return nil
 }
 
-// readRequest decodes a bounded body.
+// requestTime bounds how long a request may take to come: anybody may send one.
+const requestTime = 10 * time.Second
+
+// readRequest decodes a body that is bounded in size and time.
 func readRequest(w http.ResponseWriter, r *http.Request, v any) bool {
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(requestTime)); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return false
+	}
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(v); err != nil {
 		http.Error(w, "the request does not decode: "+err.Error(), http.StatusBadRequest)
 		return false

@@ -218,6 +218,10 @@ func TestOnlyTheHostItselfIsHeard(t *testing.T) {
 		return res.Status[:3]
 	}
 	mine := []tls.Certificate{pair}
+	// Even if the same machine were another host too.
+	d.mu.Lock()
+	d.keys["h1"] = d.keys["h2"]
+	d.mu.Unlock()
 	stranger, err := pki.Open(t.TempDir(), time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -397,4 +401,37 @@ func TestAServerThatIsSilentIsGivenUp(t *testing.T) {
 	_, settings := follow(t, c)
 	comes(t, "settings", settings)
 	comes(t, "settings when it follows again", settings)
+}
+
+// A server that takes the question and never answers is asked again.
+func TestAServerThatDoesNotAnswerIsGivenUp(t *testing.T) {
+	d := newDoor(t, 0)
+	d.open()
+	id, err := hostsync.Join(t.Context(), d.url, d.token())
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan string, 64)
+	end := make(chan struct{})
+	cfg, err := d.ca.ServerTLS(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug), Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- r.URL.Path
+		<-end
+	})}
+	go srv.Serve(tls.NewListener(l, cfg))
+	t.Cleanup(func() { close(end); srv.Close() })
+	d.url = "https://" + l.Addr().String()
+	c := d.client(id)
+	hostsync.SetPatience(c, 100*time.Millisecond)
+	follow(t, c)
+	for range 2 {
+		comes(t, "a question", asked)
+	}
 }

@@ -127,6 +127,8 @@ func TestHostsAndServerKnowEachOther(t *testing.T) {
 	if _, err := shake(t, server, client(a, leaf)); err == nil {
 		t.Error("a service's certificate is taken for a host's")
 	}
+	root, _ := pem.Decode(a.PEM)
+	leaf.Certificate = append(leaf.Certificate, root.Bytes)
 	fake := server.Clone()
 	fake.Certificates = []tls.Certificate{leaf}
 	if _, err := shake(t, fake, client(a, mine)); err == nil {

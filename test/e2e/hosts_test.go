@@ -272,6 +272,11 @@ func TestTwoHostsJoinAServerAndCarryItsVPCs(t *testing.T) {
 	a.agent("--join", ja.Server, "--token", ja.Token)
 	b.agent("--join", jb.Server, "--token", jb.Token)
 	i.live("host-a", "host-b")
+	onlyItsPrivileges(t, "agent", b.cmd.Process.Pid)
+	procs := children(t, b.cmd.Process.Pid)
+	for _, name := range []string{"edge", "prober"} {
+		onlyItsPrivileges(t, name, procs[name])
+	}
 
 	// Instances go where there is most room.
 	tenant := i.network(i.account("tenant"))

@@ -21,25 +21,32 @@ func TestEachProcessHasOnlyItsPrivileges(t *testing.T) {
 	}
 	procs := children(t, i.cmd.Process.Pid)
 	for _, name := range names {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", procs[name]))
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
+		onlyItsPrivileges(t, name, procs[name])
+	}
+}
+
+// onlyItsPrivileges wants a process to have few of root's privileges if it is an
+// agent, and none otherwise.
+func onlyItsPrivileges(t *testing.T, name string, pid int) {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	field := map[string]string{}
+	for _, line := range strings.Split(string(b), "\n") {
+		if k, v, ok := strings.Cut(line, ":"); ok {
+			field[k] = strings.TrimSpace(v)
 		}
-		field := map[string]string{}
-		for _, line := range strings.Split(string(b), "\n") {
-			if k, v, ok := strings.Cut(line, ":"); ok {
-				field[k] = strings.TrimSpace(v)
-			}
+	}
+	if name == "agent" {
+		if field["CapBnd"] == "" || field["CapBnd"] != field["CapEff"] || strings.HasPrefix(field["CapBnd"], "000001ff") {
+			t.Errorf("agent: bounding set %s, effective %s; want the same small set", field["CapBnd"], field["CapEff"])
 		}
-		if name == "agent" {
-			if field["CapBnd"] == "" || field["CapBnd"] != field["CapEff"] || strings.HasPrefix(field["CapBnd"], "000001ff") {
-				t.Errorf("agent: bounding set %s, effective %s; want the same small set", field["CapBnd"], field["CapEff"])
-			}
-			continue
-		}
-		if strings.HasPrefix(field["Uid"], "0") || strings.Trim(field["CapEff"], "0") != "" || strings.Trim(field["CapPrm"], "0") != "" || field["NoNewPrivs"] != "1" {
-			t.Errorf("%s: uid %s, effective %s, permitted %s, no_new_privs %s; want an ordinary user without any way back",
-				name, field["Uid"], field["CapEff"], field["CapPrm"], field["NoNewPrivs"])
-		}
+		return
+	}
+	if strings.HasPrefix(field["Uid"], "0") || strings.Trim(field["CapEff"], "0") != "" || strings.Trim(field["CapPrm"], "0") != "" || field["NoNewPrivs"] != "1" {
+		t.Errorf("%s: uid %s, effective %s, permitted %s, no_new_privs %s; want an ordinary user without any way back",
+			name, field["Uid"], field["CapEff"], field["CapPrm"], field["NoNewPrivs"])
 	}
 }

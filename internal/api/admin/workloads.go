@@ -87,7 +87,7 @@ func (h *handler) run(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if h.c.LocalHost == "" {
-		return nil, vpc.Errorf(vpc.Unsupported, "datapath", "", "this server runs without a datapath, so instances have nothing to run in; start it with --datapath ebpf")
+		return nil, vpc.Errorf(vpc.Unsupported, "datapath", "", "this server runs without a datapath, so a command has nothing to run in on its machine; start it with --datapath ebpf, or enter an instance on another host")
 	}
 	v := h.c.View()
 	s, ok := vpc.Get[vpc.Subnet](v, in.Subnet)
