@@ -43,7 +43,7 @@ func (w *world) dumped(r *Reader, name string) (keys, values []map[string]any) {
 }
 
 func TestEveryPinnedMapIsDecoded(t *testing.T) {
-	w := newWorld(t)
+	w := newHosts(t, []vpc.InterfaceID{eniA3}).near
 	w.passes(tcp(eniA1, addrA1, 40000, addrEP, 80, "S"), eniB1)
 	w.drops(udp(eniA1, addrA1, 1, netip.MustParseAddr("10.0.0.77"), 9), bpf.DropNoInterface)
 	r, err := OpenReader(w.cfg.PinDir)
