@@ -163,7 +163,8 @@ static __always_inline int proxied(struct __sk_buff *ctx, struct scratch *s, str
 }
 
 /* far begins, with c NULL, or continues a client's flow to a target on another
- * host, which makes the checks of the provider's side. */
+ * host, which makes the checks of the provider's side. With target NULL it goes
+ * where it went before. */
 static __always_inline int far(struct __sk_buff *ctx, struct scratch *s, struct conn *c, struct interface *target,
 			       __u32 initiator)
 {
@@ -171,7 +172,8 @@ static __always_inline int far(struct __sk_buff *ctx, struct scratch *s, struct 
 	int reason;
 
 	if (c) {
-		conn_far_led(s, c, target);
+		if (target)
+			conn_far_led(s, c, target);
 		conn_touch(c, p, true);
 	} else {
 		head_set(&s->way.head, OVERLAY_TO_TARGET, s->key.vni, s->hop.node_id);
@@ -325,7 +327,9 @@ static __always_inline int onward_far(struct __sk_buff *ctx, struct scratch *s, 
 {
 	struct interface *target = interface_at(s, c->peer.vni, &c->peer.addr[0]);
 
-	if (!target || !(target->flags & INTERFACE_REMOTE) || target->eni != c->target) {
+	/* that this host no longer knows where the target is, as when it is in no
+	 * group any more, ends nothing: the target's host judges it */
+	if (target && (!(target->flags & INTERFACE_REMOTE) || target->eni != c->target)) {
 		if (s->packet.icmp != ICMP_ERROR)
 			conn_forget(&s->key);
 		return drop(ctx, DROP_STALE);

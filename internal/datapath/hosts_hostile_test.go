@@ -4,9 +4,11 @@ package datapath
 
 import (
 	"encoding/binary"
+	"maps"
 	"net/netip"
 	"testing"
 
+	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/vpc"
 )
 
@@ -63,6 +65,29 @@ func TestAFlowBeginsAgainWhenTheClientsHostHasForgottenIt(t *testing.T) {
 		if collected.Consumer != 1 {
 			t.Errorf("%+v", collected)
 		}
+	}
+}
+
+// A target that is in no group any more keeps its connections, also from a host
+// that is then told no longer where it is.
+func TestAFlowOutlivesItsTargetsPlace(t *testing.T) {
+	h := newHosts(t, []vpc.InterfaceID{eniB1})
+	h.sendSketch(t, eniA1, eniB1, "10.0.0.5:4000 > 10.0.0.100:80 tcp S")
+	edit(h.near.host.Balancers, node, func(b *desired.Balancer) { b.Listeners[0].Targets = nil })
+	h.apply()
+	view := h.near.host
+	view.Interfaces = maps.Clone(view.Interfaces)
+	delete(view.Interfaces, eniB1)
+	if err := h.near.dp.Apply(view, map[vpc.InterfaceID]Device{eniA1: h.near.devices[eniA1]}, h.near.doors()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if v := h.sendSketch(t, eniA1, eniB1, "10.0.0.5:4000 > 10.0.0.100:80 tcp A"); v.Action != ActionPeer {
+			t.Errorf("%v, want delivery", v)
+		}
+	}
+	if v := h.sendSketch(t, eniA1, eniB1, "10.0.0.5:4001 > 10.0.0.100:80 tcp S"); v.Action != ActionDrop {
+		t.Errorf("a new flow: %v", v)
 	}
 }
 
