@@ -4,6 +4,7 @@ package datapath
 
 import (
 	"encoding/binary"
+	"fmt"
 	"maps"
 	"net/netip"
 	"testing"
@@ -52,8 +53,13 @@ func TestAFlowBeginsAgainWhenTheClientsHostHasForgottenIt(t *testing.T) {
 	if v := h.sendSketch(t, eniA1, eniB1, ack); v.Action != ActionAnswer {
 		t.Errorf("in the middle of a forgotten flow: %v, want a reset", v)
 	}
+	edit(h.near.host.Balancers, node, func(b *desired.Balancer) { b.Listeners[0].Targets = []desired.Target{{Addr: addrB1, Port: 8090}} })
+	h.apply()
 	passes("10.0.0.5:4000 > 10.0.0.100:80 tcp S seq=7000")
 	passes(ack)
+	if v := h.sendSketch(t, eniA1, eniB1, ack); binary.BigEndian.Uint16(v.Frame[36:]) != 8090 {
+		t.Errorf("it goes to port %d, as the old flow did", binary.BigEndian.Uint16(v.Frame[36:]))
+	}
 	if n := pairs(); n != 1 {
 		t.Errorf("the target's host has %d entries of the client's side, want 1", n)
 	}
@@ -64,6 +70,34 @@ func TestAFlowBeginsAgainWhenTheClientsHostHasForgottenIt(t *testing.T) {
 		}
 		if collected.Consumer != 1 {
 			t.Errorf("%+v", collected)
+		}
+	}
+}
+
+// Two hosts choose the same target for a flow, by its five ends or, with
+// stickiness, by its client.
+func TestTwoHostsChooseTheSameTarget(t *testing.T) {
+	for _, sticky := range []bool{false, true} {
+		h := newHosts(t, []vpc.InterfaceID{eniB1})
+		edit(h.near.host.Balancers, node, func(b *desired.Balancer) {
+			b.Listeners[0].Sticky = sticky
+			b.Listeners[0].Targets = []desired.Target{{Addr: addrB1, Port: 8080}, {Addr: addrB2, Port: 8080}}
+		})
+		h.apply()
+		reached := map[int]int{}
+		for i := range 60 {
+			from, src := eniA1, addrA1
+			if i%2 == 1 {
+				from, src = eniA2, addrA2
+			}
+			v := h.sendSketch(t, from, eniB1, fmt.Sprintf("%v:%d > 10.0.0.100:80 tcp S seq=%d", src, 4000+i, i))
+			if v.Action != ActionPeer {
+				t.Fatalf("flow %d: %v", i, v)
+			}
+			reached[v.Ifindex]++
+		}
+		if len(reached) != 2 && !sticky {
+			t.Errorf("only %v were reached", reached)
 		}
 	}
 }
