@@ -83,20 +83,17 @@ func TestTwoHostsChooseTheSameTarget(t *testing.T) {
 			b.Listeners[0].Sticky = sticky
 			b.Listeners[0].Targets = []desired.Target{{Addr: addrB1, Port: 8080}, {Addr: addrB2, Port: 8080}}
 		})
+		edit(h.near.host.Interfaces, eniA1, func(i *desired.Interface) { i.SourceCheck = false })
 		h.apply()
 		reached := map[int]int{}
 		for i := range 60 {
-			from, src := eniA1, addrA1
-			if i%2 == 1 {
-				from, src = eniA2, addrA2
-			}
-			v := h.sendSketch(t, from, eniB1, fmt.Sprintf("%v:%d > 10.0.0.100:80 tcp S seq=%d", src, 4000+i, i))
+			v := h.sendSketch(t, eniA1, eniB1, fmt.Sprintf("10.0.0.%d:%d > 10.0.0.100:80 tcp S seq=%d", 150+i, 4000+i, i))
 			if v.Action != ActionPeer {
 				t.Fatalf("flow %d: %v", i, v)
 			}
 			reached[v.Ifindex]++
 		}
-		if len(reached) != 2 && !sticky {
+		if len(reached) != 2 {
 			t.Errorf("only %v were reached", reached)
 		}
 	}
