@@ -87,12 +87,8 @@ func (c *Control) CreateDHCPOptions(ctx context.Context, caller Caller, options 
 
 // DefaultDHCPOptions is the region's set, which every account sees as its own.
 func DefaultDHCPOptions(r *vpc.Region, owner vpc.AccountID) *vpc.DHCPOptions {
-	domain := r.Name + ".compute.internal"
-	if r.Name == "us-east-1" {
-		domain = "ec2.internal"
-	}
 	return &vpc.DHCPOptions{ID: vpc.DHCPOptionsID(r.DHCPOptions), Owner: owner, Options: []vpc.DHCPOption{
-		{Key: "domain-name", Values: []string{domain}},
+		{Key: "domain-name", Values: []string{r.InternalDomain()}},
 		{Key: "domain-name-servers", Values: []string{amazonDNS}},
 	}}
 }

@@ -352,7 +352,7 @@ func (b *builder) balancerFor(e *vpc.Endpoint, zone string) (*vpc.LoadBalancer, 
 }
 
 func (b *builder) endpoint(v *vpc.VPC, e *vpc.Endpoint) {
-	if !e.State.Carries() {
+	if !e.Passes() {
 		return
 	}
 	out := Endpoint{ID: e.ID, Owner: e.Owner, VPC: e.VPC, VNI: v.VNI, Type: e.Type, Link: e.Link}

@@ -127,7 +127,10 @@ type Record struct {
 	// CNAMEs are above), Values its data as a zone file has it (RFC 1035, 5.1).
 	Type   string   `json:"type,omitempty"`
 	Values []string `json:"values,omitempty"`
-	TTL    uint32   `json:"ttl"`
+	// InboundOnly is a record that only questions through an inbound resolver
+	// endpoint are answered with; inside the VPC it is not there.
+	InboundOnly bool   `json:"inboundOnly,omitempty"`
+	TTL         uint32 `json:"ttl"`
 }
 
 // Subnet is what the datapath needs of a subnet.

@@ -171,7 +171,6 @@ func TestTenancyAndLaunchAttributesAreKept(t *testing.T) {
 		"Fields for multiple attribute types specified: enableDns64, mapPublicIpOnLaunch")
 	a.refused("InvalidParameterCombination", "ModifySubnetAttribute", modify()...)
 	a.refused("InvalidParameterValue", "ModifySubnetAttribute", modify("PrivateDnsHostnameTypeOnLaunch", "x")...)
-	a.refused("UnsupportedOperation", "ModifySubnetAttribute", modify("EnableResourceNameDnsAAAARecordOnLaunch.Value", "true")...)
 }
 
 // AWS's spelling differs by type, and between the malformed and the unknown.
