@@ -19,7 +19,8 @@ func (c *checker) endpoint(e *Endpoint) {
 	case InterfaceEndpoint:
 		c.interfaceEndpoint(e)
 	}
-	c.must(e.Named || len(e.Coming) == 0 && len(e.Going) == 0, e, "it has no names and addresses that wait for them: %v, %v", e.Coming, e.Going)
+	c.must(e.Named || len(e.Coming) == 0, e, "it has no names and addresses that wait for them: %v", e.Coming)
+	c.must(e.Passes() || len(e.Going) == 0, e, "it carries no packets and has interfaces that still do: %v", e.Going)
 	c.must(e.Ending.IsZero() || e.State == EndpointRejected || e.State == EndpointDeleting, e, "it is %s and its names are going", e.State)
 	c.must((e.Service == "") == (e.Connection == ""), e, "it leads to service %q and has the connection %q", e.Service, e.Connection)
 	if e.Service == "" {
