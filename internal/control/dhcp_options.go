@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"postern.dev/postern/internal/store"
 	"postern.dev/postern/internal/vpc"
@@ -20,22 +21,45 @@ const maxDHCPText = 255
 // amazonDNS stands for the VPC's own resolver among domain-name-servers.
 const amazonDNS = "AmazonProvidedDNS"
 
+// Options that workloads get.
+const (
+	dhcpDomain  = "domain-name"
+	dhcpServers = "domain-name-servers"
+)
+
+// maxDHCPServers is how many servers of one family an option may have.
+const maxDHCPServers = 4
+
 // dhcpKeys are the options there are, with the most values each may have and
 // a check of one value.
 var dhcpKeys = map[string]struct {
 	most int
 	ok   func(string) bool
 }{
-	"domain-name":          {1, func(s string) bool { return s != "" && len(s) <= maxDHCPText }},
-	"domain-name-servers":  {4, func(s string) bool { return s == amazonDNS || isIPv4(s) }},
-	"ntp-servers":          {4, isIPv4},
-	"netbios-name-servers": {4, isIPv4},
+	dhcpDomain:             {1, func(s string) bool { return s != "" && len(s) <= maxDHCPText }},
+	dhcpServers:            {2 * maxDHCPServers, func(s string) bool { return s == amazonDNS || isIPv4(s) || isIPv6(s) }},
+	"ntp-servers":          {2 * maxDHCPServers, func(s string) bool { return isIPv4(s) || isIPv6(s) }},
+	"netbios-name-servers": {maxDHCPServers, isIPv4},
 	"netbios-node-type":    {1, func(s string) bool { return s == "1" || s == "2" || s == "4" || s == "8" }},
 }
 
 func isIPv4(s string) bool {
 	a, err := netip.ParseAddr(s)
 	return err == nil && a.Is4()
+}
+
+func isIPv6(s string) bool {
+	a, err := netip.ParseAddr(s)
+	return err == nil && a.Is6() && !a.Is4In6() && a.Zone() == ""
+}
+
+// tooMany reports whether there are more values of one family than there may be.
+func tooMany(values []string) bool {
+	n := map[bool]int{}
+	for _, v := range values {
+		n[isIPv6(v)]++
+	}
+	return max(n[true], n[false]) > maxDHCPServers
 }
 
 func checkDHCP(options []vpc.DHCPOption) error {
@@ -47,7 +71,7 @@ func checkDHCP(options []vpc.DHCPOption) error {
 			return vpc.Errorf(vpc.Invalid, "key", o.Key, "Value (%.64s) for parameter key is invalid. Unknown DHCP option", o.Key)
 		case seen[o.Key]:
 			return vpc.Errorf(vpc.Invalid, "key", o.Key, "Value (%s) for parameter key is invalid. The option is given twice", o.Key)
-		case len(o.Values) == 0 || len(o.Values) > k.most:
+		case len(o.Values) == 0 || len(o.Values) > k.most || tooMany(o.Values):
 			return vpc.Errorf(vpc.Invalid, o.Key, "", "The DHCP option %s takes 1 to %d values, not %d", o.Key, k.most, len(o.Values))
 		}
 		seen[o.Key] = true
@@ -91,6 +115,40 @@ func DefaultDHCPOptions(r *vpc.Region, owner vpc.AccountID) *vpc.DHCPOptions {
 		{Key: "domain-name", Values: []string{r.InternalDomain()}},
 		{Key: "domain-name-servers", Values: []string{amazonDNS}},
 	}}
+}
+
+// Resolution is what the workloads of a VPC get of its DHCP options about names:
+// the servers to ask, those of IPv4 first, and the domains that names without a
+// dot are tried in. What cannot be a domain is left out: the option is free text.
+func Resolution(v vpc.View, p *vpc.VPC) (servers []netip.Addr, search []string) {
+	id := vpc.DHCPOptionsOf(RegionOf(v), p)
+	if id == vpc.DHCPNone {
+		return nil, nil
+	}
+	d, err := SeenDHCPOptions(v, Caller{Account: p.Owner}, id)
+	if err != nil {
+		return nil, nil
+	}
+	for _, o := range d.Options {
+		switch o.Key {
+		case dhcpDomain:
+			for _, s := range strings.Fields(o.Values[0]) {
+				if strings.Trim(strings.ToLower(s), "abcdefghijklmnopqrstuvwxyz0123456789-_.") == "" {
+					search = append(search, s)
+				}
+			}
+		case dhcpServers:
+			for _, s := range o.Values {
+				if s == amazonDNS {
+					servers = append(servers, p.ResolverAddr())
+				} else if a, err := netip.ParseAddr(s); err == nil {
+					servers = append(servers, a)
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(servers, func(a, b netip.Addr) int { return a.BitLen() - b.BitLen() })
+	return servers, search
 }
 
 // SeenDHCPOptions finds a set of the caller's account, or the region's.

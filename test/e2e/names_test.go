@@ -285,3 +285,54 @@ func TestAnIllZoneLeavesTheRegionalName(t *testing.T) {
 	default:
 	}
 }
+
+// runs is what a command of the host prints inside an instance.
+func (i *install) runs(instance string, argv ...string) string {
+	i.t.Helper()
+	cmd := exec.Command(program, append([]string{"exec", "--data-dir", i.dir, instance, "--"}, argv...)...)
+	cmd.Env = environment()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return err.Error() + ": " + string(out)
+	}
+	return strings.Join(strings.Fields(string(out)), " ")
+}
+
+func TestAWorkloadResolvesAsItsVPCSays(t *testing.T) {
+	needRoot(t)
+	i, ctx := newInstall(t), context.Background()
+	n := i.networkOf(i.account("owner"), "10.0.0.0/16", true)
+	m, other := n.launch(n.subnet, n.group), n.launch(n.subnet, n.group)
+	wants := func(want string, argv ...string) {
+		t.Helper()
+		if got := i.runs(m.id, argv...); got != want {
+			t.Errorf("%v: %q, want %q", argv, got, want)
+		}
+	}
+	const rest = " options timeout:2 attempts:3"
+	wants("search ec2.internal nameserver 10.0.0.2"+rest, "cat", "/etc/resolv.conf")
+	ip := "ip-" + strings.ReplaceAll(other.addr, ".", "-")
+	wants(other.addr+" "+ip+".ec2.internal", "getent", "hosts", ip)
+	wants("exit status 2: ", "getent", "hosts", other.id)
+	wants("exit status 2: ", "getent", "hosts", other.six)
+	got(n.acct.ec2.ModifyPrivateDnsNameOptions(ctx, &ec2.ModifyPrivateDnsNameOptionsInput{InstanceId: &other.id, PrivateDnsHostnameType: types.HostnameTypeResourceName,
+		EnableResourceNameDnsARecord: aws.Bool(true), EnableResourceNameDnsAAAARecord: aws.Bool(true)})).or(t)
+	name := other.id + ".ec2.internal"
+	eventually(t, "the resource name resolves", 5*time.Second, func() bool { return i.runs(m.id, "getent", "ahostsv4", other.id) != "exit status 2: " })
+	wants(other.six+" "+name, "getent", "hosts", other.id) // of the two it prefers IPv6
+	wants(other.six+" "+name, "getent", "hosts", other.six)
+	wants(other.addr+" "+name, "getent", "hosts", other.addr)
+	wants(other.addr+" "+ip+".ec2.internal", "getent", "hosts", ip)
+
+	set := got(n.acct.ec2.CreateDhcpOptions(ctx, &ec2.CreateDhcpOptionsInput{DhcpConfigurations: []types.NewDhcpConfiguration{
+		{Key: aws.String("domain-name"), Values: []string{"corp.example b.example x\nnameserver"}},
+		{Key: aws.String("domain-name-servers"), Values: []string{"2001:db8::53", "192.0.2.53", "192.0.2.54"}}}})).or(t).DhcpOptions.DhcpOptionsId
+	use := func(id string) {
+		t.Helper()
+		got(n.acct.ec2.AssociateDhcpOptions(ctx, &ec2.AssociateDhcpOptionsInput{DhcpOptionsId: &id, VpcId: &n.vpc})).or(t)
+	}
+	use(*set)
+	wants("search corp.example b.example x nameserver nameserver 192.0.2.53 nameserver 192.0.2.54 nameserver 2001:db8::53"+rest, "cat", "/etc/resolv.conf")
+	use("default")
+	wants("search ."+rest, "cat", "/etc/resolv.conf")
+}
