@@ -157,10 +157,10 @@ func (b *builder) peerNames(add func(Record), r *vpc.Region, v *vpc.VPC, side *v
 	for e := range vpc.By[vpc.Endpoint](b.v, vpc.IndexVPC, other.ID) {
 		b.endpointNames(add, e)
 	}
-	if !other.EnableDNSHostnames {
-		return
+	if !other.EnableDNSHostnames || !other.EnableDNSSupport {
+		return // then they have none
 	}
-	private := side.AllowDNS && other.EnableDNSSupport && v.EnableDNSHostnames
+	private := side.AllowDNS && v.EnableDNSHostnames
 	for n := range vpc.By[vpc.NetworkInterface](b.v, vpc.IndexVPC, other.ID) {
 		b.elasticName(add, r, n, !private)
 	}
