@@ -37,8 +37,8 @@ func newExecCommand(o *options) *cobra.Command {
 		Short: "run a command inside an instance",
 		Long: `Run a command of this host inside an instance, or inside what 'postern attach'
 put behind a network interface. It has the instance's network and nothing else
-of it: the servers of the VPC's DHCP options answer its names, its packets are the instance's,
-and its files are this host's.
+of it: names resolve as the DHCP options of its VPC say, its packets are the
+instance's, and its files are this host's.
 
 Its environment is this one's, with these changes:
   - SSL_CERT_FILE, CURL_CA_BUNDLE, AWS_CA_BUNDLE and the like name a file with
