@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
 	"slices"
@@ -157,7 +156,7 @@ func hostedWorkload(dataDir, id string) (admin.Info, admin.Workload, error) {
 		}
 		info := admin.Info{DataDir: p.dir, Host: who.Host, WorkloadCA: p.workloadCA()}
 		return info, admin.Workload{
-			Instance: w.Instance, State: vpc.InstanceRunning, Interface: eni, Addr: w.Addr, Host: who.Host, Servers: []netip.Addr{w.Resolver}, External: w.External,
+			Instance: w.Instance, State: vpc.InstanceRunning, Interface: eni, Addr: w.Addr, Host: who.Host, Servers: w.Servers, Search: w.Search, External: w.External,
 		}, nil
 	}
 	return admin.Info{}, admin.Workload{}, fmt.Errorf("%.64q is neither an instance nor an attached network interface on host %s", id, who.Host)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"postern.dev/postern/internal/store"
 	"postern.dev/postern/internal/vpc"
@@ -18,15 +17,6 @@ const maxDHCPOptions = 100
 // maxDHCPText is the longest value of an option.
 const maxDHCPText = 255
 
-// amazonDNS stands for the VPC's own resolver among domain-name-servers.
-const amazonDNS = "AmazonProvidedDNS"
-
-// Options that workloads get.
-const (
-	dhcpDomain  = "domain-name"
-	dhcpServers = "domain-name-servers"
-)
-
 // maxDHCPServers is how many servers of one family an option may have.
 const maxDHCPServers = 4
 
@@ -36,8 +26,8 @@ var dhcpKeys = map[string]struct {
 	most int
 	ok   func(string) bool
 }{
-	dhcpDomain:             {1, func(s string) bool { return s != "" && len(s) <= maxDHCPText }},
-	dhcpServers:            {2 * maxDHCPServers, func(s string) bool { return s == amazonDNS || isIPv4(s) || isIPv6(s) }},
+	vpc.DHCPDomain:         {1, func(s string) bool { return s != "" && len(s) <= maxDHCPText }},
+	vpc.DHCPServers:        {2 * maxDHCPServers, func(s string) bool { return s == vpc.AmazonDNS || isIPv4(s) || isIPv6(s) }},
 	"ntp-servers":          {2 * maxDHCPServers, func(s string) bool { return isIPv4(s) || isIPv6(s) }},
 	"netbios-name-servers": {maxDHCPServers, isIPv4},
 	"netbios-node-type":    {1, func(s string) bool { return s == "1" || s == "2" || s == "4" || s == "8" }},
@@ -80,8 +70,8 @@ func checkDHCP(options []vpc.DHCPOption) error {
 				return vpc.Errorf(vpc.Invalid, o.Key, v, "Value (%.64s) for parameter value is invalid. It is no value of the DHCP option %s", v, o.Key)
 			}
 		}
-		if len(o.Values) > 1 && slices.Contains(o.Values, amazonDNS) {
-			return vpc.Errorf(vpc.Invalid, o.Key, amazonDNS, "Value (%s) for parameter value is invalid. It cannot be used together with other name servers", amazonDNS)
+		if len(o.Values) > 1 && slices.Contains(o.Values, vpc.AmazonDNS) {
+			return vpc.Errorf(vpc.Invalid, o.Key, vpc.AmazonDNS, "Value (%s) for parameter value is invalid. It cannot be used together with other name servers", vpc.AmazonDNS)
 		}
 	}
 	return nil
@@ -111,44 +101,7 @@ func (c *Control) CreateDHCPOptions(ctx context.Context, caller Caller, options 
 
 // DefaultDHCPOptions is the region's set, which every account sees as its own.
 func DefaultDHCPOptions(r *vpc.Region, owner vpc.AccountID) *vpc.DHCPOptions {
-	return &vpc.DHCPOptions{ID: vpc.DHCPOptionsID(r.DHCPOptions), Owner: owner, Options: []vpc.DHCPOption{
-		{Key: "domain-name", Values: []string{r.InternalDomain()}},
-		{Key: "domain-name-servers", Values: []string{amazonDNS}},
-	}}
-}
-
-// Resolution is what the workloads of a VPC get of its DHCP options about names:
-// the servers to ask, those of IPv4 first, and the domains that names without a
-// dot are tried in. What cannot be a domain is left out: the option is free text.
-func Resolution(v vpc.View, p *vpc.VPC) (servers []netip.Addr, search []string) {
-	id := vpc.DHCPOptionsOf(RegionOf(v), p)
-	if id == vpc.DHCPNone {
-		return nil, nil
-	}
-	d, err := SeenDHCPOptions(v, Caller{Account: p.Owner}, id)
-	if err != nil {
-		return nil, nil
-	}
-	for _, o := range d.Options {
-		switch o.Key {
-		case dhcpDomain:
-			for _, s := range strings.Fields(o.Values[0]) {
-				if strings.Trim(strings.ToLower(s), "abcdefghijklmnopqrstuvwxyz0123456789-_.") == "" {
-					search = append(search, s)
-				}
-			}
-		case dhcpServers:
-			for _, s := range o.Values {
-				if s == amazonDNS {
-					servers = append(servers, p.ResolverAddr())
-				} else if a, err := netip.ParseAddr(s); err == nil {
-					servers = append(servers, a)
-				}
-			}
-		}
-	}
-	slices.SortStableFunc(servers, func(a, b netip.Addr) int { return a.BitLen() - b.BitLen() })
-	return servers, search
+	return &vpc.DHCPOptions{ID: vpc.DHCPOptionsID(r.DHCPOptions), Owner: owner, Options: r.DefaultDHCPOptions()}
 }
 
 // SeenDHCPOptions finds a set of the caller's account, or the region's.

@@ -178,15 +178,15 @@ func TestInboundOnlyNamesAreBesideThePublicOnes(t *testing.T) {
 		e.InboundOnly = inbound
 		v.Put(e)
 		h := desired.ForHost(v, host)
-		want, zones := "[10.0.1.20]", []string{"s3.us-east-1.amazonaws.com"}
+		want, zones, inboundZones := "[10.0.1.20]", []string{"s3.us-east-1.amazonaws.com"}, []string(nil)
 		if inbound {
-			want, zones = "[198.51.100.10] and [10.0.1.20] inbound", nil
+			want, zones, inboundZones = "[198.51.100.10] and [10.0.1.20] inbound", nil, zones
 		}
 		if got := answers(h, 0x1000)["s3.us-east-1.amazonaws.com"]; got != want {
 			t.Errorf("inbound only %v: %s, want %s", inbound, got, want)
 		}
-		if got := h.VPCs[0x1000].PrivateZones; !slices.Equal(got, zones) {
-			t.Errorf("inbound only %v: private zones %v, want %v", inbound, got, zones)
+		if got := h.VPCs[0x1000]; !slices.Equal(got.PrivateZones, zones) || !slices.Equal(got.InboundZones, inboundZones) {
+			t.Errorf("inbound only %v: private zones %v and %v, want %v and %v", inbound, got.PrivateZones, got.InboundZones, zones, inboundZones)
 		}
 	}
 }

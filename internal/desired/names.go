@@ -56,6 +56,7 @@ func (b *builder) names(v *vpc.VPC) VPC {
 	}
 	slices.SortStableFunc(out.Records, func(a, c Record) int { return strings.Compare(a.Name, c.Name) })
 	slices.Sort(out.PrivateZones)
+	slices.Sort(out.InboundZones)
 	return out
 }
 
@@ -260,6 +261,9 @@ func (b *builder) privateNames(out *VPC, add func(Record), v *vpc.VPC, e *vpc.En
 		}
 		if e.InboundOnly {
 			add(r) // beside the public name, which the VPC's own go on with
+			if !slices.Contains(out.InboundZones, n.Zone) {
+				out.InboundZones = append(out.InboundZones, n.Zone)
+			}
 			continue
 		}
 		// A catalogue service's public name leads to the endpoint from now on.
