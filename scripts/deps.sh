@@ -42,6 +42,7 @@ for group in "${@:-base}"; do
 		have git || need git
 		have mount || need mount
 		have ps || need procps
+		[[ -x /usr/sbin/nsd ]] || need nsd # the name server of tests that look for TXT records
 		[[ -e /etc/ssl/certs/ca-certificates.crt ]] || need ca-certificates
 		usable_aws || aws_missing=1
 		;;
@@ -115,9 +116,10 @@ for p in "${clients[@]}"; do
 		echo "deps: no package $p here: its tests will skip" >&2
 	fi
 done
-# A proxy to measure is not one to run: Debian would start it on port 80.
+# What tests and measurements start themselves is not to run otherwise: Debian
+# would start a proxy on port 80, a name server on port 53.
 policy=/usr/sbin/policy-rc.d
-if [[ " ${packages[*]-} " =~ \ (nginx|haproxy)\  && ! -e $policy ]]; then
+if [[ " ${packages[*]-} " =~ \ (nginx|haproxy|nsd)\  && ! -e $policy ]]; then
 	trap 'rm -f "$log" "$policy"' EXIT
 	printf '#!/bin/sh\nexit 101\n' >"$policy"
 	chmod +x "$policy"

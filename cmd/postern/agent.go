@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -196,7 +197,7 @@ func runAgent(ctx context.Context, dataDir string, in agentInput) error {
 		Steps:     []reconcile.Step{{Name: "datapath", Apply: h.apply}},
 		StateFile: p.desired(), Log: log,
 	})
-	e.resend = a.Resend
+	e.resend, e.named = a.Resend, a.Named
 
 	uid, gid, err := privilege.Lookup(userOr(in.edgeUser, "postern-edge"), edgeUID)
 	if err != nil {
@@ -411,47 +412,6 @@ func collect(ctx context.Context, dp *datapath.Datapath, log *slog.Logger) {
 	}
 }
 
-// latest is a value that is replaced and read by whoever waits for a newer one.
-type latest[T any] struct {
-	mu      sync.Mutex
-	value   T
-	set     bool
-	changed chan struct{}
-}
-
-func newLatest[T any]() *latest[T] { return &latest[T]{changed: make(chan struct{})} }
-
-func (l *latest[T]) Set(v T) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.value, l.set = v, true
-	close(l.changed)
-	l.changed = make(chan struct{})
-}
-
-func (l *latest[T]) Get() (T, bool, <-chan struct{}) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.value, l.set, l.changed
-}
-
-// stream writes every newer value as a JSON line until w breaks or ctx ends.
-func (l *latest[T]) stream(ctx context.Context, w *json.Encoder) error {
-	for {
-		v, ok, changed := l.Get()
-		if ok {
-			if err := w.Encode(v); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // edgeFeed turns desired state and settings into what the edge and the
 // prober take.
 type edgeFeed struct {
@@ -459,10 +419,13 @@ type edgeFeed struct {
 	configs *latest[edge.Config]
 	probes  *latest[map[string]desired.Probe]
 	resend  func()
+	named   func(vpc.Revision)
 
 	mu       sync.Mutex
 	desired  desired.Host      // guarded by mu
 	settings hostsync.Settings // guarded by mu
+	sent     vpc.Revision      // of the last configuration, which has all there is to desired; guarded by mu
+	held     vpc.Revision      // what the edge said last; guarded by mu
 }
 
 // Desired implements agent.Edge.
@@ -470,6 +433,10 @@ func (f *edgeFeed) Desired(h desired.Host) {
 	f.mu.Lock()
 	same := f.desired.SameTables(h)
 	f.desired = h
+	if !same {
+		f.sent, f.held = h.Revision, 0
+	}
+	f.tell()
 	f.mu.Unlock()
 	if same {
 		return
@@ -491,6 +458,7 @@ func (f *edgeFeed) Settings(s hostsync.Settings) {
 func (f *edgeFeed) publish() {
 	f.mu.Lock()
 	h, s := f.desired, f.settings
+	f.sent = h.Revision
 	f.mu.Unlock()
 	if h.VPCs == nil || s.Region == "" {
 		return // the server has not spoken yet
@@ -514,6 +482,22 @@ func (f *edgeFeed) publish() {
 		c.Certificates[name] = edge.Certificate{CertPEM: k.Chain, KeyPEM: k.Key}
 	}
 	f.configs.Set(c)
+}
+
+// holds takes the edge's word that its resolver answers as the configuration of
+// a revision says.
+func (f *edgeFeed) holds(r vpc.Revision) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.held = r
+	f.tell()
+}
+
+// tell says which names the edge has, if it has the newest. It is called with mu.
+func (f *edgeFeed) tell() {
+	if f.held == f.sent && f.sent != 0 {
+		f.named(f.desired.Revision)
+	}
 }
 
 // edgeChild is the unprivileged process that speaks to workloads. It gets its
@@ -549,11 +533,28 @@ func edgeChild(ctx context.Context, links *link.Links, dp *datapath.Datapath, f 
 		},
 		Start: func(cmd *exec.Cmd) error {
 			own := cmd.ExtraFiles[:fdRecords-2]
-			err := startFed(ctx, cmd, f.configs, cmd.Start)
-			for _, file := range own {
-				file.Close()
+			defer func() {
+				for _, file := range own {
+					file.Close()
+				}
+			}()
+			cmd.Stdout = nil
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				return err
 			}
-			return err
+			if err := startFed(ctx, cmd, f.configs, cmd.Start); err != nil {
+				return err
+			}
+			go func() {
+				sc := bufio.NewScanner(out)
+				for sc.Scan() {
+					if r, err := strconv.ParseInt(sc.Text(), 10, 64); err == nil {
+						f.holds(vpc.Revision(r))
+					}
+				}
+			}()
+			return nil
 		},
 	}
 }

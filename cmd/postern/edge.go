@@ -130,6 +130,8 @@ func runEdge(ctx context.Context, log *slog.Logger) error {
 			}
 			view.Store(resolver.Compile(c.VPCs))
 			upstreams.Store(&c.Upstreams)
+			// The agent waits for this before it says that names are as they should be.
+			fmt.Fprintln(os.Stdout, int64(c.Revision))
 			select {
 			case configs <- c:
 			case <-ctx.Done():

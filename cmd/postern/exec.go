@@ -36,8 +36,8 @@ func newExecCommand(o *options) *cobra.Command {
 		Short: "run a command inside an instance",
 		Long: `Run a command of this host inside an instance, or inside what 'postern attach'
 put behind a network interface. It has the instance's network and nothing else
-of it: the VPC's resolver answers its names, its packets are the instance's,
-and its files are this host's.
+of it: names resolve as the DHCP options of its VPC say, its packets are the
+instance's, and its files are this host's.
 
 Its environment is this one's, with these changes:
   - SSL_CERT_FILE, CURL_CA_BUNDLE, AWS_CA_BUNDLE and the like name a file with
@@ -156,7 +156,7 @@ func hostedWorkload(dataDir, id string) (admin.Info, admin.Workload, error) {
 		}
 		info := admin.Info{DataDir: p.dir, Host: who.Host, WorkloadCA: p.workloadCA()}
 		return info, admin.Workload{
-			Instance: w.Instance, State: vpc.InstanceRunning, Interface: eni, Addr: w.Addr, Host: who.Host, Resolver: w.Resolver, External: w.External,
+			Instance: w.Instance, State: vpc.InstanceRunning, Interface: eni, Addr: w.Addr, Host: who.Host, Servers: w.Servers, Search: w.Search, External: w.External,
 		}, nil
 	}
 	return admin.Info{}, admin.Workload{}, fmt.Errorf("%.64q is neither an instance nor an attached network interface on host %s", id, who.Host)
@@ -169,7 +169,7 @@ func workloadCommand(ctx context.Context, info admin.Info, w admin.Workload, key
 		return nil, err
 	}
 	env := workloadEnv(os.Environ(), info, key)
-	return link.Command(ctx, ns, link.Options{Resolver: w.Resolver}, argv, env)
+	return link.Command(ctx, ns, link.Options{Names: &link.Names{Servers: w.Servers, Search: w.Search}}, argv, env)
 }
 
 // workloadNamespace is the path of the network namespace a workload is in.

@@ -393,7 +393,7 @@ func report(ctx context.Context, c *control.Control, r hostsync.Report) error {
 			return err
 		}
 	}
-	c.Hosts.Report(control.HostStatus{Host: r.Host, Applied: r.Applied, Errors: r.Errors, Seen: c.Now()})
+	c.Hosts.Report(control.HostStatus{Host: r.Host, Applied: r.Applied, Named: r.Named, Errors: r.Errors, Seen: c.Now()})
 	return nil
 }
 

@@ -61,6 +61,7 @@ type Agent struct {
 
 	mu     sync.Mutex
 	status reconcile.Status           // guarded by mu
+	named  vpc.Revision               // guarded by mu
 	health map[string]hostsync.Health // last result of each probe; guarded by mu
 	unsent map[string]hostsync.Health // not yet answered by the server; guarded by mu
 	wake   chan struct{}
@@ -117,6 +118,14 @@ func (a *Agent) reached(st reconcile.Status) {
 	a.poke()
 }
 
+// Named takes word that the host's resolver answers with the names of a revision.
+func (a *Agent) Named(r vpc.Revision) {
+	a.mu.Lock()
+	a.named = r
+	a.mu.Unlock()
+	a.poke()
+}
+
 // Health takes a prober's result. One that says what the last one said is sent
 // too: the server may have forgotten that on purpose, as when a target leaves
 // its group and comes back.
@@ -153,7 +162,7 @@ func (a *Agent) reports(ctx context.Context) {
 			return
 		}
 		a.mu.Lock()
-		r := hostsync.Report{Host: a.Host, Applied: a.status.Revision, Errors: a.status.Errors}
+		r := hostsync.Report{Host: a.Host, Applied: a.status.Revision, Named: a.named, Errors: a.status.Errors}
 		sent := a.unsent
 		a.unsent = map[string]hostsync.Health{}
 		a.mu.Unlock()

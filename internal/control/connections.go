@@ -5,6 +5,7 @@ package control
 import (
 	"context"
 	"iter"
+	"time"
 
 	"postern.dev/postern/internal/store"
 	"postern.dev/postern/internal/vpc"
@@ -49,7 +50,8 @@ func (c *Control) AcceptConnections(ctx context.Context, caller Caller, service 
 		if e.State != vpc.EndpointPendingAcceptance && e.State != vpc.EndpointRejected {
 			return false
 		}
-		e.State, e.Named = vpc.EndpointPending, false
+		// Names that were going are gone once they come again.
+		e.State, e.Named, e.Ending = vpc.EndpointPending, false, time.Time{}
 		return true
 	})
 	if err != nil {
@@ -62,14 +64,19 @@ func (c *Control) AcceptConnections(ctx context.Context, caller Caller, service 
 // RejectConnections turns endpoints down, also ones that are in use: their
 // packets stop before the call returns, if every host answers in time.
 func (c *Control) RejectConnections(ctx context.Context, caller Caller, service vpc.ServiceID, ids []vpc.EndpointID) ([]ItemError, error) {
-	failed, _, err := c.answerConnections(ctx, caller, service, ids, vpc.EventReject, func(e *vpc.Endpoint) bool {
+	failed, done, err := c.answerConnections(ctx, caller, service, ids, vpc.EventReject, func(e *vpc.Endpoint) bool {
 		if e.State != vpc.EndpointPendingAcceptance && !e.State.Carries() {
 			return false
 		}
-		e.State, e.Named = vpc.EndpointRejected, false
+		c.end(e, vpc.EndpointRejected)
 		return true
 	})
-	return failed, err
+	if err != nil {
+		return nil, err
+	}
+	c.awaitEndpoints(ctx, done, ended)
+	c.settle(ctx, c.View().Revision())
+	return failed, nil
 }
 
 // answerConnections runs change on a private copy of each endpoint; change

@@ -17,8 +17,8 @@ const maxDHCPOptions = 100
 // maxDHCPText is the longest value of an option.
 const maxDHCPText = 255
 
-// amazonDNS stands for the VPC's own resolver among domain-name-servers.
-const amazonDNS = "AmazonProvidedDNS"
+// maxDHCPServers is how many servers of one family an option may have.
+const maxDHCPServers = 4
 
 // dhcpKeys are the options there are, with the most values each may have and
 // a check of one value.
@@ -26,16 +26,30 @@ var dhcpKeys = map[string]struct {
 	most int
 	ok   func(string) bool
 }{
-	"domain-name":          {1, func(s string) bool { return s != "" && len(s) <= maxDHCPText }},
-	"domain-name-servers":  {4, func(s string) bool { return s == amazonDNS || isIPv4(s) }},
-	"ntp-servers":          {4, isIPv4},
-	"netbios-name-servers": {4, isIPv4},
+	vpc.DHCPDomain:         {1, func(s string) bool { return s != "" && len(s) <= maxDHCPText }},
+	vpc.DHCPServers:        {2 * maxDHCPServers, func(s string) bool { return s == vpc.AmazonDNS || isIPv4(s) || isIPv6(s) }},
+	"ntp-servers":          {2 * maxDHCPServers, func(s string) bool { return isIPv4(s) || isIPv6(s) }},
+	"netbios-name-servers": {maxDHCPServers, isIPv4},
 	"netbios-node-type":    {1, func(s string) bool { return s == "1" || s == "2" || s == "4" || s == "8" }},
 }
 
 func isIPv4(s string) bool {
 	a, err := netip.ParseAddr(s)
 	return err == nil && a.Is4()
+}
+
+func isIPv6(s string) bool {
+	a, err := netip.ParseAddr(s)
+	return err == nil && a.Is6() && !a.Is4In6() && a.Zone() == ""
+}
+
+// tooMany reports whether there are more values of one family than there may be.
+func tooMany(values []string) bool {
+	n := map[bool]int{}
+	for _, v := range values {
+		n[isIPv6(v)]++
+	}
+	return max(n[true], n[false]) > maxDHCPServers
 }
 
 func checkDHCP(options []vpc.DHCPOption) error {
@@ -47,7 +61,7 @@ func checkDHCP(options []vpc.DHCPOption) error {
 			return vpc.Errorf(vpc.Invalid, "key", o.Key, "Value (%.64s) for parameter key is invalid. Unknown DHCP option", o.Key)
 		case seen[o.Key]:
 			return vpc.Errorf(vpc.Invalid, "key", o.Key, "Value (%s) for parameter key is invalid. The option is given twice", o.Key)
-		case len(o.Values) == 0 || len(o.Values) > k.most:
+		case len(o.Values) == 0 || len(o.Values) > k.most || tooMany(o.Values):
 			return vpc.Errorf(vpc.Invalid, o.Key, "", "The DHCP option %s takes 1 to %d values, not %d", o.Key, k.most, len(o.Values))
 		}
 		seen[o.Key] = true
@@ -56,8 +70,8 @@ func checkDHCP(options []vpc.DHCPOption) error {
 				return vpc.Errorf(vpc.Invalid, o.Key, v, "Value (%.64s) for parameter value is invalid. It is no value of the DHCP option %s", v, o.Key)
 			}
 		}
-		if len(o.Values) > 1 && slices.Contains(o.Values, amazonDNS) {
-			return vpc.Errorf(vpc.Invalid, o.Key, amazonDNS, "Value (%s) for parameter value is invalid. It cannot be used together with other name servers", amazonDNS)
+		if len(o.Values) > 1 && slices.Contains(o.Values, vpc.AmazonDNS) {
+			return vpc.Errorf(vpc.Invalid, o.Key, vpc.AmazonDNS, "Value (%s) for parameter value is invalid. It cannot be used together with other name servers", vpc.AmazonDNS)
 		}
 	}
 	return nil
@@ -87,14 +101,7 @@ func (c *Control) CreateDHCPOptions(ctx context.Context, caller Caller, options 
 
 // DefaultDHCPOptions is the region's set, which every account sees as its own.
 func DefaultDHCPOptions(r *vpc.Region, owner vpc.AccountID) *vpc.DHCPOptions {
-	domain := r.Name + ".compute.internal"
-	if r.Name == "us-east-1" {
-		domain = "ec2.internal"
-	}
-	return &vpc.DHCPOptions{ID: vpc.DHCPOptionsID(r.DHCPOptions), Owner: owner, Options: []vpc.DHCPOption{
-		{Key: "domain-name", Values: []string{domain}},
-		{Key: "domain-name-servers", Values: []string{amazonDNS}},
-	}}
+	return &vpc.DHCPOptions{ID: vpc.DHCPOptionsID(r.DHCPOptions), Owner: owner, Options: r.DefaultDHCPOptions()}
 }
 
 // SeenDHCPOptions finds a set of the caller's account, or the region's.

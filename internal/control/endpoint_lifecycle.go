@@ -20,6 +20,10 @@ const (
 	retryTime      = 200 * time.Millisecond
 )
 
+// endingTime is how long packets go on passing for names that a host's resolver
+// does not let go of: a provider's no does not wait for a host that is stuck.
+const endingTime = 2 * time.Second
+
 // lifecycleSteps is how many endpoints are written at a time.
 const lifecycleSteps = 64
 
@@ -28,8 +32,15 @@ const lifecycleSteps = 64
 //
 //	pending, not Named  every live host carries the packets   Named is set
 //	pending, Named      every live host has the names too     available
+//	pending, Coming     every live host carries the packets,  the names have the new addresses;
+//	  or Going            and no resolver answers with Going    the interfaces in Going are removed
+//	Ending              no live host's resolver has the       packets stop
+//	                      names, or endingTime is over
 //	deleting            no live host carries anything of it   the endpoint and its interfaces are removed
 //	pendingAcceptance   no answer for 7 days                  expired
+//
+// So no name ever leads to where packets do not pass: names come after packets
+// and go before them.
 //
 // It looks at all of them whenever the store or a host's status changes: it
 // remembers nothing that matters, so it may stop and start at any time and run
@@ -90,22 +101,42 @@ func (l *lifecycle) pass(ctx context.Context, snap *store.Snapshot) time.Duratio
 	alone := len(hosts) == 0
 	for e := range vpc.By[vpc.Endpoint](snap, "state", vpc.EndpointPending) {
 		waiting[e.ID] = true
-		if l.applied(snap, e) {
-			step(e, func(tx *store.Tx, e *vpc.Endpoint) {
-				// A gateway endpoint has no names to wait for, and where there
-				// is no host nobody has to hold them.
-				if e.Named || e.Type == vpc.GatewayEndpoint || alone {
-					e.State = vpc.EndpointAvailable
-				}
-				e.Named = true
-				tx.Put(e)
-			})
+		if !l.applied(snap, e) || (e.Named || len(e.Going) > 0) && !l.named(snap, e) {
+			continue
 		}
+		step(e, func(tx *store.Tx, e *vpc.Endpoint) {
+			// A gateway endpoint has no names to wait for, and where there
+			// is no host nobody has to hold them.
+			settled := e.Named && len(e.Coming) == 0 && len(e.Going) == 0
+			if settled || e.Type == vpc.GatewayEndpoint || alone {
+				e.State = vpc.EndpointAvailable
+			}
+			removeGoing(tx, e)
+			e.Named, e.Coming, e.Going = true, nil, nil
+			tx.Put(e)
+		})
 	}
-	for e := range vpc.By[vpc.Endpoint](snap, "state", vpc.EndpointDeleting) {
-		waiting[e.ID] = true
-		if l.applied(snap, e) {
-			step(e, l.c.forget)
+	for _, state := range []vpc.EndpointState{vpc.EndpointRejected, vpc.EndpointDeleting} {
+		for e := range vpc.By[vpc.Endpoint](snap, "state", state) {
+			switch {
+			case !e.Ending.IsZero():
+				waiting[e.ID] = true
+				if left := e.Ending.Add(endingTime).Sub(l.c.Now()); left > 0 && !l.named(snap, e) {
+					sooner(left)
+					continue
+				}
+				step(e, func(tx *store.Tx, e *vpc.Endpoint) {
+					e.Ending = time.Time{}
+					removeGoing(tx, e)
+					e.Going = nil
+					tx.Put(e)
+				})
+			case state == vpc.EndpointDeleting:
+				waiting[e.ID] = true
+				if l.applied(snap, e) {
+					step(e, l.c.forget)
+				}
+			}
 		}
 	}
 	for e := range vpc.By[vpc.Endpoint](snap, "state", vpc.EndpointPendingAcceptance) {
@@ -138,6 +169,17 @@ func (l *lifecycle) applied(v vpc.View, e *vpc.Endpoint) bool {
 		objects = append(objects, string(n.Interface))
 	}
 	ok, why := l.c.Hosts.AppliedByAll(v.Changed(vpc.KindEndpoint, string(e.ID)), objects...)
+	return l.holds(e, ok, why)
+}
+
+// named reports whether every live host's resolver answers as the endpoint is now.
+func (l *lifecycle) named(v vpc.View, e *vpc.Endpoint) bool {
+	ok, why := l.c.Hosts.NamedByAll(v.Changed(vpc.KindEndpoint, string(e.ID)))
+	return l.holds(e, ok, why)
+}
+
+// holds notes why an endpoint waits.
+func (l *lifecycle) holds(e *vpc.Endpoint, ok bool, why string) bool {
 	if ok {
 		delete(l.stuck, e.ID)
 		return true
@@ -170,6 +212,10 @@ func (l *lifecycle) advance(ctx context.Context, snap *store.Snapshot, id vpc.En
 
 // settled is true of an endpoint that is not on its way to available.
 func settled(e *vpc.Endpoint, exists bool) bool { return !exists || e.State != vpc.EndpointPending }
+
+// ended is true of an endpoint whose packets no longer pass because its names
+// still go.
+func ended(e *vpc.Endpoint, exists bool) bool { return !exists || e.Ending.IsZero() }
 
 // awaitEndpoints waits until a condition holds for each endpoint, but not
 // longer than settleTime: a caller that does not get to see it here polls. The

@@ -57,7 +57,7 @@ func (r reasons) await(t *testing.T, part string) {
 
 // host reports that a host has applied a revision.
 func (f *endpoints) host(id vpc.HostID, r vpc.Revision, errors map[string]string) {
-	f.Hosts.Report(control.HostStatus{Host: id, Applied: r, Errors: errors})
+	f.Hosts.Report(control.HostStatus{Host: id, Applied: r, Named: r, Errors: errors})
 }
 
 // follow is a host that applies everything at once until the test ends.
@@ -148,8 +148,81 @@ func TestModifiedEndpointKeepsItsNamesWhileHostsCatchUp(t *testing.T) {
 	if got := f.endpoint(e.ID); got.State != vpc.EndpointPending || !got.Named {
 		t.Errorf("%s, named %v; want pending with its names", got.State, got.Named)
 	}
+	if got := f.endpoint(e.ID); len(got.Coming) != 1 || got.Coming[0] != got.Nodes[1].Addr {
+		t.Errorf("the names are to wait for %v, want %v", got.Coming, got.Nodes[1].Addr)
+	}
+	f.host("slow", f.changeOf(e.ID), nil)
+	f.await("the names' new address", func(v vpc.View) bool {
+		e, _ := vpc.Get[vpc.Endpoint](v, e.ID)
+		return len(e.Coming) == 0 && e.State == vpc.EndpointPending
+	})
+	f.Hosts.Report(control.HostStatus{Host: "slow", Applied: f.changeOf(e.ID), Named: f.changeOf(e.ID) - 1})
+	why.await(t, "the resolver of host slow is at revision")
 	f.host("slow", f.changeOf(e.ID), nil)
 	f.awaitState(e.ID, vpc.EndpointAvailable)
+}
+
+// What is taken from an endpoint carries packets until no resolver says it.
+func TestARemovedSubnetsInterfaceGoesAfterItsName(t *testing.T) {
+	t.Parallel()
+	f := newEndpoints(t)
+	why := f.reasons()
+	f.live()
+	e := f.create(control.CreateEndpointInput{Type: vpc.InterfaceEndpoint, ServiceName: s3Name, Subnets: []vpc.SubnetID{subnetA, subnetB}})
+	f.awaitState(e.ID, vpc.EndpointAvailable)
+	f.host("slow", f.View().Revision(), nil)
+	if err := f.ModifyEndpoint(f.ctx, controltest.Consumer, control.ModifyEndpointInput{ID: e.ID, RemoveSubnets: []vpc.SubnetID{subnetB}}); err != nil {
+		t.Fatal(err)
+	}
+	f.Hosts.Report(control.HostStatus{Host: "slow", Applied: f.changeOf(e.ID), Named: f.changeOf(e.ID) - 1})
+	why.await(t, "the resolver of host slow is at revision")
+	got := f.endpoint(e.ID)
+	if _, there := vpc.Get[vpc.NetworkInterface](f.View(), e.Nodes[1].Interface); !there || len(got.Nodes) != 1 || len(got.Going) != 1 {
+		t.Errorf("there %v, nodes %v, going %v", there, got.Nodes, got.Going)
+	}
+	f.host("slow", f.changeOf(e.ID), nil)
+	f.await("the end of the interface", func(v vpc.View) bool {
+		_, there := vpc.Get[vpc.NetworkInterface](v, e.Nodes[1].Interface)
+		return !there
+	})
+	f.host("slow", f.View().Revision(), nil)
+	f.awaitState(e.ID, vpc.EndpointAvailable)
+}
+
+// A resolver that is stuck does not keep a provider's no from the packets.
+func TestARejectionWaitsForNamesOnlySoLong(t *testing.T) {
+	t.Parallel()
+	f := newEndpoints(t)
+	why := f.reasons()
+	f.live()
+	s := f.service(false, "")
+	e := f.create(control.CreateEndpointInput{Type: vpc.InterfaceEndpoint, ServiceName: s.Name, Subnets: []vpc.SubnetID{subnetA}})
+	f.awaitState(e.ID, vpc.EndpointAvailable)
+	at := f.View().Revision()
+	f.host("stuck", at, nil)
+	f.Hosts.Report(control.HostStatus{Host: "stuck", Applied: at + 1000, Named: at})
+	if failed, err := f.RejectConnections(f.ctx, controltest.Provider, s.ID, []vpc.EndpointID{e.ID}); err != nil || len(failed) > 0 {
+		t.Fatal(failed, err)
+	}
+	why.await(t, "the resolver of host stuck is at revision")
+	if got := f.endpoint(e.ID); got.State != vpc.EndpointRejected || got.Named || !got.Passes() {
+		t.Errorf("%s, named %v, passes %v; want rejected, without names, and packets that still pass", got.State, got.Named, got.Passes())
+	}
+	fails(t, func() error {
+		f.clock.Advance(time.Second)
+		_, err := f.Store.Update(f.ctx, func(tx *store.Tx) error { // its packets need it
+			v, _ := vpc.Get[vpc.EndpointService](tx, s.ID)
+			tx.Delete(v)
+			return nil
+		})
+		return err
+	}(), vpc.InUse, string(vpc.KindService))
+	f.clock.Advance(time.Second)
+	f.put(func(tx *store.Tx) {
+		v, _ := vpc.Get[vpc.VPC](tx, f.vpc)
+		tx.Touch(v)
+	})
+	f.await("the end of the packets", func(v vpc.View) bool { e, _ := vpc.Get[vpc.Endpoint](v, e.ID); return !e.Passes() })
 }
 
 func TestAcceptAnswersWhenTheEndpointIsAvailable(t *testing.T) {
@@ -287,6 +360,9 @@ func TestDeleteRemovesTheEndpointWhenHostsHaveLetGo(t *testing.T) {
 		return nil
 	})
 	fails(t, err, vpc.InUse, "subnet")
+	// Names first, then packets.
+	f.Hosts.Report(control.HostStatus{Host: "slow", Named: f.changeOf(e.ID)})
+	f.await("the end of the packets", func(v vpc.View) bool { e, _ := vpc.Get[vpc.Endpoint](v, e.ID); return !e.Passes() })
 	rev := f.changeOf(e.ID)
 	go f.host("slow", rev, nil)
 	if failed, err = f.DeleteEndpoints(f.ctx, controltest.Consumer, []vpc.EndpointID{e.ID}); err != nil || len(failed) > 0 {

@@ -281,7 +281,7 @@ func connectedBy(v vpc.View, s *vpc.EndpointService, match func(*vpc.Endpoint) b
 		if !match(e) {
 			continue
 		}
-		if e.State == vpc.EndpointPendingAcceptance || e.State.Carries() {
+		if e.State == vpc.EndpointPendingAcceptance || e.Passes() {
 			return true
 		}
 	}

@@ -120,7 +120,7 @@ func TestInboundOnlyLeavesTheVPCItsPublicNames(t *testing.T) {
 	public := func() bool {
 		v, _ := vpc.Get[vpc.VPC](f.View(), f.vpc)
 		h := desired.ForHost(f.View(), "h")
-		i := slices.IndexFunc(h.VPCs[v.VNI].Records, func(r desired.Record) bool { return r.Name == "s3.us-east-1.amazonaws.com" })
+		i := slices.IndexFunc(h.VPCs[v.VNI].Records, func(r desired.Record) bool { return r.Name == "s3.us-east-1.amazonaws.com" && !r.InboundOnly })
 		return i >= 0 && h.VPCs[v.VNI].Records[i].Addrs[0] == netip.MustParseAddr("192.0.2.1")
 	}
 	iface := control.CreateEndpointInput{VPC: f.vpc, Type: vpc.InterfaceEndpoint, ServiceName: s3Name, Subnets: []vpc.SubnetID{subnetA}, DNS: control.EndpointDNS{InboundOnly: yes()}}
@@ -130,7 +130,7 @@ func TestInboundOnlyLeavesTheVPCItsPublicNames(t *testing.T) {
 	if want := "To set PrivateDnsOnlyForInboundResolverEndpoint to true, the VPC " + string(f.vpc) + " must have a Gateway endpoint for the service."; err == nil || err.Error() != want || f.View().Revision() != before {
 		t.Errorf("%v, want %s", err, want)
 	}
-	f.create(control.CreateEndpointInput{ServiceName: s3Name})
+	gateway := f.create(control.CreateEndpointInput{ServiceName: s3Name})
 	plain := iface
 	plain.ServiceName = "com.amazonaws.us-east-1.plain"
 	_, err = f.CreateEndpoint(f.ctx, controltest.Consumer, plain)
@@ -158,6 +158,27 @@ func TestInboundOnlyLeavesTheVPCItsPublicNames(t *testing.T) {
 	modify(yes())
 	if !public() {
 		t.Error("the service's name leads to the endpoint again")
+	}
+	// The gateway endpoint stays while the interface endpoint relies on it.
+	remove := func(ids ...vpc.EndpointID) []control.ItemError {
+		t.Helper()
+		failed, err := f.DeleteEndpoints(f.ctx, controltest.Consumer, ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return failed
+	}
+	failed := remove(gateway.ID)
+	if len(failed) != 1 || failed[0].ID != string(gateway.ID) || f.endpoint(gateway.ID).State == vpc.EndpointDeleting {
+		t.Fatalf("deleting the gateway endpoint: %v, %s", failed, f.endpoint(gateway.ID).State)
+	}
+	fails(t, failed[0].Err, vpc.InUse, string(vpc.KindEndpoint))
+	second := f.create(control.CreateEndpointInput{ServiceName: s3Name})
+	if failed := remove(gateway.ID, second.ID); len(failed) != 1 || failed[0].ID != string(second.ID) {
+		t.Errorf("deleting both gateway endpoints: %v", failed)
+	}
+	if failed := remove(second.ID, e.ID); len(failed) > 0 {
+		t.Errorf("deleting it with what relies on it: %v", failed)
 	}
 }
 

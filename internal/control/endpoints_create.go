@@ -243,6 +243,13 @@ func (c *Control) addNode(tx *store.Tx, e *vpc.Endpoint, s *vpc.Subnet, chosen S
 		}
 	}
 	e.Nodes = append(e.Nodes, node)
+	if e.Named {
+		for _, a := range []netip.Addr{node.Addr, node.Addr6} {
+			if a.IsValid() {
+				e.Coming = append(e.Coming, a)
+			}
+		}
+	}
 	return nil
 }
 

@@ -23,8 +23,9 @@ const (
 	KindServiceItem  vpc.Kind = "vpc-endpoint-service-item"
 )
 
-// DeleteEndpoints starts the end of endpoints: packets and names go at once,
-// the life cycle removes the rest when every host has let go. The call waits a
+// DeleteEndpoints starts the end of endpoints: names go at once, packets when no
+// host's resolver has them any more, and the life cycle removes the rest when
+// every host has let go. The call waits a
 // moment for that, so that their subnets can be deleted next. Deleting an
 // endpoint that is already going is no error.
 func (c *Control) DeleteEndpoints(ctx context.Context, caller Caller, ids []vpc.EndpointID) ([]ItemError, error) {
@@ -43,8 +44,13 @@ func (c *Control) DeleteEndpoints(ctx context.Context, caller Caller, ids []vpc.
 			if e.State == vpc.EndpointDeleting {
 				continue
 			}
+			if err := checkNotBeside(tx, e, ids); err != nil {
+				going = going[:len(going)-1]
+				failed = append(failed, ItemError{string(id), err})
+				continue
+			}
 			e = vpc.Edit(e)
-			e.State, e.Named = vpc.EndpointDeleting, false
+			c.end(e, vpc.EndpointDeleting)
 			removeRoutes(tx, e, e.RouteTables)
 			if err := c.announce(tx, e, vpc.EventDelete); err != nil {
 				return err
@@ -58,6 +64,44 @@ func (c *Control) DeleteEndpoints(ctx context.Context, caller Caller, ids []vpc.
 	}
 	c.awaitEndpoints(ctx, going, func(_ *vpc.Endpoint, exists bool) bool { return !exists })
 	return failed, nil
+}
+
+// checkNotBeside refuses to delete the last gateway endpoint that an interface
+// endpoint's PrivateDnsOnlyForInboundResolverEndpoint relies on: in its VPC the
+// service's names would lead nowhere. Writing the VPC makes it conflict with
+// setting that.
+func checkNotBeside(tx *store.Tx, e *vpc.Endpoint, also []vpc.EndpointID) error {
+	if e.Type != vpc.GatewayEndpoint {
+		return nil
+	}
+	if v, ok := vpc.Get[vpc.VPC](tx, e.VPC); ok {
+		tx.Touch(v)
+	}
+	var inbound vpc.EndpointID
+	for o := range vpc.By[vpc.Endpoint](tx, vpc.IndexVPC, e.VPC) {
+		if o.ServiceName != e.ServiceName || o.ID == e.ID {
+			continue
+		}
+		if o.Type == vpc.GatewayEndpoint && o.State.Carries() {
+			return nil
+		}
+		if o.InboundOnly && o.State.Carries() && !slices.Contains(also, o.ID) {
+			inbound = o.ID
+		}
+	}
+	if inbound == "" {
+		return nil
+	}
+	return vpc.Errorf(vpc.InUse, string(vpc.KindEndpoint), string(e.ID),
+		"The Vpc Endpoint '%s' cannot be deleted: PrivateDnsOnlyForInboundResolverEndpoint of %s requires a Gateway endpoint for the service.", e.ID, inbound)
+}
+
+// end takes an endpoint's names away; what leads to it goes after them.
+func (c *Control) end(e *vpc.Endpoint, to vpc.EndpointState) {
+	if e.Named && e.State.Carries() && e.Type == vpc.InterfaceEndpoint {
+		e.Ending = c.Now()
+	}
+	e.State, e.Named, e.Coming = to, false, nil
 }
 
 // forget removes an endpoint that no host carries any more, with its

@@ -33,7 +33,8 @@ type ModifyEndpointInput struct {
 // ModifyEndpoint changes an endpoint. Adding what is there and removing what
 // is not are no errors. An available endpoint goes through pending, without
 // losing its names or a packet of what does not change; the call waits a
-// moment for it to be available again.
+// moment for it to be available again. Its names answer with new addresses
+// once packets reach them, and with old ones no longer before packets stop.
 func (c *Control) ModifyEndpoint(ctx context.Context, caller Caller, in ModifyEndpointInput) error {
 	if in.Policy != nil && in.ResetPolicy {
 		return vpc.Errorf(vpc.Combination, "PolicyDocument", "", "The parameters PolicyDocument and ResetPolicy (true) cannot be used together")
@@ -167,7 +168,7 @@ func (c *Control) modifyInterface(tx *store.Tx, caller Caller, v *vpc.VPC, e *vp
 			}
 			continue
 		}
-		dropNode(tx, e, id)
+		dropNode(tx, e, id, e.Named)
 	}
 	subnets, err := c.endpointSubnets(tx, caller, e, offer, in.AddSubnets)
 	if err != nil {
@@ -185,6 +186,9 @@ func (c *Control) modifyInterface(tx *store.Tx, caller Caller, v *vpc.VPC, e *vp
 	}
 	if err := setInboundOnly(tx, e, offer, in.DNS.InboundOnly); err != nil {
 		return err
+	}
+	if in.DNS.InboundOnly != nil {
+		tx.Touch(v) // its gateway endpoint must not go meanwhile
 	}
 	if err := c.modifyGroups(tx, caller, e, in); err != nil {
 		return err
@@ -242,31 +246,60 @@ func (c *Control) modifyNode(tx *store.Tx, e *vpc.Endpoint, n vpc.EndpointNode, 
 		if !chosen.Addr6.IsValid() {
 			chosen.Addr6 = n.Addr6
 		}
-		dropNode(tx, e, n.Subnet)
+		// Then both cannot be there at once.
+		keeps := chosen.Addr == n.Addr || n.Addr6.IsValid() && chosen.Addr6 == n.Addr6
+		dropNode(tx, e, n.Subnet, e.Named && !keeps)
 		return c.addNode(tx, e, s, chosen)
 	}
 	var err error
-	if e.HasIPv6() {
-		n.Addr6, err = c.addIPv6(tx, n.Interface, s, chosen.Addr6)
-	} else {
-		removeIPv6(tx, n.Interface)
+	switch {
+	case e.HasIPv6():
+		if n.Addr6, err = c.addIPv6(tx, n.Interface, s, chosen.Addr6); e.Named {
+			e.Coming = append(e.Coming, n.Addr6)
+		}
+	case e.Named:
+		e.Going = append(e.Going, vpc.EndpointNode{Subnet: n.Subnet, Zone: n.Zone, Interface: n.Interface, Addr6: n.Addr6})
+		n.Addr6 = netip.Addr{}
+	default:
+		removeIPv6(tx, n.Interface, n.Addr6)
 		n.Addr6 = netip.Addr{}
 	}
 	e.Nodes[slices.IndexFunc(e.Nodes, func(o vpc.EndpointNode) bool { return o.Interface == n.Interface })] = n
 	return err
 }
 
-// dropNode removes the endpoint's interface in a subnet.
-func dropNode(tx *store.Tx, e *vpc.Endpoint, id vpc.SubnetID) {
+// dropNode removes the endpoint's interface in a subnet, or leaves that to the
+// life cycle, until names no longer lead to it.
+func dropNode(tx *store.Tx, e *vpc.Endpoint, id vpc.SubnetID, later bool) {
 	e.Nodes = slices.DeleteFunc(e.Nodes, func(n vpc.EndpointNode) bool {
 		if n.Subnet != id {
 			return false
 		}
-		if o, ok := vpc.Get[vpc.NetworkInterface](tx, n.Interface); ok {
-			tx.Delete(o)
+		if later {
+			e.Going = append(e.Going, n)
+		} else {
+			deleteNode(tx, e, n)
 		}
 		return true
 	})
+}
+
+// removeGoing removes what has been taken from an endpoint.
+func removeGoing(tx *store.Tx, e *vpc.Endpoint) {
+	for _, n := range e.Going {
+		if slices.ContainsFunc(e.Nodes, func(o vpc.EndpointNode) bool { return o.Interface == n.Interface }) {
+			removeIPv6(tx, n.Interface, n.Addr6)
+		} else {
+			deleteNode(tx, e, n)
+		}
+	}
+}
+
+// deleteNode deletes an interface of the endpoint.
+func deleteNode(tx *store.Tx, e *vpc.Endpoint, n vpc.EndpointNode) {
+	if o, ok := vpc.Get[vpc.NetworkInterface](tx, n.Interface); ok && o.Endpoint == e.ID {
+		tx.Delete(o)
+	}
 }
 
 // modifyGroups changes the groups of the endpoint and of its interfaces.

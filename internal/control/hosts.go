@@ -16,6 +16,8 @@ type HostStatus struct {
 	Host vpc.HostID `json:"host"`
 	// Applied is the revision whose desired state the host holds.
 	Applied vpc.Revision `json:"applied"`
+	// Named is the revision whose names its resolver answers with.
+	Named vpc.Revision `json:"named"`
 	// Errors are the objects that could not be brought to desired, by name.
 	Errors map[string]string `json:"errors,omitempty"`
 	Seen   time.Time         `json:"seen"`
@@ -139,6 +141,18 @@ func (h *Hosts) AppliedByAll(r vpc.Revision, objects ...string) (bool, string) {
 			if e, ok := s.Errors[o]; ok {
 				return false, fmt.Sprintf("host %s: %s: %s", id, o, e)
 			}
+		}
+	}
+	return true, ""
+}
+
+// NamedByAll reports whether every live host's resolver answers with the names
+// of revision r, and if not which does not.
+func (h *Hosts) NamedByAll(r vpc.Revision) (bool, string) {
+	m, _ := h.Status()
+	for id, s := range m {
+		if s.Live && s.Named < r {
+			return false, fmt.Sprintf("the resolver of host %s is at revision %d of %d", id, s.Named, r)
 		}
 	}
 	return true, ""

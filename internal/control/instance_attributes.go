@@ -20,6 +20,21 @@ type InstanceAttributes struct {
 	UserData         []byte `json:",omitempty"` // kept only, at launch
 }
 
+// HostnameChange is a change of HostnameOptions; nil leaves what there is.
+type HostnameChange struct {
+	Type    *string `json:",omitempty"` // vpc.IPName or vpc.ResourceName
+	A, AAAA *bool   `json:",omitempty"` // records of the resource name
+}
+
+func (ch HostnameChange) apply(o *vpc.HostnameOptions) {
+	set(&o.HostnameType, ch.Type)
+	if o.HostnameType == vpc.IPName {
+		o.HostnameType = ""
+	}
+	set(&o.ResourceNameA, ch.A)
+	set(&o.ResourceNameAAAA, ch.AAAA)
+}
+
 func (a InstanceAttributes) check() error {
 	switch {
 	case len(a.UserData) > maxUserData:
@@ -46,6 +61,7 @@ func (a InstanceAttributes) apply(i *vpc.Instance) {
 // interface.
 type InstanceChange struct {
 	InstanceAttributes
+	Hostname        HostnameChange
 	SourceDestCheck *bool
 	Groups          []vpc.GroupID
 }
@@ -65,6 +81,7 @@ func (c *Control) ModifyInstance(ctx context.Context, caller Caller, id vpc.Inst
 		}
 		i = vpc.Edit(i)
 		ch.apply(i)
+		ch.Hostname.apply(&i.HostnameOptions)
 		tx.Put(i)
 		if ch.SourceDestCheck == nil && len(ch.Groups) == 0 {
 			return nil

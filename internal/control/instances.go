@@ -44,6 +44,7 @@ type RunInstancesInput struct {
 	// More are interfaces besides the primary one, for each instance.
 	More          []MoreInterface `json:",omitempty"`
 	Attributes    InstanceAttributes
+	Hostname      HostnameChange `json:",omitzero"` // of what the subnet says
 	Tags          vpc.Tags
 	InterfaceTags vpc.Tags
 	Token         string `json:"-"`
@@ -224,7 +225,9 @@ func (c *Control) newInstance(tx *store.Tx, caller Caller, reservation string, s
 		ID: vpc.InstanceID(id), Owner: caller.Account, Reservation: reservation, VPC: s.VPC, Subnet: s.ID, Zone: s.Zone,
 		Host: host, ImageID: in.ImageID, InstanceType: in.InstanceType, KeyName: in.KeyName,
 		State: vpc.InstancePending, Launched: c.Now(), Primary: n.ID, Addr: n.Addr, Tenancy: tenancy, Tags: in.Tags,
+		HostnameOptions: s.HostnameOptions,
 	}
+	in.Hostname.apply(&i.HostnameOptions)
 	in.Attributes.apply(i)
 	tx.Put(i)
 	for _, m := range in.More {

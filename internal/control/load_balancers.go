@@ -343,7 +343,7 @@ func (c *Control) setDualStack(tx *store.Tx, lb *vpc.LoadBalancer, dualStack boo
 	for i := range lb.Nodes {
 		n := &lb.Nodes[i]
 		if !dualStack {
-			removeIPv6(tx, n.Interface)
+			removeIPv6(tx, n.Interface, n.Addr6)
 			n.Addr6 = netip.Addr{}
 			continue
 		}

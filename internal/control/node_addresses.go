@@ -4,6 +4,7 @@ package control
 
 import (
 	"net/netip"
+	"slices"
 
 	"postern.dev/postern/internal/store"
 	"postern.dev/postern/internal/vpc"
@@ -26,16 +27,16 @@ func (c *Control) addIPv6(tx *store.Tx, id vpc.InterfaceID, s *vpc.Subnet, chose
 		return netip.Addr{}, err
 	}
 	n = vpc.Edit(n)
-	n.IPv6 = addrs
+	n.IPv6 = append(addrs, n.IPv6...) // one that is going is the last
 	tx.Put(n)
 	return addrs[0], nil
 }
 
-// removeIPv6 takes the IPv6 address from an endpoint's or a load balancer's interface.
-func removeIPv6(tx *store.Tx, id vpc.InterfaceID) {
+// removeIPv6 takes an IPv6 address from an endpoint's or a load balancer's interface.
+func removeIPv6(tx *store.Tx, id vpc.InterfaceID, a netip.Addr) {
 	if n, ok := vpc.Get[vpc.NetworkInterface](tx, id); ok {
 		n = vpc.Edit(n)
-		n.IPv6 = nil
+		n.IPv6 = slices.DeleteFunc(n.IPv6, func(o netip.Addr) bool { return o == a })
 		tx.Put(n)
 	}
 }

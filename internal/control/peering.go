@@ -265,7 +265,7 @@ func (c *Control) DeletePeering(ctx context.Context, caller Caller, id vpc.Peeri
 
 // PeeringOptions are the options of one side; nil leaves them.
 type PeeringOptions struct {
-	AllowDNS *bool // kept and shown only
+	AllowDNS *bool
 }
 
 // ModifyPeeringOptions changes the options of an active connection. Each

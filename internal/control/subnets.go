@@ -143,13 +143,11 @@ func (c *Control) DeleteSubnet(ctx context.Context, caller Caller, id vpc.Subnet
 	return dependent(err, "The subnet '%s' has dependencies and cannot be deleted.", string(id))
 }
 
-// SubnetChange is a change of one attribute; the others are nil. All but
-// AssignIPv6 are kept and shown only.
+// SubnetChange is a change of one attribute; the others are nil.
 type SubnetChange struct {
-	AssignIPv6    *bool // to interfaces that are made from now on
-	MapPublicIP   *bool
-	HostnameType  *string // "ip-name" or "resource-name"
-	ResourceNameA *bool
+	AssignIPv6  *bool          // to interfaces that are made from now on
+	MapPublicIP *bool          // kept and shown only
+	Hostname    HostnameChange // of instances that are launched from now on
 }
 
 // ModifySubnet changes an attribute of a subnet.
@@ -169,12 +167,7 @@ func (c *Control) ModifySubnet(ctx context.Context, caller Caller, id vpc.Subnet
 		if ch.MapPublicIP != nil {
 			s.MapPublicIPOnLaunch = *ch.MapPublicIP
 		}
-		if ch.HostnameType != nil {
-			s.HostnameType = *ch.HostnameType
-		}
-		if ch.ResourceNameA != nil {
-			s.ResourceNameA = *ch.ResourceNameA
-		}
+		ch.Hostname.apply(&s.HostnameOptions)
 		tx.Put(s)
 		return nil
 	})

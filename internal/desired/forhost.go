@@ -119,6 +119,7 @@ func (b *builder) workload(n *vpc.NetworkInterface) (Workload, bool) {
 		Interface: n.ID, Addr: n.Addr, Secondary: n.Secondary, IPv6: n.IPv6, MAC: n.MAC, Subnet: s.CIDR, Router: s.RouterAddr(),
 		Resolver: v.ResolverAddr(), Instance: a.Instance, Index: a.DeviceIndex, External: a.External,
 	}
+	out.Servers, out.Search = vpc.Resolution(b.v, v)
 	if len(n.IPv6) > 0 {
 		out.Subnet6 = s.IPv6.CIDR
 	}
@@ -352,7 +353,7 @@ func (b *builder) balancerFor(e *vpc.Endpoint, zone string) (*vpc.LoadBalancer, 
 }
 
 func (b *builder) endpoint(v *vpc.VPC, e *vpc.Endpoint) {
-	if !e.State.Carries() {
+	if !e.Passes() {
 		return
 	}
 	out := Endpoint{ID: e.ID, Owner: e.Owner, VPC: e.VPC, VNI: v.VNI, Type: e.Type, Link: e.Link}

@@ -19,8 +19,7 @@ func nameless(v *vpc.VPC) VPC {
 	return VPC{ID: v.ID, Owner: v.Owner, VNI: v.VNI, CIDRs: v.Prefixes(), Resolver: v.ResolverAddr()}
 }
 
-// names is a VPC with what its resolver answers. Instances have no names for
-// their IPv6 addresses: in AWS only the names by instance id can have those.
+// names is a VPC with what its resolver answers.
 func (b *builder) names(v *vpc.VPC) VPC {
 	out := nameless(v)
 	out.DNS = v.EnableDNSSupport
@@ -39,19 +38,100 @@ func (b *builder) names(v *vpc.VPC) VPC {
 	for s := range vpc.All[vpc.CatalogueService](b.v) {
 		b.publicNames(add, v, s)
 	}
-	internal := "ec2.internal"
-	if region.Name != "us-east-1" {
-		internal = region.Name + ".compute.internal"
-	}
 	for n := range vpc.By[vpc.NetworkInterface](b.v, vpc.IndexVPC, v.ID) {
-		for _, a := range n.Addrs() {
-			name := "ip-" + strings.ReplaceAll(a.String(), ".", "-") + "." + internal
-			add(Record{Name: name, Addrs: []netip.Addr{a}})
-			add(Record{Name: reverseName(a), PTR: name})
+		b.hostNames(add, region, n)
+		if v.EnableDNSHostnames {
+			b.elasticName(add, region, n, false)
 		}
 	}
-	for lb := range vpc.By[vpc.LoadBalancer](b.v, vpc.IndexVPC, v.ID) {
-		name := lb.Name + "-" + lb.Suffix + ".elb." + region.Name + ".amazonaws.com"
+	b.balancerNames(add, region, v.ID)
+	for e := range vpc.By[vpc.Endpoint](b.v, vpc.IndexVPC, v.ID) {
+		b.endpointNames(add, e)
+		b.privateNames(&out, add, v, e)
+	}
+	for p := range vpc.By[vpc.Peering](b.v, vpc.IndexVPC, v.ID) {
+		if p.State == vpc.PeeringActive {
+			b.peerNames(add, region, v, p.Other(v.ID))
+		}
+	}
+	slices.SortStableFunc(out.Records, func(a, c Record) int { return strings.Compare(a.Name, c.Name) })
+	slices.Sort(out.PrivateZones)
+	slices.Sort(out.InboundZones)
+	return out
+}
+
+// hostNames adds the private names of an interface's addresses, and by its id
+// those of the instance it is the primary interface of: the records that the
+// instance's options ask for. An address leads back to its IP name, or to the
+// resource name when the instance is named so; an IPv6 address has no other.
+func (b *builder) hostNames(add func(Record), r *vpc.Region, n *vpc.NetworkInterface) {
+	for _, a := range n.Addrs() {
+		if a.IsValid() {
+			add(Record{Name: r.IPName(a), Addrs: []netip.Addr{a}})
+		}
+	}
+	back := func(a netip.Addr) string { return r.IPName(a) }
+	if i := b.instanceOf(n); i != nil {
+		name := r.ResourceName(i.ID)
+		var addrs []netip.Addr
+		if i.ResourceNameA {
+			addrs = append(addrs, n.Addr)
+		}
+		if i.ResourceNameAAAA {
+			addrs = append(addrs, n.IPv6...)
+		}
+		if len(addrs) > 0 {
+			add(Record{Name: name, Addrs: addrs})
+		}
+		back = func(a netip.Addr) string {
+			if a.Is4() && (a != n.Addr || i.Hostname() == vpc.IPName || !i.ResourceNameA) {
+				return r.IPName(a)
+			}
+			return name
+		}
+		if i.ResourceNameAAAA {
+			for _, a := range n.IPv6 {
+				add(Record{Name: vpc.ReverseName(a), PTR: name})
+			}
+		}
+	}
+	for _, a := range n.Addrs() {
+		if a.IsValid() {
+			add(Record{Name: vpc.ReverseName(a), PTR: back(a)})
+		}
+	}
+}
+
+// instanceOf is the instance that an interface is the primary one of.
+func (b *builder) instanceOf(n *vpc.NetworkInterface) *vpc.Instance {
+	if n.Attachment == nil || n.Attachment.Instance == "" {
+		return nil
+	}
+	if i, ok := vpc.Get[vpc.Instance](b.v, n.Attachment.Instance); ok && i.Primary == n.ID {
+		return i
+	}
+	return nil
+}
+
+// elasticName adds the public name of an interface's Elastic IP: inside it
+// leads to the private address, seen from outside to the public one.
+func (b *builder) elasticName(add func(Record), r *vpc.Region, n *vpc.NetworkInterface, outside bool) {
+	e, ok := vpc.First[vpc.ElasticIP](b.v, vpc.IndexInterface, n.ID)
+	if !ok {
+		return
+	}
+	a := n.Addr
+	if outside {
+		a = e.Addr
+	}
+	add(Record{Name: r.PublicDNSName(e.Addr), Addrs: []netip.Addr{a}})
+}
+
+// balancerNames adds the names of a VPC's load balancers, for all zones and
+// for each.
+func (b *builder) balancerNames(add func(Record), r *vpc.Region, id vpc.VPCID) {
+	for lb := range vpc.By[vpc.LoadBalancer](b.v, vpc.IndexVPC, id) {
+		name := lb.Name + "-" + lb.Suffix + ".elb." + r.Name + ".amazonaws.com"
 		zones := b.answeringZones(lb)
 		var answer []netip.Addr
 		for _, n := range lb.Nodes {
@@ -63,14 +143,28 @@ func (b *builder) names(v *vpc.VPC) VPC {
 		}
 		add(Record{Name: name, Addrs: answer})
 	}
-	for e := range vpc.By[vpc.Endpoint](b.v, vpc.IndexVPC, v.ID) {
-		if e.State.Carries() && e.Named && e.Type == vpc.InterfaceEndpoint {
-			b.endpointNames(&out, add, v, e)
-		}
+}
+
+// peerNames adds the names of a peered VPC that AWS's public zones have: its
+// endpoints', its load balancers' and those of its Elastic IPs, which lead to
+// private addresses if that VPC allows it and both have DNS hostnames. Its
+// private names stay its own.
+func (b *builder) peerNames(add func(Record), r *vpc.Region, v *vpc.VPC, side *vpc.PeeringSide) {
+	other, ok := vpc.Get[vpc.VPC](b.v, side.VPC)
+	if !ok {
+		return
 	}
-	slices.SortFunc(out.Records, func(a, c Record) int { return strings.Compare(a.Name, c.Name) })
-	slices.Sort(out.PrivateZones)
-	return out
+	b.balancerNames(add, r, other.ID)
+	for e := range vpc.By[vpc.Endpoint](b.v, vpc.IndexVPC, other.ID) {
+		b.endpointNames(add, e)
+	}
+	if !other.EnableDNSHostnames || !other.EnableDNSSupport {
+		return // then they have none
+	}
+	private := side.AllowDNS && v.EnableDNSHostnames
+	for n := range vpc.By[vpc.NetworkInterface](b.v, vpc.IndexVPC, other.ID) {
+		b.elasticName(add, r, n, !private)
+	}
 }
 
 // present are the addresses that are there.
@@ -116,30 +210,61 @@ func (b *builder) publicNames(add func(Record), v *vpc.VPC, s *vpc.CatalogueServ
 	}
 }
 
-// endpointNames adds an interface endpoint's regional, zonal and private names.
-func (b *builder) endpointNames(out *VPC, add func(Record), v *vpc.VPC, e *vpc.Endpoint) {
+// named reports whether an endpoint's names resolve.
+func named(e *vpc.Endpoint) bool {
+	return e.State.Carries() && e.Named && e.Type == vpc.InterfaceEndpoint && len(e.Nodes) > 0
+}
+
+// endpointNames adds an interface endpoint's regional and zonal names.
+func (b *builder) endpointNames(add func(Record), e *vpc.Endpoint) {
+	if !named(e) {
+		return
+	}
+	f := recordFamilies(e.DNSRecordType())
+	if e.DNSRecordType() == vpc.RecordServiceDefined {
+		f = families{ipv4: true, ipv6: true}
+	}
 	for _, n := range vpc.EndpointNamesIn(b.v, e) {
-		r := Record{Name: n.Name, CNAME: n.CNAME}
-		f, nodes := recordFamilies(e.DNSRecordType()), n.Nodes
-		if e.DNSRecordType() == vpc.RecordServiceDefined {
-			// A private name then has no AAAA record, which the regional name has.
-			f = families{ipv4: true, ipv6: n.Zone == ""}
-			if n.CNAME != "" {
-				r.CNAME, nodes = "", e.Nodes
-			}
-		}
-		for _, node := range b.answering(e, nodes) {
-			r.Addrs = append(r.Addrs, f.of(present(node.Addr, node.Addr6))...)
-		}
-		if len(r.Addrs) == 0 && r.CNAME == "" || len(e.Nodes) == 0 {
+		if n.Zone != "" {
 			continue
 		}
-		if n.Zone == "" {
+		if r := (Record{Name: n.Name, Addrs: b.answer(e, n.Nodes, f)}); len(r.Addrs) > 0 {
 			add(r)
+		}
+	}
+}
+
+// privateNames adds an interface endpoint's private names with the zones they
+// are in, which need both DNS attributes of the VPC.
+func (b *builder) privateNames(out *VPC, add func(Record), v *vpc.VPC, e *vpc.Endpoint) {
+	if !named(e) || !v.EnableDNSHostnames {
+		return
+	}
+	f := recordFamilies(e.DNSRecordType())
+	if e.DNSRecordType() == vpc.RecordServiceDefined {
+		f = families{ipv4: true}
+	}
+	for _, n := range vpc.EndpointNamesIn(b.v, e) {
+		if n.Zone == "" {
 			continue
 		}
-		if !v.EnableDNSHostnames || e.InboundOnly {
-			continue // private zones need both attributes, and in the VPC they may be unwanted
+		r := Record{Name: n.Name, CNAME: n.CNAME, InboundOnly: e.InboundOnly}
+		switch {
+		case n.CNAME == "":
+			r.Addrs = b.answer(e, n.Nodes, f)
+		case e.DNSRecordType() == vpc.RecordServiceDefined:
+			// It has no AAAA record then, which the regional name has.
+			r.CNAME, r.Addrs = "", b.answer(e, e.Nodes, f)
+		}
+		if len(r.Addrs) == 0 && r.CNAME == "" {
+			continue
+		}
+		if e.InboundOnly {
+			add(r) // beside the public name, which the VPC's own go on with
+			if !slices.Contains(out.InboundZones, n.Zone) {
+				out.InboundZones = append(out.InboundZones, n.Zone)
+			}
+			continue
 		}
 		// A catalogue service's public name leads to the endpoint from now on.
 		out.Records = slices.DeleteFunc(out.Records, func(o Record) bool { return o.Name == n.Name })
@@ -148,6 +273,20 @@ func (b *builder) endpointNames(out *VPC, add func(Record), v *vpc.VPC, e *vpc.E
 			out.PrivateZones = append(out.PrivateZones, n.Zone)
 		}
 	}
+}
+
+// answer are the addresses that a name for some of an endpoint's nodes answers
+// with: of the families, and none that packets do not reach yet.
+func (b *builder) answer(e *vpc.Endpoint, nodes []vpc.EndpointNode, f families) []netip.Addr {
+	reached := func(n vpc.EndpointNode) []netip.Addr {
+		return slices.DeleteFunc(f.of(present(n.Addr, n.Addr6)), func(a netip.Addr) bool { return slices.Contains(e.Coming, a) })
+	}
+	nodes = slices.DeleteFunc(slices.Clone(nodes), func(n vpc.EndpointNode) bool { return len(reached(n)) == 0 })
+	var out []netip.Addr
+	for _, n := range b.answering(e, nodes) {
+		out = append(out, reached(n)...)
+	}
+	return out
 }
 
 // answering are the nodes of an endpoint that a name for several of them
@@ -165,11 +304,4 @@ func (b *builder) answering(e *vpc.Endpoint, nodes []vpc.EndpointNode) []vpc.End
 		return nodes
 	}
 	return healthy
-}
-
-// reverseName is the in-addr.arpa name of an IPv4 address.
-func reverseName(a netip.Addr) string {
-	p := strings.Split(a.String(), ".")
-	slices.Reverse(p)
-	return strings.Join(p, ".") + ".in-addr.arpa"
 }

@@ -212,7 +212,7 @@ func (j *journey) toNode(dest *site, in space) []Outcome {
 	var e *vpc.Endpoint
 	if dest.kind == atEndpoint {
 		var ok bool
-		if e, ok = vpc.Get[vpc.Endpoint](m.net.view, dest.eni.Endpoint); !ok || !e.State.Carries() {
+		if e, ok = vpc.Get[vpc.Endpoint](m.net.view, dest.eni.Endpoint); !ok || !e.Passes() {
 			return one(j.drop("endpoint-inactive"))
 		}
 	}
@@ -516,7 +516,7 @@ func (j *journey) translated(h heading) []Outcome {
 // carries reports whether an endpoint's packets pass.
 func (m *Model) carries(id vpc.EndpointID) bool {
 	e, ok := vpc.Get[vpc.Endpoint](m.net.view, id)
-	return ok && e.State.Carries()
+	return ok && e.Passes()
 }
 
 // halves asks what lies on both sides of a translation, in the packet's order.

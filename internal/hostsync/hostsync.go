@@ -73,8 +73,11 @@ type Report struct {
 	Host vpc.HostID `json:"host"`
 	// Applied is the revision whose desired state the host holds, apart from
 	// the objects in Errors.
-	Applied vpc.Revision      `json:"applied"`
-	Errors  map[string]string `json:"errors,omitempty"`
+	Applied vpc.Revision `json:"applied"`
+	// Named is the revision whose names its resolver answers with; one that
+	// is down answers with none, and Named stays what it was.
+	Named  vpc.Revision      `json:"named"`
+	Errors map[string]string `json:"errors,omitempty"`
 	// Health are the targets whose health changed since the last report that
 	// was answered, and now and then all that are known.
 	Health []Health `json:"health,omitempty"`

@@ -33,12 +33,16 @@ type HostEntry struct {
 
 // Options say what a command run in a workload's namespace sees of names.
 type Options struct {
-	// Resolver is its only name server; invalid leaves /etc/resolv.conf alone.
-	Resolver netip.Addr
-	// Search are domains tried after names without a dot.
-	Search []string
+	// Names are how it resolves names; nil leaves /etc/resolv.conf alone.
+	Names *Names
 	// Hosts are added to what /etc/hosts says.
 	Hosts []HostEntry
+}
+
+// Names are the whole of a resolv.conf.
+type Names struct {
+	Servers []netip.Addr // without one, nothing is resolved
+	Search  []string     // domains that names without a dot are tried in
 }
 
 // Command is argv to be run in the namespace at nsPath with env (nil for this
@@ -51,11 +55,14 @@ func Command(ctx context.Context, nsPath string, opts Options, argv, env []strin
 		return nil, errors.New("no command given to run in the namespace")
 	}
 	args := []string{NsenterCommand, "--netns=" + nsPath}
-	if opts.Resolver.IsValid() {
-		args = append(args, "--resolver="+opts.Resolver.String())
-	}
-	for _, s := range opts.Search {
-		args = append(args, "--search="+s)
+	if n := opts.Names; n != nil {
+		args = append(args, "--names")
+		for _, a := range n.Servers {
+			args = append(args, "--server="+a.String())
+		}
+		for _, s := range n.Search {
+			args = append(args, "--search="+s)
+		}
 	}
 	for _, h := range opts.Hosts {
 		args = append(args, "--host="+h.Addr.String()+" "+strings.Join(h.Names, " "))
@@ -69,14 +76,21 @@ func Command(ctx context.Context, nsPath string, opts Options, argv, env []strin
 // NsenterMain runs `postern nsenter` with the arguments Command made. It
 // returns only on failure; a command that is not found wraps exec.ErrNotFound.
 func NsenterMain(args []string) error {
-	var path, resolver string
+	var path string
 	var opts Options
+	var names Names
+	var own bool
 	fs := flag.NewFlagSet(NsenterCommand, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&path, "netns", "", "network namespace to enter")
-	fs.StringVar(&resolver, "resolver", "", "address of the only name server")
+	fs.BoolVar(&own, "names", false, "a resolv.conf of its own, of servers and search domains")
+	fs.Func("server", "address of a name server", func(s string) error {
+		a, err := netip.ParseAddr(s)
+		names.Servers = append(names.Servers, a)
+		return err
+	})
 	fs.Func("search", "search domain", func(s string) error {
-		opts.Search = append(opts.Search, s)
+		names.Search = append(names.Search, s)
 		return nil
 	})
 	fs.Func("host", "address and names for /etc/hosts", func(s string) error {
@@ -94,12 +108,8 @@ func NsenterMain(args []string) error {
 	if err := fs.Parse(args); err != nil {
 		return fmt.Errorf("%s: %w", NsenterCommand, err)
 	}
-	if resolver != "" {
-		a, err := netip.ParseAddr(resolver)
-		if err != nil {
-			return fmt.Errorf("%s: resolver: %w", NsenterCommand, err)
-		}
-		opts.Resolver = a
+	if own {
+		opts.Names = &names
 	}
 	argv := fs.Args()
 	if len(argv) == 0 {
@@ -144,8 +154,8 @@ func Enter(nsPath string, opts Options) error {
 
 // bindNames mounts generated files over the ones below root.
 func bindNames(root string, opts Options) error {
-	if opts.Resolver.IsValid() {
-		if err := bindFile(filepath.Join(root, "etc/resolv.conf"), resolvConf(opts)); err != nil {
+	if opts.Names != nil {
+		if err := bindFile(filepath.Join(root, "etc/resolv.conf"), resolvConf(*opts.Names)); err != nil {
 			return err
 		}
 		nss := filepath.Join(root, "etc/nsswitch.conf")
@@ -176,12 +186,17 @@ func bindNames(root string, opts Options) error {
 	return nil
 }
 
-func resolvConf(o Options) string {
+func resolvConf(n Names) string {
 	var b strings.Builder
-	if len(o.Search) > 0 {
-		fmt.Fprintf(&b, "search %s\n", strings.Join(o.Search, " "))
+	search := n.Search
+	if len(search) == 0 {
+		search = []string{"."} // without the line, the host's own name says a domain
 	}
-	fmt.Fprintf(&b, "nameserver %s\noptions timeout:2 attempts:3\n", o.Resolver)
+	fmt.Fprintf(&b, "search %s\n", strings.Join(search, " "))
+	for _, a := range n.Servers {
+		fmt.Fprintf(&b, "nameserver %s\n", a)
+	}
+	b.WriteString("options timeout:2 attempts:3\n")
 	return b.String()
 }
 

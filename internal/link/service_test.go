@@ -202,7 +202,7 @@ func TestCommandSeesItsOwnNames(t *testing.T) {
 	apply(t, l, twoInstances())
 	before := readFile(t, "/etc/resolv.conf")
 	cmd, err := Command(context.Background(), l.NamespacePath(string(instA)), Options{
-		Resolver: netip.MustParseAddr("10.0.0.2"), Search: []string{"internal"},
+		Names: &Names{Servers: []netip.Addr{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("2001:db8::53")}, Search: []string{"internal", "b.example"}},
 		Hosts: []HostEntry{{netip.MustParseAddr("192.0.2.7"), []string{"thing.example"}}},
 	}, []string{"sh", "-c", `cat /etc/resolv.conf /etc/hosts; ip -4 addr show dev eth0; echo "$GREETING" "$1"; exit 7`, "sh", "--flag"},
 		[]string{"PATH=" + os.Getenv("PATH"), "GREETING=hello"})
@@ -215,7 +215,7 @@ func TestCommandSeesItsOwnNames(t *testing.T) {
 	if err := cmd.Run(); !errors.As(err, &exit) || exit.ExitCode() != 7 {
 		t.Errorf("exit: %v\n%s", err, out.String())
 	}
-	for _, want := range []string{"nameserver 10.0.0.2\n", "search internal\n", "192.0.2.7 thing.example\n", "10.0.0.10/24", "hello --flag\n"} {
+	for _, want := range []string{"nameserver 10.0.0.2\nnameserver 2001:db8::53\n", "search internal b.example\n", "192.0.2.7 thing.example\n", "10.0.0.10/24", "hello --flag\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in:\n%s", want, out.String())
 		}

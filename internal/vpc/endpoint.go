@@ -65,6 +65,16 @@ type Endpoint struct {
 	// becomes available. So "available" always means that the name resolves
 	// and the first packet passes.
 	Named bool `json:"named,omitempty"`
+	// Coming are addresses that packets do not reach everywhere yet: no name
+	// answers with one of them. Going are interfaces, or an interface's IPv6
+	// address alone, that were taken from a named endpoint: they carry packets
+	// until no host's resolver answers with their addresses.
+	Coming []netip.Addr   `json:"coming,omitempty"`
+	Going  []EndpointNode `json:"going,omitempty"`
+	// Ending is when an endpoint that had names was turned down or deleted:
+	// it carries packets until no host's resolver has its names, and is zero
+	// from then on.
+	Ending time.Time `json:"ending,omitzero"`
 	// IPAddressType is DualStack or IPv6Only, "" for IPv4Only.
 	IPAddressType string `json:"ipAddressType,omitempty"`
 	// Link is the VNI of the private wire to the service; 0 for gateway endpoints.
@@ -78,7 +88,8 @@ type Endpoint struct {
 	PrivateDNS bool   `json:"privateDns,omitempty"`
 	// InboundOnly is PrivateDnsOnlyForInboundResolverEndpoint: in the VPC the
 	// service's names keep their public addresses, for the gateway endpoint
-	// beside this one. There are no inbound resolver endpoints yet.
+	// beside this one; who asks through an inbound resolver endpoint gets this
+	// one's.
 	InboundOnly bool `json:"inboundOnly,omitempty"`
 	// RecordType is DnsRecordIpType if it was chosen, "" for the type's default.
 	RecordType string `json:"recordType,omitempty"`
@@ -131,6 +142,10 @@ func (e *Endpoint) DNSRecordType() string {
 	return e.AddressType()
 }
 
+// Passes reports whether the endpoint's packets pass: in the states that carry
+// them, and while its names go.
+func (e *Endpoint) Passes() bool { return e.State.Carries() || !e.Ending.IsZero() }
+
 // Carries reports whether packets pass in this state: from the moment the
 // provider agreed until it no longer does. A pending endpoint already carries
 // packets, since it must before it may be called available.
@@ -178,7 +193,7 @@ func (e *Endpoint) Refs(add func(Kind, string)) {
 	}
 	// A service cannot go while it is asked for or used. A rejected endpoint
 	// outlives it.
-	if e.Service != "" && (e.State == EndpointPendingAcceptance || e.State.Carries()) {
+	if e.Service != "" && (e.State == EndpointPendingAcceptance || e.Passes()) {
 		add(KindService, string(e.Service))
 	}
 }

@@ -177,7 +177,8 @@ func (n *NATGateway) Claims(add func(string)) {}
 // OwnerID is the account it belongs to.
 func (n *NATGateway) OwnerID() AccountID { return n.Owner }
 
-// DHCPOptions is a set of options for the hosts of a VPC. Stored only.
+// DHCPOptions is a set of options for the hosts of a VPC. Workloads get the domain
+// and the name servers; the others are stored only.
 type DHCPOptions struct {
 	ID      DHCPOptionsID `json:"id"`
 	Owner   AccountID     `json:"owner"`

@@ -208,6 +208,8 @@ type Instance struct {
 	Primary InterfaceID `json:"primary"`
 	Addr    netip.Addr  `json:"addr"`
 	Tenancy string      `json:"tenancy,omitempty"` // of the VPC at launch; "" is default. Stored only
+	// HostnameOptions are the subnet's at launch, or what was asked for.
+	HostnameOptions
 	// KeepRunning is disableApiTermination: TerminateInstances refuses it.
 	KeepRunning bool `json:"keepRunning,omitempty"`
 	// Kept and shown only: nothing stops an instance or runs its user data.

@@ -19,6 +19,9 @@ func (c *checker) endpoint(e *Endpoint) {
 	case InterfaceEndpoint:
 		c.interfaceEndpoint(e)
 	}
+	c.must(e.Named || len(e.Coming) == 0, e, "it has no names and addresses that wait for them: %v", e.Coming)
+	c.must(e.Passes() || len(e.Going) == 0, e, "it carries no packets and has interfaces that still do: %v", e.Going)
+	c.must(e.Ending.IsZero() || e.State == EndpointRejected || e.State == EndpointDeleting, e, "it is %s and its names are going", e.State)
 	c.must((e.Service == "") == (e.Connection == ""), e, "it leads to service %q and has the connection %q", e.Service, e.Connection)
 	if e.Service == "" {
 		return
@@ -127,10 +130,19 @@ func (c *checker) interfaceEndpoint(e *Endpoint) {
 		}
 		c.must(i.Endpoint == e.ID && i.Owner == e.Owner && i.VPC == e.VPC, e, "its interface %s is not its own", n.Interface)
 		c.must(i.Subnet == n.Subnet && i.Zone == n.Zone, e, "its interface %s is in %s (%s), not in %s (%s)", i.ID, i.Subnet, i.Zone, n.Subnet, n.Zone)
+		if going := goingOf(e, i.ID); len(going) > 0 {
+			i = Edit(i)
+			i.IPv6 = slices.DeleteFunc(i.IPv6, func(a netip.Addr) bool { return slices.Contains(going, a) })
+		}
 		c.nodeAddrs(e, i, n.Addr, n.Addr6, e.HasIPv4(), e.HasIPv6())
 		c.must(slices.Equal(i.Groups, e.Groups), e, "its interface %s has the security groups %v, it has %v", i.ID, i.Groups, e.Groups)
 	}
 	unique(c, e, "zone", zones)
+	for _, n := range e.Going {
+		_, ok := Get[NetworkInterface](c.v, n.Interface)
+		c.must(ok, e, "its interface %s, which is going, does not exist", n.Interface)
+		mine[n.Interface] = true
+	}
 	for i := range By[NetworkInterface](c.v, IndexEndpoint, e.ID) {
 		c.must(mine[i.ID], e, "interface %s says that it is of this endpoint", i.ID)
 	}
@@ -146,6 +158,17 @@ func (c *checker) interfaceEndpoint(e *Endpoint) {
 			c.must(!slices.Contains(theirs, n), e, "its private name %s is that of %s too", n, o.ID)
 		}
 	}
+}
+
+// goingOf are the IPv6 addresses that an interface of the endpoint is about to lose.
+func goingOf(e *Endpoint, id InterfaceID) []netip.Addr {
+	var out []netip.Addr
+	for _, n := range e.Going {
+		if n.Interface == id {
+			out = append(out, n.Addr6)
+		}
+	}
+	return out
 }
 
 func (c *checker) service(s *EndpointService) {

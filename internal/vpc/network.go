@@ -35,7 +35,7 @@ type VPC struct {
 	EnableDNSSupport   bool `json:"enableDnsSupport"`
 	EnableDNSHostnames bool `json:"enableDnsHostnames"`
 	UsageMetrics       bool `json:"usageMetrics"` // stored only
-	// DHCPOptions is "" for the region's default set, DHCPNone for none. Stored only.
+	// DHCPOptions is "" for the region's default set, DHCPNone for none.
 	DHCPOptions DHCPOptionsID `json:"dhcpOptions,omitempty"`
 	// Tenancy is "" for default, else "dedicated". Stored only.
 	Tenancy string `json:"tenancy,omitempty"`
@@ -120,12 +120,11 @@ type Subnet struct {
 	AssignIPv6 bool   `json:"assignIpv6,omitempty"`
 	Zone       string `json:"zone"` // zone name: us-east-1a
 	// DefaultForAZ marks the default subnet of its zone in the default VPC.
-	DefaultForAZ bool `json:"defaultForAz,omitempty"`
-	// What follows is stored only. HostnameType is "" for ip-name.
-	MapPublicIPOnLaunch bool   `json:"mapPublicIp"`
-	HostnameType        string `json:"hostnameType,omitempty"`
-	ResourceNameA       bool   `json:"resourceNameA,omitempty"`
-	Tags                Tags   `json:"tags,omitempty"`
+	DefaultForAZ        bool `json:"defaultForAz,omitempty"`
+	MapPublicIPOnLaunch bool `json:"mapPublicIp"` // stored only
+	// HostnameOptions are those of instances launched in it.
+	HostnameOptions
+	Tags Tags `json:"tags,omitempty"`
 }
 
 func (*Subnet) Kind() Kind    { return KindSubnet }

@@ -40,7 +40,8 @@ type PeeringSide struct {
 	// CIDRs are the VPC's blocks when the connection was last made or
 	// accepted; a live connection's are the VPC's own now (see PeeringCIDRs).
 	CIDRs []netip.Prefix `json:"cidrs,omitempty"`
-	// AllowDNS is AllowDnsResolutionFromRemoteVpc: kept and shown only.
+	// AllowDNS is AllowDnsResolutionFromRemoteVpc: in the other VPC the public
+	// names of this one's addresses answer with private addresses.
 	AllowDNS bool `json:"allowDns,omitempty"`
 	// Tags are each account's own; the other side never sees them. When both
 	// sides are one account, the requester's side holds them.

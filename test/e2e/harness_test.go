@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -104,7 +105,8 @@ func needRoot(t *testing.T) {
 	}
 }
 
-// newInstall starts the program on a fresh data directory and a free port.
+// newInstall starts the program on a fresh data directory and a free port. It
+// asks no DNS server unless the arguments name one.
 func newInstall(t *testing.T, args ...string) *install {
 	t.Helper()
 	// Not t.TempDir: the unprivileged server must be able to enter it.
@@ -113,7 +115,10 @@ func newInstall(t *testing.T, args ...string) *install {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	i := &install{t: t, dir: dir, args: append([]string{"--listen", "127.0.0.1:0", "--dns-upstream", "none"}, args...)}
+	if !slices.Contains(args, "--dns-upstream") {
+		args = append(args[:len(args):len(args)], "--dns-upstream", "none")
+	}
+	i := &install{t: t, dir: dir, args: append([]string{"--listen", "127.0.0.1:0"}, args...)}
 	t.Cleanup(func() {
 		i.kill()
 		if t.Failed() {

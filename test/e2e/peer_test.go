@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,6 +42,11 @@ import (
 //	meet ADDR             print one's own address and the two lines that greet says
 //	resolve NAME SERVER...
 //	                      ask each server for the name's IPv6 address, and print it
+//	watch NAME [PORT]     print the time in nanoseconds since the epoch and the
+//	                      name's IPv4 addresses ("-" for none), again whenever
+//	                      they change; with a port, connect to each all the
+//	                      time, and say "violation" if that fails and the name
+//	                      still leads there afterwards
 //	get URL NET [ADDR]    print status and body, got over tcp4 or tcp6 from the
 //	                      URL's host, or from an address
 //	first ADDR            connect again and again until a byte comes; print
@@ -70,6 +76,8 @@ func peer(mode string, args []string) int {
 		err = meet(args[0])
 	case "resolve":
 		err = resolve(args[0], args[1:])
+	case "watch":
+		watch(args[0], args[1:]...)
 	case "get":
 		err = get(args[0], args[1], args[2:]...)
 	case "first":
@@ -503,6 +511,58 @@ func resolve(name string, servers []string) error {
 		}
 	}
 	return nil
+}
+
+// lookup is a name's IPv4 addresses now, sorted; none if it has none or nobody
+// answers.
+func lookup(name string) []netip.Addr {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	r := &net.Resolver{PreferGo: true}
+	addrs, err := r.LookupNetIP(ctx, "ip4", name+".")
+	if err != nil {
+		return nil
+	}
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	return addrs
+}
+
+// lostSYN is just under the time after which a lost SYN is sent again: a
+// connection is there by then or its first packet did not pass.
+const lostSYN = 900 * time.Millisecond
+
+// lookEvery keeps two watchers of one instance below the resolver's limit of
+// 1,024 packets per second and interface.
+const lookEvery = 3 * time.Millisecond
+
+func watch(name string, port ...string) {
+	said := "nothing yet"
+	for range time.Tick(lookEvery) {
+		addrs := lookup(name)
+		at := time.Now().UnixNano()
+		passed := true
+		for _, a := range addrs {
+			for _, p := range port {
+				c, err := net.DialTimeout("tcp4", net.JoinHostPort(a.String(), p), lostSYN)
+				if err == nil {
+					c.Close()
+					continue
+				}
+				passed = false
+				if slices.Contains(lookup(name), a) {
+					fmt.Println("violation:", a, err)
+				}
+			}
+		}
+		list := strings.ReplaceAll(strings.Trim(fmt.Sprint(addrs), "[]"), " ", ",")
+		if list == "" {
+			list = "-"
+		}
+		if passed && list != said {
+			said = list
+			fmt.Println(at, list)
+		}
+	}
 }
 
 func get(url, network string, at ...string) error {

@@ -220,7 +220,7 @@ func TestRunAnswersARunningInstanceOfTheSubnetsOwner(t *testing.T) {
 	want := admin.Workload{
 		Instance: w.Instance, State: vpc.InstanceRunning, Name: "web", Owner: controltest.Consumer.Account, Account: "consumer",
 		Interface: w.Interface, Addr: netip.MustParseAddr("10.0.1.4"), VPC: l.vpc, Subnet: l.subnet, Zone: "us-east-1a",
-		Host: testHost, Resolver: netip.MustParseAddr("10.0.0.2"),
+		Host: testHost, Servers: []netip.Addr{netip.MustParseAddr("10.0.0.2")}, Search: []string{"ec2.internal"},
 	}
 	addrs := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
 	if d := cmp.Diff(want, w, addrs); d != "" {

@@ -83,8 +83,10 @@ type Workload struct {
 	Subnet    vpc.SubnetID      `json:"subnet"`
 	Zone      string            `json:"zone"`
 	Host      vpc.HostID        `json:"host,omitempty"` // "" when it runs nowhere
-	// Resolver is the VPC resolver's address.
-	Resolver netip.Addr `json:"resolver"`
+	// Servers and Search are what the VPC's DHCP options say of names: whom to
+	// ask, and the domains that names without a dot are tried in.
+	Servers []netip.Addr `json:"servers"`
+	Search  []string     `json:"search"`
 	// External is set for what `postern attach` named.
 	External *vpc.ExternalWorkload `json:"external,omitempty"`
 }

@@ -73,7 +73,7 @@ func workload(v vpc.View, id string) (Workload, error) {
 		w.Account = a.Name
 	}
 	if p, ok := vpc.Get[vpc.VPC](v, w.VPC); ok {
-		w.Resolver = p.ResolverAddr()
+		w.Servers, w.Search = vpc.Resolution(v, p)
 	}
 	return w, nil
 }

@@ -37,6 +37,9 @@ func TestDhcpOptions(t *testing.T) {
 		"IPv6":                    option(1, "ipv6-address-preferred-lease-time", "140"),
 		"no value":                option(1, "ntp-servers"),
 		"five servers":            option(1, "domain-name-servers", "10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"),
+		"five IPv6 servers":       option(1, "ntp-servers", "2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::4", "2001:db8::5"),
+		"IPv6 for NetBIOS":        option(1, "netbios-name-servers", "2001:db8::1"),
+		"IPv4 in IPv6":            option(1, "domain-name-servers", "::ffff:10.0.0.2"),
 		"a name for a server":     option(1, "ntp-servers", "time.example"),
 		"two domains":             option(1, "domain-name", "a", "b"),
 		"a node type":             option(1, "netbios-node-type", "3"),
@@ -50,6 +53,8 @@ func TestDhcpOptions(t *testing.T) {
 		}
 	}
 	a.refused("MissingParameter", "CreateDhcpOptions")
+	six := a.do("CreateDhcpOptions", option(1, "domain-name-servers", "10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::4")...)
+	a.do("DeleteDhcpOptions", "DhcpOptionsId", six.one("dhcpOptions/dhcpOptionsId"))
 
 	const region = "dopt-00000000000000001"
 	used := func() string { t.Helper(); return a.do("DescribeVpcs", "VpcId.1", v).one("vpcSet/item/dhcpOptionsId") }
@@ -171,7 +176,6 @@ func TestTenancyAndLaunchAttributesAreKept(t *testing.T) {
 		"Fields for multiple attribute types specified: enableDns64, mapPublicIpOnLaunch")
 	a.refused("InvalidParameterCombination", "ModifySubnetAttribute", modify()...)
 	a.refused("InvalidParameterValue", "ModifySubnetAttribute", modify("PrivateDnsHostnameTypeOnLaunch", "x")...)
-	a.refused("UnsupportedOperation", "ModifySubnetAttribute", modify("EnableResourceNameDnsAAAARecordOnLaunch.Value", "true")...)
 }
 
 // AWS's spelling differs by type, and between the malformed and the unknown.

@@ -16,11 +16,11 @@ func init() {
 	register("DeleteDhcpOptions", true, deleteDhcpOptions)
 }
 
-// CreateDhcpOptionsInput is the input of CreateDhcpOptions. Options are kept
-// and shown: the resolver and the workloads do not read them yet.
+// CreateDhcpOptionsInput is the input of CreateDhcpOptions. Workloads get
+// the domain name and its servers; the other options are kept and shown.
 type CreateDhcpOptionsInput struct {
 	DryRun
-	Configurations    []NewDhcpConfiguration `query:"DhcpConfiguration,required,stored"`
+	Configurations    []NewDhcpConfiguration `query:"DhcpConfiguration,required"`
 	TagSpecifications []TagSpecification     `query:"TagSpecification"`
 }
 
@@ -155,7 +155,7 @@ func describeDhcpOptions(call *Call, in *DescribeDhcpOptionsInput) (*DescribeDhc
 // "default" is that of no options at all.
 type AssociateDhcpOptionsInput struct {
 	DryRun
-	ID    string `query:"DhcpOptionsId,required,stored"`
+	ID    string `query:"DhcpOptionsId,required"`
 	VpcID string `query:"VpcId,required"`
 }
 

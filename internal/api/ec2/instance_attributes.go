@@ -12,6 +12,7 @@ import (
 
 func init() {
 	register("ModifyInstanceAttribute", true, modifyInstanceAttribute)
+	register("ModifyPrivateDnsNameOptions", true, modifyPrivateDNSNameOptions)
 	register("StopInstances", true, stopInstances)
 	register("StartInstances", true, startInstances)
 }
@@ -108,6 +109,25 @@ func modifyInstanceAttribute(call *Call, in *ModifyInstanceAttributeInput) (*voi
 		return nil, err
 	}
 	return done, call.Control.ModifyInstance(call.Context, call.Caller, vpc.InstanceID(in.InstanceID), ch)
+}
+
+// ModifyPrivateDNSNameOptionsInput is the input of ModifyPrivateDnsNameOptions.
+// No workload has a host name of its own to change, so it may run meanwhile.
+type ModifyPrivateDNSNameOptionsInput struct {
+	DryRun
+	InstanceID   string  `query:"InstanceId,required"`
+	HostnameType *string `query:"PrivateDnsHostnameType,enum=ip-name|resource-name"`
+	A            *bool   `query:"EnableResourceNameDnsARecord"`
+	AAAA         *bool   `query:"EnableResourceNameDnsAAAARecord"`
+}
+
+func modifyPrivateDNSNameOptions(call *Call, in *ModifyPrivateDNSNameOptionsInput) (*void, error) {
+	if err := checkID(vpc.KindInstance, vpc.PrefixInstance, in.InstanceID); err != nil {
+		return nil, err
+	}
+	return done, call.Control.ModifyInstance(call.Context, call.Caller, vpc.InstanceID(in.InstanceID), control.InstanceChange{
+		Hostname: control.HostnameChange{Type: in.HostnameType, A: in.A, AAAA: in.AAAA},
+	})
 }
 
 // DescribeInstanceAttributeInput is the input of DescribeInstanceAttribute.

@@ -74,6 +74,47 @@ func TestInstanceAttributes(t *testing.T) {
 	a.refused("OperationNotPermitted", "TerminateInstances", "InstanceId.1", kept)
 }
 
+func TestPrivateDNSNameOptions(t *testing.T) {
+	a := newNetAPI(t)
+	s := a.subnet(a.vpc("10.0.0.0/16"), "10.0.1.0/24")
+	const launched = "EnableResourceNameDnsAAAARecordOnLaunch.Value"
+	shown := func(i string) string {
+		t.Helper()
+		const in = "reservationSet/item/instancesSet/item/"
+		d := a.do("DescribeInstances", "InstanceId.1", i)
+		name := strings.Replace(d.one(in+"privateDnsName"), i, "ID", 1)
+		const o = in + "privateDnsNameOptions/"
+		return name + " " + d.one(o+"hostnameType") + " " + d.one(o+"enableResourceNameDnsARecord") + " " + d.one(o+"enableResourceNameDnsAAAARecord")
+	}
+	plain := a.instance(s)
+	equal(t, "as subnets are made", shown(plain), "ip-10-0-1-4.ec2.internal ip-name false false")
+	a.do("ModifySubnetAttribute", "SubnetId", s, "PrivateDnsHostnameTypeOnLaunch", "resource-name")
+	a.do("ModifySubnetAttribute", "SubnetId", s, launched, "true")
+	equal(t, "the subnet", a.do("DescribeSubnets", "Filter.1.Name", "private-dns-name-options-on-launch.enable-resource-name-dns-aaaa-record",
+		"Filter.1.Value.1", "true").one("subnetSet/item/privateDnsNameOptionsOnLaunch/enableResourceNameDnsAAAARecord"), "true")
+	equal(t, "one that was there", shown(plain), "ip-10-0-1-4.ec2.internal ip-name false false")
+	equal(t, "as the subnet says", shown(a.instance(s)), "ID.ec2.internal resource-name false true")
+	own := a.instance(s, "PrivateDnsNameOptions.HostnameType", "ip-name", "PrivateDnsNameOptions.EnableResourceNameDnsARecord", "true")
+	equal(t, "as the launch says", shown(own), "ip-10-0-1-6.ec2.internal ip-name true true")
+
+	modify := func(pairs ...string) []string { return append([]string{"InstanceId", own}, pairs...) }
+	equal(t, "the answer", a.do("ModifyPrivateDnsNameOptions", modify("PrivateDnsHostnameType", "resource-name", "EnableResourceNameDnsAAAARecord", "false")...).one("return"), "true")
+	equal(t, "what was not named stays", shown(own), "ID.ec2.internal resource-name true false")
+	for _, f := range []string{"private-dns-name-options.enable-resource-name-dns-a-record=true", "private-dns-name-options.enable-resource-name-dns-aaaa-record=true",
+		"private-dns-name-options.hostname-type=ip-name", "private-dns-name=ip-10-0-1-4.ec2.internal"} {
+		name, value, _ := strings.Cut(f, "=")
+		if got := a.do("DescribeInstances", "Filter.1.Name", name, "Filter.1.Value.1", value).all("reservationSet/item/instancesSet/item/instanceId"); len(got) != 1 {
+			t.Errorf("instances with %s: %v", f, got)
+		}
+	}
+	a.refused("InvalidParameterValue", "ModifyPrivateDnsNameOptions", modify("PrivateDnsHostnameType", "x")...)
+	a.refused("MissingParameter", "ModifyPrivateDnsNameOptions", "EnableResourceNameDnsARecord", "true")
+	a.refused("DryRunOperation", "ModifyPrivateDnsNameOptions", modify("EnableResourceNameDnsARecord", "false", "DryRun", "true")...)
+	a.refusedAs(controltest.Provider, "InvalidInstanceID.NotFound", "ModifyPrivateDnsNameOptions", modify("EnableResourceNameDnsARecord", "false")...)
+	a.do("TerminateInstances", "InstanceId.1", own)
+	a.refused("IncorrectInstanceState", "ModifyPrivateDnsNameOptions", modify("EnableResourceNameDnsARecord", "false")...)
+}
+
 func TestInstancesAreNotStopped(t *testing.T) {
 	a := newNetAPI(t)
 	i := a.instance(a.subnet(a.vpc("10.0.0.0/16"), "10.0.1.0/24"))

@@ -47,13 +47,16 @@ func init() {
 			}
 			return nil
 		},
+		"private-dns-name-options.hostname-type":                        one(func(i *vpc.Instance) string { return i.Hostname() }),
+		"private-dns-name-options.enable-resource-name-dns-a-record":    truth(func(i *vpc.Instance) bool { return i.ResourceNameA }),
+		"private-dns-name-options.enable-resource-name-dns-aaaa-record": truth(func(i *vpc.Instance) bool { return i.ResourceNameAAAA }),
 		"ipv6-address": eniValues(interfaceIPv6),
 		"network-interface.ipv6-addresses.ipv6-address":      eniValues(interfaceIPv6),
 		"network-interface.addresses.primary":                eniValues(interfaceResource.filters["addresses.primary"]),
 		"network-interface.availability-zone":                eni(func(_ vpc.View, n *vpc.NetworkInterface) string { return n.Zone }),
 		"network-interface.description":                      eni(func(_ vpc.View, n *vpc.NetworkInterface) string { return n.Description }),
 		"network-interface.owner-id":                         eni(func(_ vpc.View, n *vpc.NetworkInterface) string { return string(n.Owner) }),
-		"network-interface.private-dns-name":                 eni(func(v vpc.View, n *vpc.NetworkInterface) string { return instanceDNSName(control.RegionOf(v), n.Addr) }),
+		"network-interface.private-dns-name":                 eni(func(v vpc.View, n *vpc.NetworkInterface) string { return control.RegionOf(v).IPName(n.Addr) }),
 		"network-interface.requester-id":                     eni(func(_ vpc.View, n *vpc.NetworkInterface) string { return requesterID(n) }),
 		"network-interface.requester-managed":                eni(func(_ vpc.View, n *vpc.NetworkInterface) string { return strconv.FormatBool(n.RequesterManaged) }),
 		"network-interface.source-dest-check":                eni(func(_ vpc.View, n *vpc.NetworkInterface) string { return strconv.FormatBool(n.SourceDestCheck) }),

@@ -4,9 +4,7 @@ package ec2
 
 import (
 	"iter"
-	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"postern.dev/postern/internal/control"
@@ -68,6 +66,7 @@ type Instance struct {
 	Tags             []Tag               `xml:"tagSet"`
 	EbsOptimized     bool                `xml:"ebsOptimized"`
 	Interfaces       []InstanceInterface `xml:"networkInterfaceSet"`
+	DNSOptions       *HostnameOptions    `xml:"privateDnsNameOptions"`
 }
 
 // InstancePlacement is where an instance runs.
@@ -134,15 +133,6 @@ type InstanceAddress struct {
 	Association      *InstancePublic `xml:"association"`
 }
 
-// instanceDNSName is the name the VPC resolver has for an address.
-func instanceDNSName(r *vpc.Region, a netip.Addr) string {
-	domain := "ec2.internal"
-	if r.Name != "us-east-1" {
-		domain = r.Name + ".compute.internal"
-	}
-	return "ip-" + strings.ReplaceAll(a.String(), ".", "-") + "." + domain
-}
-
 func groupItems(v vpc.View, ids []vpc.GroupID) []InstanceGroup {
 	var out []InstanceGroup
 	for _, id := range ids {
@@ -183,13 +173,14 @@ func renderInstance(v vpc.View, i *vpc.Instance) Instance {
 		return out
 	}
 	out.SubnetID, out.VpcID, out.PrivateIPAddress = string(i.Subnet), string(i.VPC), i.Addr.String()
-	out.PrivateDNSName = instanceDNSName(r, i.Addr)
+	out.PrivateDNSName = r.PrivateName(i)
+	out.DNSOptions = new(renderHostname(i.HostnameOptions))
 	for k, n := range instanceENIs(v, i) {
 		groups := groupItems(v, n.Groups)
 		if k == 0 {
 			out.SourceDestCheck, out.Groups, out.IPv6Address = &n.SourceDestCheck, groups, firstIPv6(n)
 		}
-		name := instanceDNSName(r, n.Addr)
+		name := r.IPName(n.Addr)
 		public := instancePublic(v, n)
 		if k == 0 && public != nil {
 			out.PublicIPAddress, out.DNSName = public.PublicIP, public.PublicDNSName
@@ -220,7 +211,7 @@ func instancePublic(v vpc.View, n *vpc.NetworkInterface) *InstancePublic {
 func instanceAddresses(r *vpc.Region, n *vpc.NetworkInterface, public *InstancePublic) []InstanceAddress {
 	var out []InstanceAddress
 	for i, a := range n.Addrs() {
-		x := InstanceAddress{PrivateIPAddress: a.String(), PrivateDNSName: instanceDNSName(r, a), Primary: i == 0}
+		x := InstanceAddress{PrivateIPAddress: a.String(), PrivateDNSName: r.IPName(a), Primary: i == 0}
 		if i == 0 {
 			x.Association = public
 		}
@@ -341,7 +332,7 @@ var instanceResource = resource[*vpc.Instance]{
 		"subnet-id":          withNetwork(func(_ vpc.View, i *vpc.Instance) string { return string(i.Subnet) }),
 		"vpc-id":             withNetwork(func(_ vpc.View, i *vpc.Instance) string { return string(i.VPC) }),
 		"private-ip-address": withNetwork(func(_ vpc.View, i *vpc.Instance) string { return i.Addr.String() }),
-		"private-dns-name":   withNetwork(func(v vpc.View, i *vpc.Instance) string { return instanceDNSName(control.RegionOf(v), i.Addr) }),
+		"private-dns-name":   withNetwork(func(v vpc.View, i *vpc.Instance) string { return control.RegionOf(v).PrivateName(i) }),
 		"ip-address":         eniValues(associationFilter(func(a *PublicAssociation) string { return a.PublicIP })),
 		"dns-name":           eniValues(associationFilter(func(a *PublicAssociation) string { return a.PublicDNSName })),
 		"network-interface.association.allocation-id":       eniValues(associationFilter(func(a *PublicAssociation) string { return a.AllocationID })),

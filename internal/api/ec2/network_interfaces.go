@@ -197,7 +197,7 @@ func internalName(v vpc.View, n *vpc.NetworkInterface, a netip.Addr) string {
 	if !ok || !o.EnableDNSHostnames || !o.EnableDNSSupport {
 		return ""
 	}
-	return instanceDNSName(control.RegionOf(v), a)
+	return control.RegionOf(v).IPName(a)
 }
 
 // renderAttachment is an interface's attachment, nil if it has none. Interfaces

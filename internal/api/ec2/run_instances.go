@@ -115,11 +115,11 @@ type RunMetadataOptions struct {
 	_ refused `query:"InstanceMetadataTags,refuse,unless=disabled"`
 }
 
-// RunPrivateDNSName is PrivateDnsNameOptions: names are by address.
+// RunPrivateDNSName is PrivateDnsNameOptions; what is absent is as the subnet says.
 type RunPrivateDNSName struct {
-	_ refused `query:"HostnameType,refuse,unless=ip-name"`
-	_ refused `query:"EnableResourceNameDnsARecord,refuse,unless=false"`
-	_ refused `query:"EnableResourceNameDnsAAAARecord,refuse,unless=false"`
+	HostnameType *string `query:"HostnameType,enum=ip-name|resource-name"`
+	A            *bool   `query:"EnableResourceNameDnsARecord"`
+	AAAA         *bool   `query:"EnableResourceNameDnsAAAARecord"`
 }
 
 // RunMonitoring is Monitoring.
@@ -153,6 +153,7 @@ func (in *RunInstancesInput) request() (control.RunInstancesInput, error) {
 		Attributes: control.InstanceAttributes{
 			KeepRunning: in.KeepRunning, DisableAPIStop: in.DisableAPIStop, ShutdownBehavior: in.ShutdownBehavior, UserData: userData,
 		},
+		Hostname: control.HostnameChange{Type: in.PrivateDNSName.HostnameType, A: in.PrivateDNSName.A, AAAA: in.PrivateDNSName.AAAA},
 	}
 	subnet, groups, addr := in.SubnetID, in.SecurityGroupIDs, in.PrivateIPAddress
 	addrs6, count6 := in.IPv6Addresses, in.IPv6Count

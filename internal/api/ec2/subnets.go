@@ -54,7 +54,7 @@ type Subnet struct {
 	AssignIPv6          bool             `xml:"assignIpv6AddressOnCreation"`
 	EnableDNS64         bool             `xml:"enableDns64"`
 	IPv6Native          bool             `xml:"ipv6Native"`
-	PrivateDNSName      SubnetDNSOptions `xml:"privateDnsNameOptionsOnLaunch"`
+	PrivateDNSName      HostnameOptions  `xml:"privateDnsNameOptionsOnLaunch"`
 	Tags                []Tag            `xml:"tagSet>item"`
 }
 
@@ -71,8 +71,8 @@ func subnetIPv6Cidr(a vpc.CIDRAssociation, state string) SubnetIPv6Cidr {
 	return SubnetIPv6Cidr{AssociationID: a.ID, CidrBlock: a.CIDR.String(), State: CidrState{state}, Attribute: "public", Source: "amazon"}
 }
 
-// SubnetDNSOptions is how a subnet names its instances.
-type SubnetDNSOptions struct {
+// HostnameOptions is how an instance is named, or those of a subnet.
+type HostnameOptions struct {
 	HostnameType string `xml:"hostnameType"`
 	A            bool   `xml:"enableResourceNameDnsARecord"`
 	AAAA         bool   `xml:"enableResourceNameDnsAAAARecord"`
@@ -208,9 +208,9 @@ var subnetResource = resource[*vpc.Subnet]{
 		"map-public-ip-on-launch":                          truth(func(s *vpc.Subnet) bool { return s.MapPublicIPOnLaunch }),
 		"outpost-arn":                                      never[*vpc.Subnet],
 		"owner-id":                                         one(func(s *vpc.Subnet) vpc.AccountID { return s.Owner }),
-		"private-dns-name-options-on-launch.hostname-type": one(hostnameType),
+		"private-dns-name-options-on-launch.hostname-type": one(func(s *vpc.Subnet) string { return s.Hostname() }),
 		"private-dns-name-options-on-launch.enable-resource-name-dns-a-record":    truth(func(s *vpc.Subnet) bool { return s.ResourceNameA }),
-		"private-dns-name-options-on-launch.enable-resource-name-dns-aaaa-record": always[*vpc.Subnet]("false"),
+		"private-dns-name-options-on-launch.enable-resource-name-dns-aaaa-record": truth(func(s *vpc.Subnet) bool { return s.ResourceNameAAAA }),
 		"state":      always[*vpc.Subnet]("available"),
 		"subnet-arn": func(v vpc.View, s *vpc.Subnet) []string { return []string{subnetARN(v, s)} },
 		"subnet-id":  one(func(s *vpc.Subnet) vpc.SubnetID { return s.ID }),
@@ -237,7 +237,7 @@ func renderSubnet(v vpc.View, s *vpc.Subnet) Subnet {
 		CidrBlock: s.CIDR.String(), AvailableAddresses: control.FreeAddresses(v, s),
 		AvailabilityZone: s.Zone, AvailabilityZoneID: control.RegionOf(v).ZoneID(s.Zone),
 		DefaultForAz: s.DefaultForAZ, MapPublicIPOnLaunch: s.MapPublicIPOnLaunch, AssignIPv6: s.AssignIPv6,
-		PrivateDNSName: SubnetDNSOptions{HostnameType: hostnameType(s), A: s.ResourceNameA}, Tags: tagList(s.Tags),
+		PrivateDNSName: renderHostname(s.HostnameOptions), Tags: tagList(s.Tags),
 	}
 	if s.HasIPv6() {
 		out.IPv6Cidrs = []SubnetIPv6Cidr{subnetIPv6Cidr(s.IPv6, "associated")}
@@ -245,12 +245,8 @@ func renderSubnet(v vpc.View, s *vpc.Subnet) Subnet {
 	return out
 }
 
-// hostnameType is how a subnet's instances are named.
-func hostnameType(s *vpc.Subnet) string {
-	if s.HostnameType == "" {
-		return "ip-name"
-	}
-	return s.HostnameType
+func renderHostname(o vpc.HostnameOptions) HostnameOptions {
+	return HostnameOptions{HostnameType: o.Hostname(), A: o.ResourceNameA, AAAA: o.ResourceNameAAAA}
 }
 
 // DeleteSubnetInput is the input of DeleteSubnet.
@@ -280,11 +276,11 @@ type refusedUnlessFalse struct {
 type ModifySubnetAttributeInput struct {
 	SubnetID            string              `query:"SubnetId,required"`
 	MapPublicIPOnLaunch *Boolean            `query:"MapPublicIpOnLaunch,stored"`
-	A                   *Boolean            `query:"EnableResourceNameDnsARecordOnLaunch,stored"`
-	HostnameType        *string             `query:"PrivateDnsHostnameTypeOnLaunch,stored,enum=ip-name|resource-name"`
+	A                   *Boolean            `query:"EnableResourceNameDnsARecordOnLaunch"`
+	HostnameType        *string             `query:"PrivateDnsHostnameTypeOnLaunch,enum=ip-name|resource-name"`
 	AssignIPv6          *Boolean            `query:"AssignIpv6AddressOnCreation"`
 	EnableDNS64         *refusedUnlessFalse `query:"EnableDns64"`
-	AAAA                *refusedUnlessFalse `query:"EnableResourceNameDnsAAAARecordOnLaunch"`
+	AAAA                *Boolean            `query:"EnableResourceNameDnsAAAARecordOnLaunch"`
 	MapCustomerOwned    *refusedUnlessFalse `query:"MapCustomerOwnedIpOnLaunch"`
 	DisableLni          *refusedUnlessFalse `query:"DisableLniAtDeviceIndex"`
 	_                   awsquery.Refused    `query:"CustomerOwnedIpv4Pool,refuse"`
@@ -306,7 +302,7 @@ func modifySubnetAttribute(call *Call, in *ModifySubnetAttributeInput) (*void, e
 		return nil, err
 	}
 	// What was refused unless it is false is false anyway: nothing changes.
-	ch := control.SubnetChange{HostnameType: in.HostnameType}
+	ch := control.SubnetChange{Hostname: control.HostnameChange{Type: in.HostnameType}}
 	if in.AssignIPv6 != nil {
 		ch.AssignIPv6 = &in.AssignIPv6.Value
 	}
@@ -314,7 +310,10 @@ func modifySubnetAttribute(call *Call, in *ModifySubnetAttributeInput) (*void, e
 		ch.MapPublicIP = &in.MapPublicIPOnLaunch.Value
 	}
 	if in.A != nil {
-		ch.ResourceNameA = &in.A.Value
+		ch.Hostname.A = &in.A.Value
+	}
+	if in.AAAA != nil {
+		ch.Hostname.AAAA = &in.AAAA.Value
 	}
 	return done, call.Control.ModifySubnet(call.Context, call.Caller, vpc.SubnetID(in.SubnetID), ch)
 }
