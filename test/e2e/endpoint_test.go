@@ -294,7 +294,7 @@ func TestTwoServersOnOneDirectoryAreRefused(t *testing.T) {
 	cmd := exec.Command(program, "serve", "--data-dir", i.dir, "--datapath=none", "--listen", "127.0.0.1:0")
 	cmd.Env = environment()
 	out, err := cmd.CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "another postern serve already runs on "+i.dir) {
+	if err == nil || !strings.Contains(string(out), "another postern already runs on "+i.dir) {
 		t.Errorf("the second server: %v, %s", err, out)
 	}
 }
