@@ -6,6 +6,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -69,7 +70,7 @@ func (i identifier) asker(remote, local netip.AddrPort, proto int) (resolver.Ask
 	if err != nil {
 		return resolver.Asker{}, err
 	}
-	return resolver.Asker{VNI: d.VNI, Client: d.Client}, nil
+	return resolver.Asker{VNI: d.VNI, Client: d.Client, Interface: d.Interface}, nil
 }
 
 func runEdge(ctx context.Context, log *slog.Logger) error {
@@ -103,6 +104,7 @@ func runEdge(ctx context.Context, log *slog.Logger) error {
 	defer cancel()
 	var view atomic.Pointer[resolver.View]
 	var upstreams atomic.Pointer[[]string]
+	var rate atomic.Int64
 	res := resolver.New(resolver.Options{
 		Identify: id.asker, View: view.Load, Log: log,
 		Upstreams: func() []string {
@@ -111,6 +113,7 @@ func runEdge(ctx context.Context, log *slog.Logger) error {
 			}
 			return nil
 		},
+		Rate: func() int { return cmp.Or(int(rate.Load()), resolver.PacketsPerSecond) },
 	})
 	configs := make(chan edge.Config)
 	var wg sync.WaitGroup
@@ -128,8 +131,10 @@ func runEdge(ctx context.Context, log *slog.Logger) error {
 				}
 				return
 			}
-			view.Store(resolver.Compile(c.VPCs))
 			upstreams.Store(&c.Upstreams)
+			rate.Store(int64(c.DNSRate))
+			view.Store(resolver.Compile(view.Load(), c.VPCs, c.Zones, log))
+			res.Forget()
 			select {
 			case configs <- c:
 			case <-ctx.Done():

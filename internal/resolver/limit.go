@@ -12,8 +12,8 @@ import (
 
 // Limits per asker and in all.
 const (
-	// packetsPerSecond is AWS's limit for one network interface.
-	packetsPerSecond = 1024
+	// PacketsPerSecond is AWS's limit for one network interface.
+	PacketsPerSecond = 1024
 	// forwardsPerAsker and maxForwards bound queries waiting for an upstream.
 	forwardsPerAsker = 64
 	maxForwards      = 512
@@ -24,10 +24,20 @@ const (
 	maxAskers = 1 << 16
 )
 
-// askerKey names an asker's interface by its address.
+// askerKey names an asker's interface, which may have many addresses; one whose
+// number is not known is an address.
 type askerKey struct {
-	vni  vpc.VNI
-	addr netip.Addr
+	vni   vpc.VNI
+	iface uint64
+	addr  netip.Addr
+}
+
+func keyOf(who Asker) askerKey {
+	// Through an inbound endpoint come many, who are apart by their addresses.
+	if who.Interface == 0 || who.Inbound {
+		return askerKey{vni: who.VNI, iface: who.Interface, addr: who.Client.Addr()}
+	}
+	return askerKey{vni: who.VNI, iface: who.Interface}
 }
 
 // askerState is what one asker is using.
@@ -40,7 +50,8 @@ type askerState struct {
 
 // limiter keeps askers to their share.
 type limiter struct {
-	now func() time.Time
+	now  func() time.Time
+	rate func() int // packets per second
 
 	mu       sync.Mutex
 	askers   map[askerKey]*askerState
@@ -48,8 +59,8 @@ type limiter struct {
 	streams  int
 }
 
-func newLimiter(now func() time.Time) *limiter {
-	return &limiter{now: now, askers: map[askerKey]*askerState{}}
+func newLimiter(now func() time.Time, rate func() int) *limiter {
+	return &limiter{now: now, rate: rate, askers: map[askerKey]*askerState{}}
 }
 
 // state finds or makes an asker's state; nil if the table is full of busy ones.
@@ -70,7 +81,7 @@ func (l *limiter) state(k askerKey) *askerState {
 			return nil
 		}
 	}
-	a = &askerState{tokens: packetsPerSecond, refilled: now}
+	a = &askerState{tokens: float64(l.rate()), refilled: now}
 	l.askers[k] = a
 	return a
 }
@@ -83,8 +94,8 @@ func (l *limiter) packet(k askerKey) bool {
 	if a == nil {
 		return false
 	}
-	now := l.now()
-	a.tokens = min(packetsPerSecond, a.tokens+now.Sub(a.refilled).Seconds()*packetsPerSecond)
+	now, rate := l.now(), float64(l.rate())
+	a.tokens = min(rate, a.tokens+now.Sub(a.refilled).Seconds()*rate)
 	a.refilled = now
 	if a.tokens < 1 {
 		return false
