@@ -22,18 +22,26 @@ const (
 	OverStreams  Reason = "resolver-streams"
 )
 
-// Reasons are all there are, with what they mean.
-func Reasons() map[Reason]string {
-	return map[Reason]string{
-		OverRate:     "more questions to the VPC resolver in a second than an interface may ask",
-		OverForwards: "more questions for other resolvers at once than an interface may have waiting",
-		OverStreams:  "more TCP connections to the VPC resolver at once than an interface may have",
+// ReasonText is what a reason means. Code is its number, far above those of
+// the datapath's reasons.
+type ReasonText struct {
+	Code   uint32
+	Reason Reason
+	Text   string
+}
+
+// Reasons are all there are, in an order that stays.
+func Reasons() []ReasonText {
+	return []ReasonText{
+		{1001, OverRate, "The interface sent the VPC resolver more packets in a second than it may."},
+		{1002, OverForwards, "The interface has as many questions waiting for other resolvers as it may, or all together have."},
+		{1003, OverStreams, "The interface has as many TCP connections to the VPC resolver as it may, or all together have."},
 	}
 }
 
 // Drop is what was dropped of an interface for one reason.
 type Drop struct {
-	Interface uint64 `json:"interface"` // number; 0 for all beyond the first maxDrops
+	Interface uint64 `json:"interface"` // number
 	Reason    Reason `json:"reason"`
 	Packets   uint64 `json:"packets"`
 	Bytes     uint64 `json:"bytes"` // of DNS messages
@@ -42,9 +50,10 @@ type Drop struct {
 	VNI      vpc.VNI        `json:"vni"`
 	Protocol int            `json:"protocol"`
 	Source   netip.AddrPort `json:"source"`
+	Dest     netip.AddrPort `json:"dest"`
 }
 
-// maxDrops bounds how many interfaces' drops are told apart.
+// maxDrops bounds how many interfaces' drops are remembered; the oldest go.
 const maxDrops = 4096
 
 type dropKey struct {
@@ -60,7 +69,14 @@ type drops struct {
 	known map[dropKey]*Drop
 }
 
-func newDrops(now func() time.Time) *drops { return &drops{now: now, known: map[dropKey]*Drop{}} }
+// newDrops goes on from what was counted before.
+func newDrops(now func() time.Time, before []Drop) *drops {
+	d := &drops{now: now, known: map[dropKey]*Drop{}}
+	for _, b := range before[:min(len(before), maxDrops)] {
+		d.known[dropKey{b.Interface, b.Reason}] = &b
+	}
+	return d
+}
 
 func (d *drops) count(who Asker, proto, size int, why Reason) {
 	d.mu.Lock()
@@ -68,16 +84,20 @@ func (d *drops) count(who Asker, proto, size int, why Reason) {
 	k := dropKey{who.Interface, why}
 	if d.known[k] == nil {
 		if len(d.known) >= maxDrops {
-			k.iface = 0
+			var oldest *Drop
+			for _, at := range d.known {
+				if oldest == nil || at.Last.Before(oldest.Last) {
+					oldest = at
+				}
+			}
+			delete(d.known, dropKey{oldest.Interface, oldest.Reason})
 		}
-		if d.known[k] == nil {
-			d.known[k] = &Drop{Interface: k.iface, Reason: why}
-		}
+		d.known[k] = &Drop{Interface: k.iface, Reason: why}
 	}
 	at := d.known[k]
 	at.Packets++
 	at.Bytes += uint64(size)
-	at.Last, at.VNI, at.Protocol, at.Source = d.now(), who.VNI, proto, who.Client
+	at.Last, at.VNI, at.Protocol, at.Source, at.Dest = d.now().UTC().Round(0), who.VNI, proto, who.Client, who.Server
 }
 
 func (d *drops) list() []Drop {

@@ -24,6 +24,8 @@ type Asker struct {
 	VNI vpc.VNI
 	// Client is the asker's private address in its VPC; the port means nothing.
 	Client netip.AddrPort
+	// Server is the address the question was sent to.
+	Server netip.AddrPort
 	// Interface is the datapath's number of the asker's interface, whose share
 	// of the resolver it uses; 0 is one address alone.
 	Interface uint64
@@ -45,6 +47,8 @@ type Options struct {
 	// Rate returns how many packets an interface may send in a second; nil is
 	// PacketsPerSecond.
 	Rate func() int
+	// Dropped are the drops counted before the start, which Drops goes on from.
+	Dropped []Drop
 	// Dial connects to an upstream; nil is a plain net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Log gets what an operator should know; nil is slog's default.
@@ -88,7 +92,7 @@ func New(o Options) *Resolver {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	r := &Resolver{o: o, limiter: newLimiter(time.Now, o.Rate), drops: newDrops(time.Now), sockets: map[io.Closer]struct{}{}}
+	r := &Resolver{o: o, limiter: newLimiter(time.Now, o.Rate), drops: newDrops(time.Now, o.Dropped), sockets: map[io.Closer]struct{}{}}
 	r.forwarder = &forwarder{dial: o.Dial, cache: newCache(time.Now), spawn: r.spawn, calls: map[question]*call{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
@@ -126,7 +130,7 @@ func (r *Resolver) leave(c io.Closer) {
 // Forget drops what was learnt for VPCs that the view no longer has.
 func (r *Resolver) Forget() { r.forwarder.cache.keep(r.o.View()) }
 
-// Drops are the queries that were dropped since the start, by interface and reason.
+// Drops are the queries that were dropped, by interface and reason.
 func (r *Resolver) Drops() []Drop { return r.drops.list() }
 
 // Shutdown closes the sockets, lets questions on their way end until ctx does,
@@ -168,6 +172,7 @@ func (r *Resolver) ServePacket(c net.PacketConn) error {
 	defer r.leave(c)
 	p := newPackets(c)
 	var sc scratch
+	var last sender
 	for failures := 0; ; {
 		n, err := p.read()
 		if err != nil {
@@ -182,19 +187,33 @@ func (r *Resolver) ServePacket(c net.PacketConn) error {
 			return err
 		}
 		failures = 0
+		// Who somebody is, is asked anew for what comes now, once for all that
+		// one port has sent.
+		last = sender{}
 		for i := range n {
-			r.packet(p, i, &sc)
+			r.packet(p, i, &sc, &last)
 		}
 		p.flush()
 		r.seen.Add(uint64(n))
 	}
 }
 
+// sender is who a socket's other end was found to be.
+type sender struct {
+	from netip.AddrPort
+	who  Asker
+	err  error
+}
+
 // packet answers one of the UDP queries that were read.
-func (r *Resolver) packet(p packets, i int, sc *scratch) {
+func (r *Resolver) packet(p packets, i int, sc *scratch, last *sender) {
 	raw, from := p.query(i)
-	who, err := r.o.Identify(from, p.local(), vpc.UDP)
-	if err != nil {
+	if last.from != from {
+		who, err := r.o.Identify(from, p.local(), vpc.UDP)
+		*last = sender{from, who, err}
+	}
+	who := last.who
+	if err := last.err; err != nil {
 		if r.o.Log.Enabled(r.ctx, slog.LevelDebug) {
 			r.o.Log.Debug("query from nobody we know", "remote", from, "error", err)
 		}
