@@ -60,7 +60,7 @@ func (s *space) answer(q *query, w *writer) (out local) {
 		switch {
 		case chained:
 			w.set(at, dns.TypeCNAME, cname)
-			if rrtype == dns.TypeCNAME || w.cut {
+			if rrtype == dns.TypeCNAME {
 				return out
 			}
 			target.set(cname.first())

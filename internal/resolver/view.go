@@ -357,17 +357,32 @@ func (b *tableBuilder) addRecord(name string, r desired.Record, log *slog.Logger
 	}
 }
 
+// typeNumber is the number of a type by its name, or as TYPE123 (RFC 3597); 0 for
+// one that is none.
+func typeNumber(name string) uint16 {
+	name = strings.ToUpper(name)
+	if t, ok := dns.StringToType[name]; ok {
+		return t
+	}
+	if digits, ok := strings.CutPrefix(name, "TYPE"); ok {
+		if n, err := strconv.ParseUint(digits, 10, 16); err == nil {
+			return uint16(n)
+		}
+	}
+	return 0
+}
+
 // recordData reads a record's data in a zone file's words.
 func recordData(rrtype, value string) (uint16, string, error) {
-	t, ok := dns.StringToType[strings.ToUpper(rrtype)]
-	if !ok || t == dns.TypeNone || t == dns.TypeOPT || t >= 128 && t <= 255 {
+	t := typeNumber(rrtype)
+	if !isData(t) {
 		return 0, "", fmt.Errorf("%q is no type of data", rrtype)
 	}
 	// One record is one line: nothing in a value may begin another.
 	if strings.ContainsAny(value, "\r\n") {
 		return 0, "", fmt.Errorf("%q has more than one line", value)
 	}
-	p := dns.NewZoneParser(strings.NewReader(". 0 IN "+dns.TypeToString[t]+" "+value+"\n"), ".", "")
+	p := dns.NewZoneParser(strings.NewReader(". 0 IN "+dns.Type(t).String()+" "+value+"\n"), ".", "")
 	rr, ok := p.Next()
 	if err := p.Err(); err != nil {
 		return 0, "", err
