@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -76,12 +77,16 @@ func (f failing) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// loggerTo writes to a buffer that one test reads.
+func loggerTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
 // bench is a resolver on loopback whose askers are in the VPC it is told.
 type bench struct {
 	t        *testing.T
 	r        *Resolver
 	udp, tcp string
 	vni      atomic.Uint32 // 0 is nobody
+	iface    atomic.Uint64
 	client   atomic.Pointer[netip.AddrPort]
 }
 
@@ -99,7 +104,7 @@ func newBench(t *testing.T, upstreams ...string) *bench {
 			if vni == 0 {
 				return Asker{}, errors.New("nobody")
 			}
-			return Asker{VNI: vni, Client: *b.client.Load()}, nil
+			return Asker{VNI: vni, Client: *b.client.Load(), Interface: b.iface.Load()}, nil
 		},
 		View:      func() *View { return v },
 		Upstreams: func() []string { return upstreams },
