@@ -5,7 +5,6 @@ package resolver
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -462,26 +461,4 @@ func TestRateIsLimitedPerAsker(t *testing.T) {
 	if len(l.askers) > maxAskers {
 		t.Errorf("%d askers are remembered", len(l.askers))
 	}
-}
-
-func FuzzQuery(f *testing.F) {
-	q := new(dns.Msg).SetQuestion("bucket.s3.us-east-1.amazonaws.com.", dns.TypeA)
-	q.SetEdns0(4096, true)
-	raw, _ := q.Pack()
-	f.Add(raw)
-	f.Add([]byte(fmt.Sprintf("%012d", 0)))
-	view := compiled(f, testVPCs)
-	r := New(Options{View: func() *View { return view }})
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		reply, later := r.handle(new(scratch), raw, Asker{VNI: vniA}, false)
-		if later != nil {
-			t.Fatal("forwarded without upstreams")
-		}
-		if len(reply) > udpPayload {
-			t.Fatalf("%d bytes", len(reply))
-		}
-		if reply != nil && new(dns.Msg).Unpack(reply) != nil {
-			t.Fatal("the reply cannot be read")
-		}
-	})
 }
