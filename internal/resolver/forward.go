@@ -203,6 +203,16 @@ func (f *forwarder) exchange(ctx context.Context, upstream string, q question) (
 			}
 		}
 	}
+	// The library reads some records that are cut, and writes them so that
+	// nobody can read them: such an answer is none.
+	m.Compress = true
+	b, err := m.Pack()
+	if err == nil {
+		err = new(dns.Msg).Unpack(b)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("its answer cannot be passed on: %w", err)
+	}
 	return m, nil
 }
 

@@ -4,10 +4,13 @@ package resolver
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -170,6 +173,96 @@ func FuzzName(f *testing.F) {
 		again, err := wire(text([]byte(w)))
 		if err != nil || again != w {
 			t.Fatalf("%q is %q in words, which is %x: %v", s, text([]byte(w)), again, err)
+		}
+	})
+}
+
+// told is an upstream that answers every question with the same bytes after its
+// header and question.
+type told struct {
+	net.Conn
+	flags  [2]byte
+	counts [3]byte
+	rest   []byte
+	answer []byte
+}
+
+func (c *told) ReadFrom([]byte) (int, net.Addr, error) { return 0, nil, io.EOF } // makes it a packet socket to the library
+func (c *told) WriteTo([]byte, net.Addr) (int, error)  { return 0, io.EOF }
+func (c *told) Close() error                           { return nil }
+func (c *told) SetDeadline(time.Time) error            { return nil }
+func (c *told) SetReadDeadline(time.Time) error        { return nil }
+func (c *told) SetWriteDeadline(time.Time) error       { return nil }
+func (c *told) RemoteAddr() net.Addr                   { return &net.UDPAddr{} }
+func (c *told) LocalAddr() net.Addr                    { return &net.UDPAddr{} }
+func (c *told) Read(b []byte) (int, error) {
+	if c.answer == nil {
+		return 0, io.EOF
+	}
+	n := copy(b, c.answer)
+	c.answer = nil
+	return n, nil
+}
+
+func (c *told) Write(q []byte) (int, error) {
+	end := headerBytes
+	for q[end] != 0 {
+		end += 1 + int(q[end])
+	}
+	end += 5
+	c.answer = append(bytes.Clone(q[:end]), c.rest...)
+	copy(c.answer[2:], c.flags[:])
+	c.answer[7], c.answer[9], c.answer[11] = c.counts[0], c.counts[1], c.counts[2]
+	return len(q), nil
+}
+
+// Whatever an upstream says, the asker gets a message that can be read, is no
+// larger than it can take and answers its question.
+func FuzzUpstreamAnswer(f *testing.F) {
+	a := "\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xcb\x00\x71\x01"
+	for _, seed := range []struct {
+		flags, counts int
+		rest          string
+	}{
+		{0x8180, 0x010000, a},
+		{0x8183, 0x000100, "\x04test\x00\x00\x06\x00\x01\x00\x00\x00\x3c\x00\x16\x00\x00\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x1e"},
+		{0x8180, 0x020000, "\xc0\x0c\x00\x05\x00\x01\x00\x00\x00\x3c\x00\x02\xc0\x10" + "\xc0\x10\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xcb\x00\x71\x01"},
+		{0x8180, 0x010000, "\xc0\xff\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xcb\x00\x71\x01"}, // past the end
+		{0x8180, 0x010000, "\xc0\x22\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xcb\x00\x71\x01"}, // to itself
+		{0x8180, 0x010000, "\x01a\xc0\x22\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xcb\x00\x71\x01"},
+		{0x8380, 0x000000, ""},
+		{0x8182, 0x000001, "\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x08\x00\x0f\x00\x04\x00\x06xx"},
+		{0x8180, 0x400000, strings.Repeat(a, 64)},
+	} {
+		f.Add(uint16(seed.flags), byte(seed.counts>>16), byte(seed.counts>>8), byte(seed.counts), []byte(seed.rest), byte(0))
+		f.Add(uint16(seed.flags), byte(seed.counts>>16), byte(seed.counts>>8), byte(seed.counts), []byte(seed.rest), byte(3))
+	}
+	view := compiled(f, fuzzVPCs)
+	f.Fuzz(func(t *testing.T, flags uint16, answers, others, additional byte, rest []byte, how byte) {
+		r := New(Options{
+			View: func() *View { return view }, Upstreams: func() []string { return []string{"192.0.2.53"} },
+			Dial: func(context.Context, string, string) (net.Conn, error) {
+				return &told{flags: [2]byte{byte(flags >> 8), byte(flags)}, counts: [3]byte{answers, others, additional}, rest: rest}, nil
+			},
+		})
+		defer r.Shutdown(context.Background())
+		q := new(dns.Msg).SetQuestion([]string{"www.OUTSIDE.test.", "out.corp.example."}[how&1], dns.TypeA)
+		if how&2 != 0 {
+			q.SetEdns0(900, true)
+		}
+		raw, _ := q.Pack()
+		for range 2 { // asked, and from the cache
+			reply, later := r.handle(new(scratch), raw, Asker{VNI: vniA}, false)
+			if later != nil {
+				reply = later(context.Background())
+			}
+			m := new(dns.Msg)
+			if err := m.Unpack(reply); err != nil {
+				t.Fatalf("%x: %v", reply, err)
+			}
+			if len(reply) > 512 && how&2 == 0 || len(reply) > 900 || m.Id != q.Id || m.Question[0] != q.Question[0] || (m.IsEdns0() != nil) != (how&2 != 0) || m.Authoritative {
+				t.Fatalf("%d bytes: %v", len(reply), m)
+			}
 		}
 	})
 }
