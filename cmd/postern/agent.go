@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -234,7 +235,7 @@ func runAgent(ctx context.Context, dataDir string, in agentInput) error {
 		log.Warn("the edge starts while the version before still carries packets")
 	case <-ctx.Done():
 	}
-	if err := sup.Start(ctx, edgeChild(feed, links, dp, e, p, cred)); err != nil {
+	if err := sup.Start(ctx, edgeChild(feed, links, tag, dp, e, p, cred)); err != nil {
 		return err
 	}
 	if err := sup.Start(ctx, proberChild(feed, serviceNS, e, a, cred, log)); err != nil {
@@ -261,6 +262,12 @@ func userOr(name, fallback string) string {
 
 // pinDir is the bpffs of an installation.
 func pinDir(tag string) string { return filepath.Join(link.DefaultRunDir(tag), "bpf") }
+
+// resolverDrops is where the edge counts the questions that the resolver
+// dropped; it is there as long as the maps with the other drops.
+func resolverDrops(tag string) string {
+	return filepath.Join(link.DefaultRunDir(tag), "resolver-drops.json")
+}
 
 // hostSteps joins link and datapath: devices first, then programs on them,
 // then the maps that point at them.
@@ -465,7 +472,7 @@ func (f *edgeFeed) publish() {
 	}
 	c := edge.Config{
 		Revision: h.Revision, VPCs: h.VPCs, Endpoints: h.Endpoints, Services: map[string]desired.Service{},
-		Interfaces: map[uint64]edge.Interface{}, Keys: h.Keys, Users: h.Users, Upstreams: s.Upstreams, Region: s.Region,
+		Interfaces: map[uint64]edge.Interface{}, Keys: h.Keys, Users: h.Users, Upstreams: s.Upstreams, Zones: h.Zones, DNSRate: s.DNSRate, Region: s.Region,
 		Certificates: map[string]edge.Certificate{},
 	}
 	for name, v := range h.Services {
@@ -500,18 +507,23 @@ func (f *edgeFeed) tell() {
 	}
 }
 
+// maxDNSSockets bounds how many sockets share the questions over UDP: one for
+// each processor, each of which one goroutine reads.
+const maxDNSSockets = 8
+
 // edgeChild is the unprivileged process that speaks to workloads. It gets its
-// listening sockets, a read-only descriptor of the connection table and the
-// record file; its configuration comes on its standard input, whose end is
+// listening sockets, a read-only descriptor of the connection table, the record
+// file and the file of the resolver's drops; its configuration comes on its standard input, whose end is
 // also its end.
-func edgeChild(ctx context.Context, links *link.Links, dp *datapath.Datapath, f *edgeFeed, p paths, cred *syscall.Credential) supervise.Spec {
+func edgeChild(ctx context.Context, links *link.Links, tag string, dp *datapath.Datapath, f *edgeFeed, p paths, cred *syscall.Credential) supervise.Spec {
+	packets := min(runtime.NumCPU(), maxDNSSockets)
 	return supervise.Spec{
 		Name:   "edge",
 		Notify: true,
 		Command: func() (*exec.Cmd, error) {
 			wait, done := context.WithTimeout(ctx, 5*time.Second)
 			defer done()
-			socks, err := links.ListenService(wait)
+			socks, err := links.ListenService(wait, packets)
 			if err != nil {
 				return nil, err
 			}
@@ -526,13 +538,20 @@ func edgeChild(ctx context.Context, links *link.Links, dp *datapath.Datapath, f 
 				table.Close()
 				return nil, err
 			}
-			cmd := selfCommand("edge")
-			cmd.ExtraFiles = []*os.File{socks.HTTP, socks.HTTPS, socks.DNSStream, socks.DNSPacket, table, records}
+			drops, err := os.OpenFile(resolverDrops(tag), os.O_CREATE|os.O_RDWR, 0o600)
+			if err != nil {
+				socks.Close()
+				table.Close()
+				records.Close()
+				return nil, fmt.Errorf("open the resolver's counts of drops: %w", err)
+			}
+			cmd := selfCommand("edge", "--dns-sockets", strconv.Itoa(packets))
+			cmd.ExtraFiles = append([]*os.File{socks.HTTP, socks.HTTPS, socks.DNSStream, table, records, drops}, socks.DNSPacket...)
 			cmd.SysProcAttr = childOf(cred)
 			return cmd, nil
 		},
 		Start: func(cmd *exec.Cmd) error {
-			own := cmd.ExtraFiles[:fdRecords-2]
+			own := cmd.ExtraFiles[:fdDNSPacket-3+packets]
 			defer func() {
 				for _, file := range own {
 					file.Close()

@@ -43,6 +43,10 @@ type Config struct {
 	// private DNS name. Absent: the host's own from /etc/resolv.conf. "none":
 	// such names are refused, and only the operator vouches for domains.
 	DNSUpstreams []string `json:"dnsUpstreams,omitempty"`
+	// DNSPacketsPerSecond is how many packets an interface may send to the
+	// resolver, 1 to 1000000; 1024 if absent, as in AWS. `postern drops` counts
+	// those above it.
+	DNSPacketsPerSecond int `json:"dnsPacketsPerSecond,omitempty"`
 	// MTU of workloads' interfaces in bytes, 576 to 9001; 1500 if absent.
 	MTU int `json:"mtu,omitempty"`
 	// Uplink is what internet and NAT gateways lead to: "none", also if absent;
@@ -230,6 +234,9 @@ func (c *Config) check() error {
 	}
 	if c.MTU < 576 || c.MTU > 9001 {
 		return fmt.Errorf("mtu %d: want 576 to 9001", c.MTU)
+	}
+	if c.DNSPacketsPerSecond < 0 || c.DNSPacketsPerSecond > 1_000_000 {
+		return fmt.Errorf("dnsPacketsPerSecond %d: want 1 to 1000000", c.DNSPacketsPerSecond)
 	}
 	switch desired.ProxyLayout(c.ProxyProtocolLayout) {
 	case "", desired.ProxyAWS, desired.ProxyAzure, desired.ProxyAlibaba:

@@ -24,15 +24,15 @@ func newDropsCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "drops",
 		Short: "show which packets were dropped and why",
-		Long: `Show the packets this host's datapath dropped: for each interface that sent
-them and each reason, how many, and when and what the last one was. Every drop
-is counted here; a packet that is not here was not dropped. 'postern drops' and
+		Long: `Show the packets this host's datapath and its VPC resolver dropped: for each
+interface that sent them and each reason, how many, and when and what the last
+one was. Every drop is counted here; a packet that is not here was not dropped. 'postern drops' and
 'postern datapath drops' are the same.
 
 The reasons are those of 'postern drops --reasons'. Counts go on from the first
 'postern serve' to 'postern reset'; --watch shows what is dropped from now on,
-counted from now. Reads the kernel's maps, also when no server runs, and needs
-root.`,
+counted from now. Reads the kernel's maps and the resolver's counts, also when no server
+runs, and needs root.`,
 		Example: `  sudo postern drops
   sudo postern drops --interface eni-0123456789abcdef0 --since 1m
   sudo postern datapath drops --watch --vpc vpc-0123456789abcdef0
@@ -92,7 +92,7 @@ func runDrops(ctx context.Context, o *options, in dropsInput, now time.Time, out
 		return err
 	}
 	defer r.Close()
-	list, err := r.Drops()
+	list, err := allDrops(o, r)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func watchDrops(ctx context.Context, o *options, in dropsInput, out, errOut io.W
 		return err
 	}
 	defer r.Close()
-	before, err := r.Drops()
+	before, err := allDrops(o, r)
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func watchDrops(ctx context.Context, o *options, in dropsInput, out, errOut io.W
 			return nil
 		case <-tick.C:
 		}
-		list, err := r.Drops()
+		list, err := allDrops(o, r)
 		if err != nil {
 			return err
 		}
@@ -239,7 +239,7 @@ func runDropReasons(o *options, out io.Writer) error {
 	}
 	var list []reason
 	t := newTable("CODE", "REASON", "MEANING")
-	for _, r := range datapath.Reasons() {
+	for _, r := range allReasons() {
 		if r.Code == 0 {
 			continue // not dropped
 		}

@@ -6,6 +6,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,23 +35,27 @@ const (
 	fdHTTP = iota + 3
 	fdHTTPS
 	fdDNSStream
-	fdDNSPacket
 	fdConnections
 	fdRecords
+	fdDrops
+	fdDNSPacket // and those after it
 )
 
 // newEdgeCommand is the unprivileged child of the agent that speaks to workloads.
 func newEdgeCommand(*options) *cobra.Command {
-	return &cobra.Command{
+	var dnsSockets int
+	c := &cobra.Command{
 		Use: "edge", Hidden: true, Args: cobra.NoArgs,
 		Short: "answer workloads: resolver and policy proxy (started by the agent)",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := confine(); err != nil {
 				return err
 			}
-			return runEdge(supervise.Lifeline(c.Context()), newLogger())
+			return runEdge(supervise.Lifeline(c.Context()), dnsSockets, newLogger())
 		},
 	}
+	c.Flags().IntVar(&dnsSockets, "dns-sockets", 1, "how many sockets for DNS over UDP were handed over")
+	return c
 }
 
 // identifier joins the datapath's numbers to the edge's and the resolver's types.
@@ -69,10 +74,10 @@ func (i identifier) asker(remote, local netip.AddrPort, proto int) (resolver.Ask
 	if err != nil {
 		return resolver.Asker{}, err
 	}
-	return resolver.Asker{VNI: d.VNI, Client: d.Client}, nil
+	return resolver.Asker{VNI: d.VNI, Client: d.Client, Server: d.Server, Interface: d.Interface}, nil
 }
 
-func runEdge(ctx context.Context, log *slog.Logger) error {
+func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 	httpL, err := fileListener(fdHTTP, "http")
 	if err != nil {
 		return err
@@ -85,12 +90,21 @@ func runEdge(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	f := os.NewFile(fdDNSPacket, "dns packet")
-	dnsP, err := net.FilePacketConn(f)
-	if err != nil {
-		return fmt.Errorf("use the dns packet socket that was handed over: %w", err)
+	var dnsP []net.PacketConn
+	for i := range dnsSockets {
+		f := os.NewFile(fdDNSPacket+uintptr(i), "dns packet")
+		c, err := net.FilePacketConn(f)
+		if err != nil {
+			return fmt.Errorf("use the dns packet socket that was handed over: %w", err)
+		}
+		f.Close()
+		dnsP = append(dnsP, c)
 	}
-	f.Close()
+	counts := dropCounts{os.NewFile(fdDrops, "drops")}
+	before, err := counts.read()
+	if err != nil {
+		log.Warn("the resolver's drops are counted anew", "error", err)
+	}
 	dp, err := datapath.OpenIdentifier(fdConnections)
 	if err != nil {
 		return err
@@ -103,6 +117,7 @@ func runEdge(ctx context.Context, log *slog.Logger) error {
 	defer cancel()
 	var view atomic.Pointer[resolver.View]
 	var upstreams atomic.Pointer[[]string]
+	var rate atomic.Int64
 	res := resolver.New(resolver.Options{
 		Identify: id.asker, View: view.Load, Log: log,
 		Upstreams: func() []string {
@@ -111,6 +126,8 @@ func runEdge(ctx context.Context, log *slog.Logger) error {
 			}
 			return nil
 		},
+		Dropped: before,
+		Rate:    func() int { return cmp.Or(int(rate.Load()), resolver.PacketsPerSecond) },
 	})
 	configs := make(chan edge.Config)
 	var wg sync.WaitGroup
@@ -128,8 +145,10 @@ func runEdge(ctx context.Context, log *slog.Logger) error {
 				}
 				return
 			}
-			view.Store(resolver.Compile(c.VPCs))
 			upstreams.Store(&c.Upstreams)
+			rate.Store(int64(c.DNSRate))
+			view.Store(resolver.Compile(view.Load(), c.VPCs, c.Zones, log))
+			res.Forget()
 			// The agent waits for this before it says that names are as they should be.
 			fmt.Fprintln(os.Stdout, int64(c.Revision))
 			select {
@@ -139,12 +158,15 @@ func runEdge(ctx context.Context, log *slog.Logger) error {
 			}
 		}
 	}()
-	wg.Go(func() {
-		if err := res.ServePacket(dnsP); err != nil && ctx.Err() == nil {
-			log.Error("resolver", "error", err)
-			cancel()
-		}
-	})
+	for _, c := range dnsP {
+		wg.Go(func() {
+			if err := res.ServePacket(c); err != nil && ctx.Err() == nil {
+				log.Error("resolver", "error", err)
+				cancel()
+			}
+		})
+	}
+	wg.Go(func() { counts.keep(ctx, res, log) })
 	wg.Go(func() {
 		if err := res.ServeListener(dnsL); err != nil && ctx.Err() == nil {
 			log.Error("resolver", "error", err)

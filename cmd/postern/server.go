@@ -331,7 +331,7 @@ func writeTrust(p paths, ca []byte) error {
 // hostSettings are what the agent needs of the configuration.
 func hostSettings(cfg Config, p paths, a *pki.Authority) (hostsync.Settings, error) {
 	s := hostsync.Settings{
-		Region: cfg.Region, CA: string(a.PEM),
+		Region: cfg.Region, DNSRate: cfg.DNSPacketsPerSecond, CA: string(a.PEM),
 		Backends:     map[string]string{"s3": "unix:" + p.s3Socket()},
 		Certificates: map[string]hostsync.Certificate{},
 	}

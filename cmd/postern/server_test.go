@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -32,7 +33,7 @@ func zoneOnLoopback(t *testing.T) (addr string, publish func(name, text string))
 	records := map[string]string{}
 	srv := &dns.Server{PacketConn: pc, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		m := new(dns.Msg).SetReply(q)
-		name := q.Question[0].Name
+		name := strings.ToLower(q.Question[0].Name) // which may come in any case
 		mu.Lock()
 		text, ok := records[name]
 		mu.Unlock()

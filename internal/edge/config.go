@@ -34,6 +34,10 @@ type Config struct {
 	Users map[string]desired.User `json:"users,omitempty"`
 	// Upstreams are DNS resolvers of the outside, "address" or "address:port".
 	Upstreams []string `json:"upstreams,omitempty"`
+	// Zones are those of desired.Host, DNSRate how many questions a second an
+	// interface may ask the resolver; 0 is the usual number.
+	Zones   map[vpc.HostedZoneID]desired.Zone `json:"zones,omitempty"`
+	DNSRate int                               `json:"dnsRate,omitempty"`
 	// Certificates by service short name. One covers all the service's names;
 	// the key that issues them never comes here.
 	Certificates map[string]Certificate `json:"certificates,omitempty"`

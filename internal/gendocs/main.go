@@ -19,6 +19,7 @@ import (
 	"postern.dev/postern/internal/api/sdkmodel"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/datapath"
+	"postern.dev/postern/internal/resolver"
 )
 
 func main() {
@@ -179,6 +180,9 @@ interface. Every dropped packet is counted under exactly one.
 			continue // not dropped
 		}
 		fmt.Fprintf(&b, "| %d | %s | %s |\n", r.Code, r.Name, r.Text)
+	}
+	for _, r := range resolver.Reasons() {
+		fmt.Fprintf(&b, "| %d | %s | %s |\n", r.Code, r.Reason, r.Text)
 	}
 	return b.String()
 }

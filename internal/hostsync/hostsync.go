@@ -44,6 +44,9 @@ type Settings struct {
 	// Upstreams are resolvers ("192.0.2.53:53") for names we do not know.
 	// None means that such names are refused.
 	Upstreams []string `json:"upstreams"`
+	// DNSRate is how many questions a second an interface may ask the resolver;
+	// 0 is the usual number.
+	DNSRate int `json:"dnsRate,omitempty"`
 	// Backends are the URLs of the backends this installation starts itself,
 	// by catalogue service.
 	Backends map[string]string `json:"backends,omitempty"`

@@ -25,13 +25,15 @@ type Sockets struct {
 	HTTP      *os.File // TCP, desired.EdgeHTTPPort
 	HTTPS     *os.File // TCP, desired.EdgeHTTPSPort
 	DNSStream *os.File // TCP, desired.EdgeDNSPort
-	DNSPacket *os.File // UDP, desired.EdgeDNSPort
+	// DNSPacket are UDP, desired.EdgeDNSPort, several that share it: each client
+	// port's packets come to one of them.
+	DNSPacket []*os.File
 }
 
 // Close closes those that are open.
 func (s *Sockets) Close() error {
 	var errs []error
-	for _, f := range []*os.File{s.HTTP, s.HTTPS, s.DNSStream, s.DNSPacket} {
+	for _, f := range append([]*os.File{s.HTTP, s.HTTPS, s.DNSStream}, s.DNSPacket...) {
 		if f != nil {
 			errs = append(errs, f.Close())
 		}
@@ -91,25 +93,30 @@ func (l *Links) EnsureService() (Device, string, error) {
 }
 
 // ListenService opens the edge's sockets in the service namespace, which
-// EnsureService made. While an edge that is just ending still holds an
-// address it tries again until ctx is done.
-func (l *Links) ListenService(ctx context.Context) (Sockets, error) {
+// EnsureService made, packets of them for DNS over UDP. While an edge that is
+// just ending still holds an address it tries again until ctx is done.
+func (l *Links) ListenService(ctx context.Context, packets int) (Sockets, error) {
 	ns, err := openNamespace(namespacePath(namespaceName(l.cfg.Tag, serviceOwner)))
 	if err != nil {
 		return Sockets{}, err
 	}
 	defer ns.Close()
-	var s Sockets
-	open := []struct {
+	s := Sockets{DNSPacket: make([]*os.File, packets)}
+	type socket struct {
 		name string
 		kind int
 		port int
 		to   **os.File
-	}{
+	}
+	// Those that are nobody else's come first: once there is one, the edge
+	// before has ended, and none of its sockets shares the packets.
+	open := []socket{
 		{"http", unix.SOCK_STREAM, desired.EdgeHTTPPort, &s.HTTP},
 		{"https", unix.SOCK_STREAM, desired.EdgeHTTPSPort, &s.HTTPS},
 		{"dns-stream", unix.SOCK_STREAM, desired.EdgeDNSPort, &s.DNSStream},
-		{"dns-packet", unix.SOCK_DGRAM, desired.EdgeDNSPort, &s.DNSPacket},
+	}
+	for i := range s.DNSPacket {
+		open = append(open, socket{"dns-packet", unix.SOCK_DGRAM, desired.EdgeDNSPort, &s.DNSPacket[i]})
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -150,11 +157,13 @@ func listen(name string, kind, port int) (*os.File, error) {
 	if err != nil {
 		return nil, fail("open", err)
 	}
-	if kind == unix.SOCK_STREAM {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
-			unix.Close(fd)
-			return nil, fail("reuse address", err)
-		}
+	reuse := unix.SO_REUSEADDR
+	if kind == unix.SOCK_DGRAM {
+		reuse = unix.SO_REUSEPORT
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, reuse, 1); err != nil {
+		unix.Close(fd)
+		return nil, fail("reuse address", err)
 	}
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: port, Addr: desired.EdgeAddr.As4()}); err != nil {
 		unix.Close(fd)

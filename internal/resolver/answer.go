@@ -3,143 +3,245 @@
 package resolver
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
-	"net"
-	"net/netip"
 
 	"github.com/miekg/dns"
 )
 
 const (
-	// maxChain bounds how many CNAMEs of a view are followed for one answer.
+	// maxChain bounds how many CNAMEs or aliases of a view are followed for one answer.
 	maxChain = 8
 	// negativeTTL is how long stub resolvers may remember that something is
 	// missing, in seconds; short, since endpoints come and go.
 	negativeTTL = 10
 )
 
-// local is what a view has to say to one question.
+// local is what a view has to say to one question, beside the records.
 type local struct {
-	answer []dns.RR
-	ns     []dns.RR
-	rcode  int
+	rcode int
 	// authoritative is true if the asked name is in a private zone.
 	authoritative bool
 	// forward is true if next, the asked name or the end of a chain of CNAMEs
-	// in answer, is for the upstreams to resolve.
+	// in the answer, is for route to resolve; nil are the host's resolvers.
 	forward bool
-	next    string
+	next    []byte
+	route   *route
 }
 
-// answer looks a name up, following CNAMEs within the view. asked is the name
-// as it came, with its case and final dot.
-func (s *space) answer(asked string, qtype uint16) local {
-	var out local
-	name, owner := canonical(asked), asked
+// answer looks a question up and writes its records, following CNAMEs within
+// the view.
+func (s *space) answer(q *query, w *writer) (out local) {
+	rrtype := q.rrtype
+	if rrtype == dns.TypeANY {
+		rrtype = dns.TypeCNAME
+	}
+	n, at := &q.name, headerBytes // where the message has the name
+	var target name
 	for hop := 0; ; hop++ {
 		if hop > maxChain {
+			w.clear()
 			return local{rcode: dns.RcodeServerFailure}
 		}
-		z := s.zoneOf(name)
+		z, inZone := s.zoneOf(n)
+		u, inRule := s.ruleOf(n)
 		private := z.apex != ""
+		if private && u != nil && inRule >= inZone {
+			// A rule for the zone's own name, or for one in it, is the more
+			// specific one.
+			out.forward, out.next, out.route = true, n.b, u
+			return out
+		}
 		if hop == 0 {
 			out.authoritative = private
 		}
-		if private && name == z.apex && qtype == dns.TypeSOA {
-			out.answer = append(out.answer, soa(z.apex))
-			return out
-		}
-		n, exists := z.find(name)
+		found, exists := z.find(n)
+		cname, chained := found.set(dns.TypeCNAME)
 		switch {
-		case n != nil && n.cname != "":
-			out.answer = append(out.answer, &dns.CNAME{Hdr: header(owner, dns.TypeCNAME, n.ttl), Target: dns.Fqdn(n.cname)})
-			if qtype == dns.TypeCNAME {
+		case chained:
+			w.set(at, dns.TypeCNAME, cname)
+			if rrtype == dns.TypeCNAME || w.cut { // asked again over TCP, the chain is whole
 				return out
 			}
-			name, owner = n.cname, dns.Fqdn(n.cname)
+			target.set(cname.first())
+			n, at = &target, len(w.b)-len(target.b)
 			continue
-		case n != nil:
-			rrs := n.records(owner, qtype)
-			if len(rrs) == 0 {
-				out.ns = []dns.RR{soa(negativeOwner(z, name))}
+		case found.count > 0 || private && exists:
+			if !s.records(w, at, found, rrtype) && !(rrtype == dns.TypeSOA && len(n.b) == len(z.apex) && w.soa(false, at, n, z)) {
+				w.soa(true, at, n, z)
 			}
-			out.answer = append(out.answer, rrs...)
 		case private:
-			out.ns = []dns.RR{soa(z.apex)}
-			if !exists {
-				out.rcode = dns.RcodeNameError
-			}
-		case s.privateReverse(name):
-			out.ns = []dns.RR{soa(name)}
+			w.soa(true, at, n, z)
+			out.rcode = dns.RcodeNameError
+		case u != nil && inRule > 0 && (!s.privateReverse(n) || s.privateReverse(domainOf(n, inRule))):
+			out.forward, out.next, out.route = true, n.b, u
+		case s.privateReverse(n):
+			w.soa(true, at, n, z)
 			if !exists {
 				out.rcode = dns.RcodeNameError
 			}
 		default:
-			out.forward, out.next = true, name
+			out.forward, out.next, out.route = true, n.b, u
 		}
 		return out
 	}
 }
 
+// domainOf is the domain with so many labels that a name is in.
+func domainOf(n *name, labels int) *name {
+	var d name
+	d.set(n.from(n.n - labels))
+	return &d
+}
+
 // answerAny answers for any type (RFC 8482): with the CNAME there is, or with
 // one small record, whatever there is. The upstreams are not asked. That a name
 // of the view does not exist is said as for every other type.
-func (s *space) answerAny(asked string) local {
-	l := s.answer(asked, dns.TypeCNAME)
-	if l.rcode == dns.RcodeSuccess && len(l.answer) == 0 {
-		hinfo := &dns.HINFO{Hdr: header(asked, dns.TypeHINFO, 3600), Cpu: "RFC8482"}
-		return local{answer: []dns.RR{hinfo}, authoritative: l.authoritative}
+func (s *space) answerAny(q *query, w *writer) local {
+	l := s.answer(q, w)
+	if l.rcode == dns.RcodeSuccess && w.answers == 0 {
+		w.clear()
+		w.record(headerBytes, dns.TypeHINFO, 3600, "\x07RFC8482\x00")
+		return local{authoritative: l.authoritative}
 	}
 	return l
 }
 
-// negativeOwner is whose SOA accompanies a missing type: the zone's, or for a
-// record outside zones the name's own, so that caches keep it to that name.
-func negativeOwner(z *zone, name string) string {
+// records writes a node's records of a type and reports whether there are any.
+func (s *space) records(w *writer, at int, n node, rrtype uint16) bool {
+	found, ok := n.set(rrtype)
+	if ok && found.alias {
+		found, ok = s.follow(found, rrtype)
+	}
+	if !ok || found.count == 0 {
+		return false
+	}
+	w.set(at, rrtype, found)
+	return true
+}
+
+// follow is the set of records that an alias leads to in this VPC.
+func (s *space) follow(alias set, rrtype uint16) (set, bool) {
+	var n name
+	for to, hop := alias.first(), 0; hop < maxChain; hop++ {
+		n.set(to)
+		z, _ := s.zoneOf(&n)
+		at, _ := z.find(&n)
+		found, ok := at.set(rrtype)
+		if ok && !found.alias {
+			return found, true
+		}
+		if !ok {
+			if found, ok = at.set(dns.TypeCNAME); !ok {
+				break
+			}
+		}
+		to = found.first()
+	}
+	return set{}, false
+}
+
+// writer writes the records of one answer, no further than limit.
+type writer struct {
+	b        []byte
+	question int // where the question ends
+	limit    int
+	cut      bool // not everything fitted
+	answers  int
+	others   int // records of the authority section
+}
+
+// clear takes everything back but the question.
+func (w *writer) clear() {
+	w.b, w.cut, w.answers, w.others = w.b[:w.question], false, 0, 0
+}
+
+// pointer is a name that the message has elsewhere (RFC 1035, 4.1.4).
+func pointer(at int) uint16 { return 0xc000 | uint16(at) }
+
+// record writes one record of the answer; false if it does not fit.
+func (w *writer) record(owner int, rrtype uint16, ttl uint32, data string) bool {
+	if !w.header(owner, rrtype, ttl, len(data)) {
+		return false
+	}
+	w.b = append(w.b, data...)
+	w.answers++
+	return true
+}
+
+func (w *writer) header(owner int, rrtype uint16, ttl uint32, size int) bool {
+	if w.cut || len(w.b)+12+size > w.limit {
+		w.cut = true
+		return false
+	}
+	w.b = binary.BigEndian.AppendUint16(w.b, pointer(owner))
+	w.b = binary.BigEndian.AppendUint16(w.b, rrtype)
+	w.b = binary.BigEndian.AppendUint16(w.b, dns.ClassINET)
+	w.b = binary.BigEndian.AppendUint32(w.b, ttl)
+	w.b = binary.BigEndian.AppendUint16(w.b, uint16(size))
+	return true
+}
+
+// set writes a set of records. Addresses start at a random one, so that clients
+// spread over them.
+func (w *writer) set(owner int, rrtype uint16, s set) {
+	d, first := s.records, 0
+	if s.count > 1 && (rrtype == dns.TypeA || rrtype == dns.TypeAAAA) {
+		first = rand.IntN(s.count) * (len(d) / s.count) // all of one length
+	}
+	at := first
+	for range s.count {
+		size := int(binary.BigEndian.Uint16(d[at:]))
+		if !w.header(owner, rrtype, s.ttl, size) {
+			return
+		}
+		w.b = append(w.b, d[at+2:at+2+size]...)
+		w.answers++
+		if at += 2 + size; at == len(d) {
+			at = 0
+		}
+	}
+}
+
+// soa writes where the zone of a name begins: as the answer, or in the
+// authority section with the time a missing name may be remembered. Outside
+// zones that is for the name alone.
+func (w *writer) soa(authority bool, at int, n *name, z *zone) bool {
 	if z.apex != "" {
-		return z.apex
-	}
-	return name
-}
-
-// records are a node's records of one type under the name that was asked for.
-// Addresses start at a random one, so that clients spread over them.
-func (n *node) records(owner string, qtype uint16) []dns.RR {
-	var out []dns.RR
-	switch qtype {
-	case dns.TypeA:
-		for _, a := range rotated(n.v4) {
-			out = append(out, &dns.A{Hdr: header(owner, qtype, n.ttl), A: net.IP(a.AsSlice())})
-		}
-	case dns.TypeAAAA:
-		for _, a := range rotated(n.v6) {
-			out = append(out, &dns.AAAA{Hdr: header(owner, qtype, n.ttl), AAAA: net.IP(a.AsSlice())})
-		}
-	case dns.TypePTR:
-		for _, p := range n.ptr {
-			out = append(out, &dns.PTR{Hdr: header(owner, qtype, n.ttl), Ptr: dns.Fqdn(p)})
+		at += len(n.b) - len(z.apex)
+		if apex, ok := z.table.find([]byte(z.apex)); ok {
+			if own, ok := apex.set(dns.TypeSOA); ok && own.count > 0 {
+				data := own.first()
+				ttl := own.ttl
+				if authority {
+					ttl = min(ttl, binary.BigEndian.Uint32(data[len(data)-4:]))
+				}
+				if w.header(at, dns.TypeSOA, ttl, len(data)) {
+					w.b = append(w.b, data...)
+					w.count(authority)
+				}
+				return true
+			}
 		}
 	}
-	return out
-}
-
-func rotated(addrs []netip.Addr) []netip.Addr {
-	if len(addrs) < 2 {
-		return addrs
+	const size = 2 + 13 + 20
+	if !w.header(at, dns.TypeSOA, negativeTTL, size) {
+		return true
 	}
-	at := rand.IntN(len(addrs))
-	return append(append(make([]netip.Addr, 0, len(addrs)), addrs[at:]...), addrs[:at]...)
+	w.b = binary.BigEndian.AppendUint16(w.b, pointer(at))
+	w.b = append(w.b, "\x0ahostmaster"...)
+	w.b = binary.BigEndian.AppendUint16(w.b, pointer(at))
+	for _, v := range [...]uint32{1, 7200, 900, 1209600, negativeTTL} { // serial, refresh, retry, expire, minimum
+		w.b = binary.BigEndian.AppendUint32(w.b, v)
+	}
+	w.count(authority)
+	return true
 }
 
-func header(owner string, rrtype uint16, ttl uint32) dns.RR_Header {
-	return dns.RR_Header{Name: owner, Rrtype: rrtype, Class: dns.ClassINET, Ttl: ttl}
-}
-
-// soa says where a zone begins and how long a missing name may be remembered.
-func soa(apex string) *dns.SOA {
-	apex = dns.Fqdn(apex)
-	return &dns.SOA{
-		Hdr: header(apex, dns.TypeSOA, negativeTTL), Ns: apex, Mbox: "hostmaster." + apex,
-		Serial: 1, Refresh: 7200, Retry: 900, Expire: 1209600, Minttl: negativeTTL,
+func (w *writer) count(authority bool) {
+	if authority {
+		w.others++
+	} else {
+		w.answers++
 	}
 }

@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"postern.dev/postern/internal/desired"
+	"postern.dev/postern/internal/vpc"
 )
 
 // upstream is a resolver of the outside on loopback, UDP and TCP on one port.
@@ -101,12 +104,13 @@ func TestForwardedAnswersAreCachedForTheirTTL(t *testing.T) {
 		t.Errorf("TTL %d after %d upstream queries, want 60 after 1", got, u.queries.Load())
 	}
 	b.vni.Store(uint32(vniB))
-	if ttl("www.outside.test"); u.queries.Load() != 1 {
-		t.Error("another VPC's question was asked again")
+	if got := ttl("www.outside.test"); got != 100 || u.queries.Load() != 2 {
+		t.Errorf("another VPC got a TTL of %d after %d upstream queries: what one learnt says nothing to another", got, u.queries.Load())
 	}
 	ahead.Store(100)
-	if got := ttl("www.outside.test"); got != 100 || u.queries.Load() != 2 {
-		t.Errorf("TTL %d after %d upstream queries, want 100 after 2", got, u.queries.Load())
+	b.vni.Store(uint32(vniA))
+	if got := ttl("www.outside.test"); got != 100 || u.queries.Load() != 3 {
+		t.Errorf("TTL %d after %d upstream queries, want 100 after 3", got, u.queries.Load())
 	}
 }
 
@@ -152,8 +156,8 @@ func TestNextUpstreamIsAsked(t *testing.T) {
 	if got := show(b.ask("www.outside.test", dns.TypeA)); got != "NOERROR A 203.0.113.9" {
 		t.Error(got)
 	}
-	if broken.queries.Load() != 1 || forged.queries.Load() != 1 {
-		t.Errorf("%d and %d queries", broken.queries.Load(), forged.queries.Load())
+	if broken.queries.Load() != 1 || forged.queries.Load() != 2 || forged.overTCP.Load() != 1 {
+		t.Errorf("%d and %d queries, %d over TCP", broken.queries.Load(), forged.queries.Load(), forged.overTCP.Load())
 	}
 }
 
@@ -176,7 +180,6 @@ func TestSameQuestionsShareOneUpstreamQuery(t *testing.T) {
 		var dials atomic.Int64
 		release := make(chan struct{})
 		f := &forwarder{
-			upstreams: func() []string { return []string{"192.0.2.53"} },
 			dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 				if network != "udp" || address != "192.0.2.53:53" {
 					t.Errorf("dial %s %s", network, address)
@@ -185,12 +188,12 @@ func TestSameQuestionsShareOneUpstreamQuery(t *testing.T) {
 				<-release
 				return nil, errors.New("unreachable")
 			},
-			cache: newCache(time.Now), calls: map[question]*call{},
+			cache: newCache(time.Now), spawn: func(f func()) bool { go f(); return true }, calls: map[question]*call{},
 		}
 		const askers = 8
 		failed := make(chan error, askers)
 		ask := func(name string) {
-			_, err := f.resolve(context.Background(), question{name: name, qtype: dns.TypeA})
+			_, _, err := f.resolve(context.Background(), []string{"192.0.2.53"}, question{name: name, qtype: dns.TypeA})
 			failed <- err
 		}
 		for range askers - 1 {
@@ -259,18 +262,59 @@ func TestSlowUpstreamDelaysOnlyItsOwnQuestions(t *testing.T) {
 	}
 }
 
-func TestCacheIsBounded(t *testing.T) {
-	c := newCache(time.Now)
-	rr := mustRR("x.test. 100 IN TXT " + strings.Repeat(`"`+strings.Repeat("y", 200)+`" `, 20))
+// filler is a large answer.
+func filler() *dns.Msg {
+	return &dns.Msg{Answer: []dns.RR{mustRR("x.test. 100 IN TXT " + strings.Repeat(`"`+strings.Repeat("y", 200)+`" `, 20))}}
+}
+
+func TestCacheOfAVPCIsBounded(t *testing.T) {
+	c, filler := newCache(time.Now), filler()
+	quiet := question{tenant: tenant{vni: vniB}, name: "quiet.test", qtype: dns.TypeTXT}
+	c.put(quiet, filler)
 	last := question{}
 	for i := range 6000 {
-		last = question{name: fmt.Sprintf("n%d.test", i), qtype: dns.TypeTXT}
-		c.put(last, &dns.Msg{Answer: []dns.RR{rr}})
+		last = question{tenant: tenant{vni: vniA}, name: fmt.Sprintf("n%d.test", i), qtype: dns.TypeTXT}
+		c.put(last, filler)
 	}
-	if c.bytes > maxCacheBytes || c.bytes < maxCacheBytes/2 || len(c.items) != c.order.Len() {
-		t.Errorf("%d bytes in %d items", c.bytes, len(c.items))
+	s := c.shelves[last.tenant]
+	if s.bytes > maxTenantBytes || s.bytes < maxTenantBytes/2 || len(s.items) != s.order.Len() {
+		t.Errorf("%d bytes in %d items", s.bytes, len(s.items))
 	}
-	if c.get(last) == nil || c.get(question{name: "n0.test", qtype: dns.TypeTXT}) != nil {
+	if _, state := c.get(last); state != fresh {
+		t.Error("the newest is gone")
+	}
+	first := last
+	first.name = "n0.test"
+	if _, state := c.get(first); state != missing {
 		t.Error("the oldest did not go first")
+	}
+	if _, state := c.get(quiet); state != fresh {
+		t.Error("one VPC's answers drove out another's")
+	}
+}
+
+func TestCacheIsBoundedForAllVPCs(t *testing.T) {
+	c, filler := newCache(time.Now), filler()
+	const busy = 64 // that would fill it four times
+	for i := range busy * 1000 {
+		q := question{tenant: tenant{vni: vpc.VNI(i % busy)}, name: fmt.Sprintf("n%d.test", i), qtype: dns.TypeTXT}
+		c.put(q, filler)
+		if c.bytes > maxCacheBytes {
+			t.Fatalf("%d bytes after %d answers", c.bytes, i)
+		}
+	}
+	sum := 0
+	for _, s := range c.shelves {
+		if s.bytes < maxCacheBytes/busy/2 {
+			t.Errorf("a VPC has %d bytes", s.bytes)
+		}
+		sum += s.bytes
+	}
+	if sum != c.bytes || len(c.shelves) != busy {
+		t.Errorf("%d bytes are counted as %d, in %d shelves", sum, c.bytes, len(c.shelves))
+	}
+	c.keep(compiled(t, map[vpc.VNI]desired.VPC{3: {DNS: true}, 4: {ID: "vpc-other", DNS: true}}))
+	if c.shelves[tenant{vni: 3}] == nil || len(c.shelves) != 1 || c.bytes != c.shelves[tenant{vni: 3}].bytes {
+		t.Errorf("what is kept of VPCs that are gone: %d shelves, %d bytes", len(c.shelves), c.bytes)
 	}
 }

@@ -12,22 +12,34 @@ import (
 
 // Limits per asker and in all.
 const (
-	// packetsPerSecond is AWS's limit for one network interface.
-	packetsPerSecond = 1024
+	// PacketsPerSecond is AWS's limit for one network interface.
+	PacketsPerSecond = 1024
 	// forwardsPerAsker and maxForwards bound queries waiting for an upstream.
 	forwardsPerAsker = 64
 	maxForwards      = 512
 	// streamsPerAsker and maxStreams bound open TCP connections.
 	streamsPerAsker = 16
 	maxStreams      = 1024
-	// maxAskers bounds the table; idle askers are dropped from it first.
-	maxAskers = 1 << 16
+	// maxAskers bounds the table, askersPerVPC what of it one VPC may have; idle
+	// askers are dropped first, looked for once a second at most.
+	maxAskers    = 1 << 16
+	askersPerVPC = 1 << 12
 )
 
-// askerKey names an asker's interface by its address.
+// askerKey names an asker's interface, which may have many addresses; one whose
+// number is not known is an address.
 type askerKey struct {
-	vni  vpc.VNI
-	addr netip.Addr
+	vni   vpc.VNI
+	iface uint64
+	addr  netip.Addr
+}
+
+func keyOf(who Asker) askerKey {
+	// Through an inbound endpoint come many, who are apart by their addresses.
+	if who.Interface == 0 || who.Inbound {
+		return askerKey{vni: who.VNI, iface: who.Interface, addr: who.Client.Addr()}
+	}
+	return askerKey{vni: who.VNI, iface: who.Interface}
 }
 
 // askerState is what one asker is using.
@@ -40,37 +52,46 @@ type askerState struct {
 
 // limiter keeps askers to their share.
 type limiter struct {
-	now func() time.Time
+	now  func() time.Time
+	rate func() int // packets per second
 
 	mu       sync.Mutex
 	askers   map[askerKey]*askerState
+	perVPC   map[vpc.VNI]int
+	swept    time.Time
 	forwards int
 	streams  int
 }
 
-func newLimiter(now func() time.Time) *limiter {
-	return &limiter{now: now, askers: map[askerKey]*askerState{}}
+func newLimiter(now func() time.Time, rate func() int) *limiter {
+	return &limiter{now: now, rate: rate, askers: map[askerKey]*askerState{}, perVPC: map[vpc.VNI]int{}}
 }
 
-// state finds or makes an asker's state; nil if the table is full of busy ones.
-// The caller holds mu.
+// state finds or makes an asker's state; nil if the table, or the VPC's part of
+// it, is full of busy ones. The caller holds mu.
 func (l *limiter) state(k askerKey) *askerState {
 	a := l.askers[k]
 	if a != nil {
 		return a
 	}
 	now := l.now()
-	if len(l.askers) >= maxAskers {
+	full := func() bool { return len(l.askers) >= maxAskers || l.perVPC[k.vni] >= askersPerVPC }
+	if full() && now.Sub(l.swept) >= time.Second {
+		l.swept = now
 		for k, a := range l.askers {
 			if a.forwards == 0 && a.streams == 0 && now.Sub(a.refilled) > time.Second {
 				delete(l.askers, k)
+				if l.perVPC[k.vni]--; l.perVPC[k.vni] == 0 {
+					delete(l.perVPC, k.vni)
+				}
 			}
 		}
-		if len(l.askers) >= maxAskers {
-			return nil
-		}
 	}
-	a = &askerState{tokens: packetsPerSecond, refilled: now}
+	if full() {
+		return nil
+	}
+	l.perVPC[k.vni]++
+	a = &askerState{tokens: float64(l.rate()), refilled: now}
 	l.askers[k] = a
 	return a
 }
@@ -83,8 +104,8 @@ func (l *limiter) packet(k askerKey) bool {
 	if a == nil {
 		return false
 	}
-	now := l.now()
-	a.tokens = min(packetsPerSecond, a.tokens+now.Sub(a.refilled).Seconds()*packetsPerSecond)
+	now, rate := l.now(), float64(l.rate())
+	a.tokens = min(rate, a.tokens+now.Sub(a.refilled).Seconds()*rate)
 	a.refilled = now
 	if a.tokens < 1 {
 		return false

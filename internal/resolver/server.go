@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"postern.dev/postern/internal/vpc"
 )
 
@@ -22,6 +24,14 @@ type Asker struct {
 	VNI vpc.VNI
 	// Client is the asker's private address in its VPC; the port means nothing.
 	Client netip.AddrPort
+	// Server is the address the question was sent to.
+	Server netip.AddrPort
+	// Interface is the datapath's number of the asker's interface, whose share
+	// of the resolver it uses; 0 is one address alone.
+	Interface uint64
+	// Inbound is true if the question came through an inbound resolver endpoint
+	// of the VPC; Client is then whoever asked the endpoint.
+	Inbound bool
 }
 
 // Options are what a resolver works with.
@@ -34,6 +44,11 @@ type Options struct {
 	// Upstreams returns the resolvers of the outside, "address" or
 	// "address:port", in order of preference.
 	Upstreams func() []string
+	// Rate returns how many packets an interface may send in a second; nil is
+	// PacketsPerSecond.
+	Rate func() int
+	// Dropped are the drops counted before the start, which Drops goes on from.
+	Dropped []Drop
 	// Dial connects to an upstream; nil is a plain net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Log gets what an operator should know; nil is slog's default.
@@ -44,6 +59,7 @@ type Options struct {
 type Resolver struct {
 	o         Options
 	limiter   *limiter
+	drops     *drops
 	forwarder *forwarder
 	ctx       context.Context
 	cancel    context.CancelFunc
@@ -67,14 +83,17 @@ func New(o Options) *Resolver {
 	if o.Upstreams == nil {
 		o.Upstreams = func() []string { return nil }
 	}
+	if o.Rate == nil {
+		o.Rate = func() int { return PacketsPerSecond }
+	}
 	if o.Dial == nil {
 		o.Dial = new(net.Dialer).DialContext
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	r := &Resolver{o: o, limiter: newLimiter(time.Now), sockets: map[io.Closer]struct{}{}}
-	r.forwarder = &forwarder{upstreams: o.Upstreams, dial: o.Dial, cache: newCache(time.Now), calls: map[question]*call{}}
+	r := &Resolver{o: o, limiter: newLimiter(time.Now, o.Rate), drops: newDrops(time.Now, o.Dropped), sockets: map[io.Closer]struct{}{}}
+	r.forwarder = &forwarder{dial: o.Dial, cache: newCache(time.Now), spawn: r.spawn, calls: map[question]*call{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }
@@ -107,6 +126,12 @@ func (r *Resolver) leave(c io.Closer) {
 	r.mu.Unlock()
 	r.work.Done()
 }
+
+// Forget drops what was learnt for VPCs that the view no longer has.
+func (r *Resolver) Forget() { r.forwarder.cache.keep(r.o.View()) }
+
+// Drops are the queries that were dropped, by interface and reason.
+func (r *Resolver) Drops() []Drop { return r.drops.list() }
 
 // Shutdown closes the sockets, lets questions on their way end until ctx does,
 // and returns when nothing of the resolver runs any more.
@@ -145,10 +170,11 @@ func (r *Resolver) ServePacket(c net.PacketConn) error {
 		return net.ErrClosed
 	}
 	defer r.leave(c)
-	local := addrPort(c.LocalAddr())
-	buf := make([]byte, maxQuery)
+	p := newPackets(c)
+	var sc scratch
+	var last sender
 	for failures := 0; ; {
-		n, from, err := c.ReadFrom(buf)
+		n, err := p.read()
 		if err != nil {
 			if r.isClosing() {
 				return nil
@@ -161,43 +187,173 @@ func (r *Resolver) ServePacket(c net.PacketConn) error {
 			return err
 		}
 		failures = 0
-		r.packet(c, from, local, buf[:n])
-		r.seen.Add(1)
+		// Who somebody is, is asked anew for what comes now, once for all that
+		// one port has sent.
+		last = sender{}
+		for i := range n {
+			r.packet(p, i, &sc, &last)
+		}
+		p.flush()
+		r.seen.Add(uint64(n))
 	}
 }
 
-// packet answers one UDP query. raw is reused when it returns.
-func (r *Resolver) packet(c net.PacketConn, from net.Addr, local netip.AddrPort, raw []byte) {
-	who, err := r.o.Identify(addrPort(from), local, vpc.UDP)
-	if err != nil {
-		r.o.Log.Debug("query from nobody we know", "remote", from, "error", err)
+// sender is who a socket's other end was found to be.
+type sender struct {
+	from netip.AddrPort
+	who  Asker
+	err  error
+}
+
+// packet answers one of the UDP queries that were read.
+func (r *Resolver) packet(p packets, i int, sc *scratch, last *sender) {
+	raw, from := p.query(i)
+	if last.from != from {
+		who, err := r.o.Identify(from, p.local(), vpc.UDP)
+		*last = sender{from, who, err}
+	}
+	who := last.who
+	if err := last.err; err != nil {
+		if r.o.Log.Enabled(r.ctx, slog.LevelDebug) {
+			r.o.Log.Debug("query from nobody we know", "remote", from, "error", err)
+		}
 		return
 	}
-	key := askerKey{who.VNI, who.Client.Addr()}
+	key := keyOf(who)
 	if !r.limiter.packet(key) {
+		r.drops.count(who, vpc.UDP, len(raw), OverRate)
 		return
 	}
-	reply, later := r.handle(raw, who, false)
+	reply, later := r.handle(sc, raw, who, false)
 	if later != nil {
 		if !r.limiter.forward(key) {
+			r.drops.count(who, vpc.UDP, len(raw), OverForwards)
 			return // a stub resolver asks again
 		}
-		if !r.enter(nil) {
-			r.limiter.forwarded(key)
-			return
-		}
-		go func() {
-			defer r.leave(nil)
+		if !r.spawn(func() {
 			defer r.limiter.forwarded(key)
 			if reply := later(r.ctx); reply != nil {
-				c.WriteTo(reply, from)
+				p.send(reply, from)
 			}
-		}()
+		}) {
+			r.limiter.forwarded(key)
+		}
 		return
 	}
 	if reply != nil {
-		c.WriteTo(reply, from)
+		p.answer(i, reply)
 	}
+}
+
+// spawn runs f on its own, for Shutdown to wait for; false after Shutdown.
+func (r *Resolver) spawn(f func()) bool {
+	if !r.enter(nil) {
+		return false
+	}
+	go func() {
+		defer r.leave(nil)
+		f()
+	}()
+	return true
+}
+
+// handle answers one message. A nil reply with a nil later is silence; a later
+// is a question for the upstreams, to be called away from the reading loop. The
+// reply is good until sc is used again.
+func (r *Resolver) handle(sc *scratch, raw []byte, who Asker, tcp bool) (reply []byte, later func(context.Context) []byte) {
+	s := r.o.View().spaces[who.VNI]
+	if s == nil || !s.dns {
+		return nil, nil
+	}
+	if who.Inbound {
+		s = s.inbound
+	}
+	q, w := &sc.q, &sc.w
+	if !q.read(raw, tcp) {
+		form, reply := usual(raw, tcp)
+		if form == nil {
+			return reply, nil
+		}
+		if !q.read(form, tcp) {
+			return formatError(raw), nil
+		}
+	}
+	q.begin(w)
+	var l local
+	if q.rrtype == dns.TypeANY {
+		l = s.answerAny(q, w)
+	} else {
+		l = s.answer(q, w)
+	}
+	if !l.forward {
+		return q.finish(w, l), nil
+	}
+	return r.outside(s, q, q.finish(w, l), l, tcp)
+}
+
+// outside answers what is for the upstreams: from the cache if it can, and later
+// if not. own is the answer as far as the view has it.
+func (r *Resolver) outside(s *space, in *query, own []byte, l local, tcp bool) (reply []byte, later func(context.Context) []byte) {
+	q := message{msg: new(dns.Msg), tcp: tcp}
+	begun := new(dns.Msg)
+	if err := errors.Join(q.msg.Unpack(in.raw), begun.Unpack(own)); err != nil {
+		return formatError(in.raw), nil
+	}
+	q.opt = q.msg.IsEdns0()
+	if !q.msg.RecursionDesired {
+		return q.fail(dns.RcodeRefused, dns.ExtendedErrorCodeNotAuthoritative, "only recursive queries are answered for this name"), nil
+	}
+	want := question{
+		tenant: s.owner, name: canonical(text(l.next)), qtype: q.msg.Question[0].Qtype,
+		do: in.do, cd: q.msg.CheckingDisabled,
+	}
+	targets := r.o.Upstreams()
+	if l.route != nil {
+		want.upstream, targets = l.route.key, l.route.targets
+	}
+	if len(targets) == 0 {
+		return q.fail(dns.RcodeServerFailure, dns.ExtendedErrorCodeNoReachableAuthority, errNoUpstream.Error()), nil
+	}
+	if m, state := r.forwarder.cache.get(want); state == fresh {
+		return q.complete(begun.Answer, want, m, false), nil
+	}
+	return nil, func(ctx context.Context) []byte {
+		m, old, err := r.forwarder.resolve(ctx, targets, want)
+		if err != nil {
+			r.o.Log.Debug("forward a query", "type", dns.TypeToString[want.qtype], "error", err)
+			code, text := dns.ExtendedErrorCodeNetworkError, "no upstream resolver answered"
+			var said *rcodeError
+			if errors.As(err, &said) && said.extended != nil {
+				code, text = said.extended.InfoCode, said.extended.ExtraText[:min(len(said.extended.ExtraText), 100)]
+			}
+			return q.fail(dns.RcodeServerFailure, code, text)
+		}
+		return q.complete(begun.Answer, want, m, old)
+	}
+}
+
+// complete is the answer with what an upstream says about the end of the view's
+// chain of CNAMEs.
+func (q *message) complete(chain []dns.RR, want question, up *dns.Msg, old bool) []byte {
+	if failed(up) {
+		return q.fail(dns.RcodeServerFailure, dns.ExtendedErrorCodeCachedError, "no upstream resolver answered a moment ago")
+	}
+	m := q.reply()
+	m.Rcode = up.Rcode
+	m.AuthenticatedData = up.AuthenticatedData && len(chain) == 0 && !old && (q.msg.AuthenticatedData || want.do)
+	if len(chain) == 0 {
+		// The asker may have mixed upper and lower case to recognise its answer.
+		for _, rr := range up.Answer {
+			if h := rr.Header(); canonical(h.Name) == want.name {
+				h.Name = q.msg.Question[0].Name
+			}
+		}
+	}
+	m.Answer, m.Ns, m.Extra = append(chain, up.Answer...), up.Ns, up.Extra
+	if old {
+		q.explain(m, dns.ExtendedErrorCodeStaleAnswer, "no upstream resolver answered in time")
+	}
+	return q.pack(m)
 }
 
 // ServeListener answers over TCP until Shutdown, which makes it return nil. It
@@ -245,11 +401,13 @@ func (r *Resolver) stream(c net.Conn) {
 		r.o.Log.Debug("connection from nobody we know", "remote", c.RemoteAddr(), "error", err)
 		return
 	}
-	key := askerKey{who.VNI, who.Client.Addr()}
+	key := keyOf(who)
 	if !r.limiter.stream(key) {
+		r.drops.count(who, vpc.TCP, 0, OverStreams)
 		return
 	}
 	defer r.limiter.closed(key)
+	var sc scratch
 	buf := make([]byte, 2+maxQuery)
 	for {
 		c.SetReadDeadline(time.Now().Add(streamIdle))
@@ -264,11 +422,13 @@ func (r *Resolver) stream(c net.Conn) {
 			return
 		}
 		if !r.limiter.packet(key) {
+			r.drops.count(who, vpc.TCP, n, OverRate)
 			return
 		}
-		reply, later := r.handle(buf[2:2+n], who, true)
+		reply, later := r.handle(&sc, buf[2:2+n], who, true)
 		if later != nil {
 			if !r.limiter.forward(key) {
+				r.drops.count(who, vpc.TCP, n, OverForwards)
 				return
 			}
 			reply = later(r.ctx)

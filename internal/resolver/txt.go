@@ -16,12 +16,13 @@ import (
 // is bounded in time and goes over TCP when the answer does not fit.
 type TXT struct {
 	forwarder forwarder
+	upstreams []string
 }
 
 // NewTXT asks the upstreams (address or address:port) in order.
 func NewTXT(upstreams []string) *TXT {
 	var d net.Dialer
-	return &TXT{forwarder{upstreams: func() []string { return upstreams }, dial: d.DialContext}}
+	return &TXT{forwarder: forwarder{dial: d.DialContext}, upstreams: upstreams}
 }
 
 // LookupTXT answers the texts of a name's TXT records, each record's strings
@@ -31,7 +32,7 @@ func (t *TXT) LookupTXT(ctx context.Context, name string) ([]string, error) {
 	if _, ok := dns.IsDomainName(name); !ok {
 		return nil, fmt.Errorf("%q is no domain name", name)
 	}
-	m, err := t.forwarder.ask(ctx, question{name: canonical(name), qtype: dns.TypeTXT})
+	m, err := t.forwarder.ask(ctx, t.upstreams, question{name: canonical(name), qtype: dns.TypeTXT})
 	if err != nil {
 		return nil, fmt.Errorf("look up the TXT records of %s: %w", name, err)
 	}

@@ -20,7 +20,7 @@ func TestTXTLookupTellsNothingFromNoAnswer(t *testing.T) {
 		mu.Lock()
 		ids[q.Id] = true
 		mu.Unlock()
-		switch q.Question[0].Name {
+		switch strings.ToLower(q.Question[0].Name) {
 		case "_x.example.com.":
 			m := record(`@ 60 IN TXT "vpce:" "AbC"`)(q, tcp)
 			m.Answer = append(m.Answer, mustRR(`_x.example.com. 60 IN TXT "other"`))

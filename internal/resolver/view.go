@@ -3,10 +3,15 @@
 package resolver
 
 import (
+	"bytes"
+	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/miekg/dns"
 
 	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/vpc"
@@ -15,206 +20,478 @@ import (
 // View is what the VPCs of a host answer. It is immutable.
 type View struct {
 	spaces map[vpc.VNI]*space
+	hosted map[vpc.HostedZoneID]*hosted
 }
 
-// space is one VPC's part of a view. Names in it are canonical: lower case,
-// without the final dot.
+// space is one VPC's part of a view.
 type space struct {
-	dns   bool
-	cidrs []netip.Prefix
-	zones map[string]*zone // by apex; "" holds what is outside private zones
+	digest digest // of what it was made from, zones aside
+	owner  tenant
+	dns    bool
+	cidrs  []netip.Prefix
+	own    []*zone            // the VPC's own private zones
+	outer  *zone              // the VPC's records outside private zones
+	ids    []vpc.HostedZoneID // the hosted zones associated with it,
+	hosted []*hosted          // as they are now
+	zones  map[string]*zone   // all private zones by apex in wire form
+	rules  map[string]*route  // by domain in wire form
+	// depths are the numbers of labels that apexes of zones and domains of
+	// rules have: only there is one to be looked for.
+	zoneDepths, ruleDepths depths
+	// inbound is the space as inbound resolver endpoints see it.
+	inbound *space
 }
 
-// zone holds records by name.
+// tenant is whose answers of the outside are kept apart from all others'. A
+// number that goes to another VPC later is another tenant.
+type tenant struct {
+	vni vpc.VNI
+	vpc vpc.VPCID
+}
+
+// zone is a private zone, or with apex "" all that is outside of them.
 type zone struct {
-	apex  string
-	exact map[string]*node
-	// wild is by the name under the star: "example.com" for "*.example.com".
-	wild map[string]*node
-	// exists has every name of the zone and the names between it and the apex:
-	// such a name exists, without records, when only something below it has some.
-	exists map[string]struct{}
+	apex  string // wire form
+	table table
 }
 
-// node is everything at one name.
-type node struct {
-	v4, v6 []netip.Addr
-	cname  string
-	ptr    []string
-	ttl    uint32
+// hosted is a private hosted zone, one for all VPCs it is associated with.
+type hosted struct {
+	digest        digest
+	zone, inbound *zone
 }
 
-// Compile makes a view of the VPCs. It keeps nothing of its argument.
-func Compile(vpcs map[vpc.VNI]desired.VPC) *View {
-	v := &View{spaces: make(map[vpc.VNI]*space, len(vpcs))}
+// depths is a set of numbers of labels.
+type depths [2]uint64
+
+func (d *depths) add(n int)      { d[n/64] |= 1 << (n % 64) }
+func (d *depths) has(n int) bool { return d[n/64]&(1<<(n%64)) != 0 }
+
+// Compile makes a view of the VPCs and the hosted zones associated with them.
+// It keeps nothing of its arguments but what of the former view, which may be
+// nil, is still right: a change in one VPC costs what that VPC costs. What
+// cannot be read is left out and logged.
+func Compile(former *View, vpcs map[vpc.VNI]desired.VPC, zones map[vpc.HostedZoneID]desired.Zone, log *slog.Logger) *View {
+	if former == nil {
+		former = &View{}
+	}
+	v := &View{spaces: make(map[vpc.VNI]*space, len(vpcs)), hosted: make(map[vpc.HostedZoneID]*hosted, len(zones))}
+	for id, z := range zones {
+		d := digestZone(z)
+		if h := former.hosted[id]; h != nil && h.digest == d {
+			v.hosted[id] = h
+		} else if h := compileHosted(z, log.With("hostedZone", id)); h != nil {
+			h.digest = d
+			v.hosted[id] = h
+		}
+	}
 	for vni, in := range vpcs {
-		v.spaces[vni] = compileSpace(in)
+		d := digestVPC(in)
+		s := former.spaces[vni]
+		if s == nil || s.digest != d {
+			s = compileSpace(vni, in, log.With("vpc", in.ID))
+			s.digest = d
+		}
+		v.spaces[vni] = s.with(v.hosted)
 	}
 	return v
 }
 
-func compileSpace(in desired.VPC) *space {
-	s := &space{dns: in.DNS, cidrs: slices.Clone(in.CIDRs), zones: map[string]*zone{"": newZone("")}}
-	for _, apex := range in.PrivateZones {
-		apex = canonical(apex)
-		if apex != "" {
-			z := newZone(apex)
-			z.exists[apex] = struct{}{}
-			s.zones[apex] = z
+func compileHosted(in desired.Zone, log *slog.Logger) *hosted {
+	apex, err := wire(in.Name)
+	if err != nil || apex == "\x00" {
+		log.Warn("a hosted zone is not answered: its name cannot be used", "name", in.Name, "error", err)
+		return nil
+	}
+	compile := func(records []desired.Record) *zone {
+		b := newTableBuilder(apex)
+		for _, r := range records {
+			name, ok := ownerOf(r, log)
+			if ok && !isWithin(name, apex) {
+				log.Warn("a DNS record is left out: it is outside of its zone", "name", r.Name)
+				continue
+			}
+			if ok {
+				b.addRecord(name, r, log)
+			}
+		}
+		return &zone{apex, b.table()}
+	}
+	h := &hosted{}
+	h.zone = compile(visible(in.Records, false))
+	h.inbound = h.zone
+	if hasInbound(in.Records) {
+		h.inbound = compile(visible(in.Records, true))
+	}
+	return h
+}
+
+func hasInbound(records []desired.Record) bool {
+	return slices.ContainsFunc(records, func(r desired.Record) bool { return r.InboundOnly })
+}
+
+// visible are the records that those inside or those who come through an
+// inbound endpoint see.
+func visible(records []desired.Record, inbound bool) []desired.Record {
+	if !hasInbound(records) {
+		return records
+	}
+	replaced := map[string]bool{}
+	if inbound {
+		for _, r := range records {
+			if r.InboundOnly {
+				replaced[canonical(r.Name)] = true
+			}
 		}
 	}
-	for _, r := range in.Records {
-		name := canonical(r.Name)
-		under, isWild := strings.CutPrefix(name, "*.")
-		z := s.zoneOf(under)
-		table := z.exact
-		if isWild {
-			table = z.wild
+	return slices.DeleteFunc(slices.Clone(records), func(r desired.Record) bool {
+		if r.InboundOnly {
+			return !inbound
 		}
-		n := table[under]
-		if n == nil {
-			n = &node{ttl: r.TTL}
-			table[under] = n
-		}
-		n.add(r)
-		for at := under; at != "" && at != z.apex; at = parent(at) {
-			z.exists[at] = struct{}{}
-		}
+		return replaced[canonical(r.Name)]
+	})
+}
+
+// compileSpace makes a VPC's space; hosted zones come in with the method with.
+func compileSpace(vni vpc.VNI, in desired.VPC, log *slog.Logger) *space {
+	s := compileSide(vni, in, in.PrivateZones, visible(in.Records, false), log)
+	s.inbound = s
+	if len(in.InboundZones) > 0 || hasInbound(in.Records) {
+		s.inbound = compileSide(vni, in, slices.Concat(in.PrivateZones, in.InboundZones), visible(in.Records, true), log)
 	}
 	return s
 }
 
-func newZone(apex string) *zone {
-	return &zone{apex: apex, exact: map[string]*node{}, wild: map[string]*node{}, exists: map[string]struct{}{}}
-}
-
-// add merges a record: a name may have its IPv4 and IPv6 addresses in two.
-func (n *node) add(r desired.Record) {
-	n.ttl = min(n.ttl, r.TTL)
-	for _, a := range r.Addrs {
-		a = a.Unmap()
-		list := &n.v6
-		if a.Is4() {
-			list = &n.v4
+func compileSide(vni vpc.VNI, in desired.VPC, apexes []string, records []desired.Record, log *slog.Logger) *space {
+	s := &space{
+		owner: tenant{vni, in.ID}, dns: in.DNS, cidrs: slices.Clone(in.CIDRs), ids: slices.Clone(in.Zones),
+		rules: make(map[string]*route, len(in.Forwards)),
+	}
+	builders := map[string]*tableBuilder{"": newTableBuilder("")}
+	order := []string{""}
+	for _, a := range apexes {
+		apex, err := wire(a)
+		if err != nil || apex == "\x00" {
+			log.Warn("a private zone is not answered: its name cannot be used", "name", a, "error", err)
+			continue
 		}
-		if a.IsValid() && !slices.Contains(*list, a) {
-			*list = append(*list, a)
+		if builders[apex] == nil {
+			builders[apex] = newTableBuilder(apex)
+			order = append(order, apex)
 		}
 	}
-	if r.CNAME != "" {
-		n.cname = canonical(r.CNAME)
-	}
-	if r.PTR != "" {
-		n.ptr = append(n.ptr, canonical(r.PTR))
-	}
-}
-
-// canonical lowers ASCII letters and drops the final dot. DNS compares names
-// byte by byte otherwise, so other letters keep their case.
-func canonical(name string) string {
-	name = strings.TrimSuffix(name, ".")
-	for i := range len(name) {
-		if c := name[i]; 'A' <= c && c <= 'Z' {
-			b := []byte(name)
-			for j := i; j < len(b); j++ {
-				if 'A' <= b[j] && b[j] <= 'Z' {
-					b[j] += 'a' - 'A'
-				}
+	for _, r := range records {
+		if owner, ok := ownerOf(r, log); ok {
+			at := owner
+			for ; at != "\x00" && builders[at] == nil; at = at[1+at[0]:] {
 			}
-			return string(b)
+			if at == "\x00" {
+				at = ""
+			}
+			builders[at].addRecord(owner, r, log)
 		}
 	}
-	return name
+	for _, apex := range order {
+		z := &zone{apex, builders[apex].table()}
+		if apex == "" {
+			s.outer = z
+		} else {
+			s.own = append(s.own, z)
+		}
+	}
+	for _, f := range in.Forwards {
+		domain, err := wire(f.Domain)
+		if err != nil {
+			log.Warn("a forward rule is left out: its domain cannot be read", "domain", f.Domain, "error", err)
+			continue
+		}
+		s.rules[domain] = routeOf(f, log)
+		s.ruleDepths.add(depth(domain))
+	}
+	return s
 }
 
-// parent is the name without its first label, "" for a single label. Dots
-// escaped with a backslash belong to their label.
-func parent(name string) string {
-	for i := 0; i < len(name); i++ {
-		switch name[i] {
-		case '\\':
-			i++
-		case '.':
-			return name[i+1:]
-		}
+// routeOf is where the questions of a rule go; nil to the host's resolvers.
+func routeOf(f desired.Forward, log *slog.Logger) *route {
+	if len(f.Targets) == 0 {
+		return nil
 	}
-	return ""
+	u := &route{}
+	for _, t := range f.Targets {
+		// The host's own addresses and its neighbours are nobody's business.
+		if a := t.Addr().Unmap(); !a.IsValid() || a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() ||
+			t.Port() == 0 || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+			log.Warn("a target of a forward rule is not asked", "domain", f.Domain, "target", t)
+			continue
+		}
+		u.targets = append(u.targets, t.String())
+	}
+	u.key = strings.Join(u.targets, " ")
+	return u
 }
 
-// zoneOf is the most specific zone a name is in, the outer one if none.
-func (s *space) zoneOf(name string) *zone {
-	for at := name; at != ""; at = parent(at) {
-		if z, ok := s.zones[at]; ok {
-			return z
+// with is the space with the hosted zones that its VPC is associated with, as
+// they are: itself if they are what it has. The VPC's own zones are the
+// endpoints' and come first where two have one name; then the lowest id.
+func (s *space) with(zones map[vpc.HostedZoneID]*hosted) *space {
+	now := make([]*hosted, 0, len(s.ids))
+	for _, id := range slices.Sorted(slices.Values(s.ids)) {
+		if h := zones[id]; h != nil {
+			now = append(now, h)
 		}
 	}
-	return s.zones[""]
+	if s.zones != nil && slices.Equal(s.hosted, now) {
+		return s
+	}
+	out := s.joined(now, false)
+	out.inbound = out
+	if s.inbound != s || slices.ContainsFunc(now, func(h *hosted) bool { return h.inbound != h.zone }) {
+		out.inbound = s.inbound.joined(now, true)
+	}
+	return out
 }
 
-// find is the node that answers for a name, nil if none does. exists is true if
-// the name exists, with records or with names below it.
-func (z *zone) find(name string) (n *node, exists bool) {
-	if n := z.exact[name]; n != nil {
-		return n, true
+func (s *space) joined(now []*hosted, inbound bool) *space {
+	out := *s
+	out.hosted, out.zones, out.zoneDepths = now, make(map[string]*zone, len(s.own)+len(now)), depths{}
+	for _, z := range s.own {
+		out.zones[z.apex] = z
+		out.zoneDepths.add(depth(z.apex))
 	}
-	if _, ok := z.exists[name]; ok {
-		return nil, true
-	}
-	// The wildcard, if any, is at the closest ancestor that exists.
-	for at := parent(name); at != ""; at = parent(at) {
-		if n := z.wild[at]; n != nil {
-			return n, true
+	for _, h := range now {
+		z := h.zone
+		if inbound {
+			z = h.inbound
 		}
-		if _, ok := z.exists[at]; ok || at == z.apex {
-			return nil, false
+		if out.zones[z.apex] == nil {
+			out.zones[z.apex] = z
+			out.zoneDepths.add(depth(z.apex))
 		}
 	}
-	return nil, false
+	return &out
 }
+
+// depth is how many labels a name in wire form has.
+func depth(name string) int {
+	n := 0
+	for ; name[0] != 0; name = name[1+name[0]:] {
+		n++
+	}
+	return n
+}
+
+// isWithin reports whether a name in wire form is another one or below it.
+func isWithin(name, apex string) bool {
+	for ; len(name) > len(apex); name = name[1+name[0]:] {
+	}
+	return name == apex
+}
+
+func ownerOf(r desired.Record, log *slog.Logger) (string, bool) {
+	name, err := wire(r.Name)
+	if err != nil || name == "\x00" {
+		log.Warn("a DNS record is left out: its name cannot be used", "name", r.Name, "error", err)
+		return "", false
+	}
+	return name, true
+}
+
+// addRecord adds a record; what of it cannot be read is left out and logged.
+func (b *tableBuilder) addRecord(name string, r desired.Record, log *slog.Logger) {
+	add := func(rrtype uint16, alias bool, records ...string) {
+		if len(records) > 0 && !b.add(name, rrtype, alias, r.TTL, records...) {
+			log.Warn("a DNS record is left out: the name has another of its type", "name", r.Name, "type", dns.Type(rrtype))
+		}
+	}
+	target := func(rrtype uint16, alias bool, to string) {
+		w, err := wire(to)
+		if err != nil {
+			log.Warn("a DNS record is left out: its target cannot be used", "name", r.Name, "target", to, "error", err)
+			return
+		}
+		add(rrtype, alias, w)
+	}
+	var v4, v6 []string
+	for _, a := range r.Addrs {
+		switch a = a.Unmap(); {
+		case a.Is4():
+			v4 = append(v4, string(a.AsSlice()))
+		case a.Is6():
+			v6 = append(v6, string(a.AsSlice()))
+		}
+	}
+	if len(r.Addrs) > 0 {
+		add(dns.TypeA, false, v4...)
+		add(dns.TypeAAAA, false, v6...)
+	}
+	switch {
+	case r.CNAME != "":
+		target(dns.TypeCNAME, false, r.CNAME)
+	case r.PTR != "":
+		target(dns.TypePTR, false, r.PTR)
+	case r.Alias != "":
+		switch r.AliasType {
+		case "A":
+			target(dns.TypeA, true, r.Alias)
+		case "AAAA":
+			target(dns.TypeAAAA, true, r.Alias)
+		default:
+			log.Warn("a DNS record is left out: an alias is of type A or AAAA", "name", r.Name, "type", r.AliasType)
+		}
+	case r.Type != "":
+		var data []string
+		var rrtype uint16
+		for _, v := range r.Values {
+			t, d, err := recordData(r.Type, v)
+			if err != nil {
+				log.Warn("a DNS record is left out: its value cannot be read", "name", r.Name, "type", r.Type, "error", err)
+				continue
+			}
+			rrtype, data = t, append(data, d)
+		}
+		add(rrtype, false, data...)
+	case len(r.Addrs) == 0:
+		// One all of whose addresses have left: it has none, and nobody else
+		// is asked for them.
+		b.add(name, dns.TypeA, false, r.TTL)
+	}
+}
+
+// typeNumber is the number of a type by its name, or as TYPE123 (RFC 3597); 0 for
+// one that is none.
+func typeNumber(name string) uint16 {
+	name = strings.ToUpper(name)
+	if t, ok := dns.StringToType[name]; ok {
+		return t
+	}
+	if digits, ok := strings.CutPrefix(name, "TYPE"); ok {
+		if n, err := strconv.ParseUint(digits, 10, 16); err == nil {
+			return uint16(n)
+		}
+	}
+	return 0
+}
+
+// recordData reads a record's data in a zone file's words.
+func recordData(rrtype, value string) (uint16, string, error) {
+	t := typeNumber(rrtype)
+	if !isData(t) {
+		return 0, "", fmt.Errorf("%q is no type of data", rrtype)
+	}
+	// One record is one line: nothing in a value may begin another.
+	if strings.ContainsAny(value, "\r\n") {
+		return 0, "", fmt.Errorf("%q has more than one line", value)
+	}
+	p := dns.NewZoneParser(strings.NewReader(". 0 IN "+dns.Type(t).String()+" "+value+"\n"), ".", "")
+	rr, ok := p.Next()
+	if err := p.Err(); err != nil {
+		return 0, "", err
+	}
+	if !ok || rr.Header().Rrtype != t {
+		return 0, "", fmt.Errorf("%q is no data of a %s record", value, rrtype)
+	}
+	buf := make([]byte, dns.MaxMsgSize)
+	n, err := dns.PackRR(rr, buf, 0, nil, false)
+	if err != nil {
+		return 0, "", err
+	}
+	const header = 1 + 10 // the root's name, type, class, TTL and length
+	data := buf[header:n]
+	if t == dns.TypeCNAME {
+		lower(data)
+	}
+	return t, string(data), nil
+}
+
+// zoneOf is the most specific private zone a name is in, and how many labels
+// its apex has; the outer one and 0 if none.
+func (s *space) zoneOf(n *name) (*zone, int) {
+	for i := range n.n {
+		if s.zoneDepths.has(n.n - i) {
+			if z := s.zones[string(n.from(i))]; z != nil {
+				return z, n.n - i
+			}
+		}
+	}
+	return s.outer, 0
+}
+
+// ruleOf is the most specific forward rule that holds a name: where its
+// questions go, nil to the host's resolvers, and how many labels its domain has.
+func (s *space) ruleOf(n *name) (*route, int) {
+	for i := range n.n + 1 {
+		if s.ruleDepths.has(n.n - i) {
+			if u, ok := s.rules[string(n.from(i))]; ok {
+				return u, n.n - i
+			}
+		}
+	}
+	return nil, 0
+}
+
+// find is the node that answers for a name. exists is true if the name exists,
+// with records or with names below it.
+func (z *zone) find(n *name) (at node, exists bool) {
+	if at, ok := z.table.find(n.b); ok {
+		return at, true
+	}
+	// The wildcard, if any, is at the closest ancestor that exists (RFC 4592).
+	for i := 1; i < n.n; i++ {
+		closest := n.from(i)
+		if _, ok := z.table.find(closest); ok {
+			var buf [maxName + 2]byte
+			star := append(append(buf[:0], 1, '*'), closest...)
+			return z.table.find(star)
+		}
+	}
+	return node{}, false
+}
+
+var (
+	inAddrARPA = []byte("\x07in-addr\x04arpa\x00")
+	ip6ARPA    = []byte("\x03ip6\x04arpa\x00")
+)
 
 // privateReverse reports whether a name is the reverse of an address that no
 // outsider can know: one in the VPC's blocks, or in a private range.
-func (s *space) privateReverse(name string) bool {
-	if rest, ok := strings.CutSuffix(name, ".in-addr.arpa"); ok {
-		return s.privateReverse4(rest)
+func (s *space) privateReverse(n *name) bool {
+	if n.n < 3 {
+		return false
 	}
-	if rest, ok := strings.CutSuffix(name, ".ip6.arpa"); ok {
-		return s.privateReverse6(rest)
+	switch parent := n.from(n.n - 2); {
+	case bytes.Equal(parent, inAddrARPA):
+		return s.privateReverse4(n)
+	case bytes.Equal(parent, ip6ARPA):
+		return s.privateReverse6(n)
 	}
 	return false
 }
 
-func (s *space) privateReverse4(rest string) bool {
-	labels := strings.Split(rest, ".")
-	if len(labels) > 4 {
-		labels = labels[len(labels)-4:]
-	}
+func (s *space) privateReverse4(n *name) bool {
 	var b [4]byte
-	for i, l := range labels {
-		n, err := strconv.ParseUint(l, 10, 8)
+	count := min(n.n-2, 4)
+	for i := range count {
+		v, err := strconv.ParseUint(string(n.label(n.n-3-i)), 10, 8)
 		if err != nil {
 			return false
 		}
-		b[len(labels)-1-i] = byte(n)
+		b[i] = byte(v)
 	}
-	return s.isPrivate(netip.PrefixFrom(netip.AddrFrom4(b), 8*len(labels)))
+	return s.isPrivate(netip.PrefixFrom(netip.AddrFrom4(b), 8*count))
 }
 
-func (s *space) privateReverse6(rest string) bool {
-	nibbles := strings.Split(rest, ".")
-	if len(nibbles) > 32 {
-		nibbles = nibbles[len(nibbles)-32:]
-	}
+func (s *space) privateReverse6(n *name) bool {
 	var b [16]byte
-	for i, l := range nibbles {
-		n, err := strconv.ParseUint(l, 16, 4)
+	count := min(n.n-2, 32)
+	for i := range count {
+		l := n.label(n.n - 3 - i)
+		v, err := strconv.ParseUint(string(l), 16, 4)
 		if err != nil || len(l) != 1 {
 			return false
 		}
-		at := len(nibbles) - 1 - i
-		b[at/2] |= byte(n) << (4 * (1 - at%2))
+		b[i/2] |= byte(v) << (4 * (1 - i%2))
 	}
-	return s.isPrivate(netip.PrefixFrom(netip.AddrFrom16(b), 4*len(nibbles)))
+	return s.isPrivate(netip.PrefixFrom(netip.AddrFrom16(b), 4*count))
 }
 
 // privateRanges are never delegated to the outside.
