@@ -26,13 +26,13 @@ func newDropsCommand(o *options) *cobra.Command {
 		Short: "show which packets were dropped and why",
 		Long: `Show the packets this host's datapath and its VPC resolver dropped: for each
 interface that sent them and each reason, how many, and when and what the last
-one was. Every drop is counted here; a packet that is not here was not dropped. 'postern drops' and
-'postern datapath drops' are the same.
+one was. Every drop is counted here; a packet that is not here was not dropped.
+'postern drops' and 'postern datapath drops' are the same.
 
 The reasons are those of 'postern drops --reasons'. Counts go on from the first
 'postern serve' to 'postern reset'; --watch shows what is dropped from now on,
-counted from now. Reads the kernel's maps and the resolver's counts, also when no server
-runs, and needs root.`,
+counted from now. Reads the kernel's maps and the resolver's counts, also when
+no server runs, and needs root.`,
 		Example: `  sudo postern drops
   sudo postern drops --interface eni-0123456789abcdef0 --since 1m
   sudo postern datapath drops --watch --vpc vpc-0123456789abcdef0
