@@ -144,4 +144,3 @@ func at(of []string, i int) string {
 	}
 	return "nothing"
 }
-
