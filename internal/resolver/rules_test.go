@@ -213,14 +213,7 @@ func TestAForgedAnswerIsNotBelieved(t *testing.T) {
 
 // A flood of answers with wrong ids, before the right one, is not waited out.
 func TestManyForgeriesAreAskedAboutOverTCP(t *testing.T) {
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", pc.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc, l := bothOnLoopback(t)
 	var done sync.WaitGroup
 	defer done.Wait()
 	started := make(chan struct{})
