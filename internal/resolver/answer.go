@@ -73,7 +73,7 @@ func (s *space) answer(q *query, w *writer) (out local) {
 		case private:
 			w.soa(true, at, n, z)
 			out.rcode = dns.RcodeNameError
-		case u != nil && inRule > 0 && (!s.privateReverse(n) || s.privateReverse(domainOf(n, inRule))):
+		case u != nil && (!s.privateReverse(n) || s.privateReverse(domainOf(n, inRule))):
 			out.forward, out.next, out.route = true, n.b, u
 		case s.privateReverse(n):
 			w.soa(true, at, n, z)

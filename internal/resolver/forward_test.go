@@ -27,16 +27,30 @@ type upstream struct {
 	overTCP atomic.Int64
 }
 
+// bothOnLoopback are a UDP and a TCP socket with one port. What is free of the
+// one kind may be in use of the other.
+func bothOnLoopback(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	var failed error
+	for range 100 {
+		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", pc.LocalAddr().String())
+		if err == nil {
+			return pc, l
+		}
+		pc.Close()
+		failed = err
+	}
+	t.Fatal(failed)
+	return nil, nil
+}
+
 func newUpstream(t *testing.T, answer func(q *dns.Msg, tcp bool) *dns.Msg) *upstream {
 	t.Helper()
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", pc.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc, l := bothOnLoopback(t)
 	u := &upstream{addr: pc.LocalAddr().String()}
 	h := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		_, tcp := w.RemoteAddr().(*net.TCPAddr)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"strings"
@@ -460,5 +461,55 @@ func TestRateIsLimitedPerAsker(t *testing.T) {
 	}
 	if len(l.askers) > maxAskers {
 		t.Errorf("%d askers are remembered", len(l.askers))
+	}
+}
+
+// scripted are queries that were read at once.
+type scripted struct {
+	queries [][]byte
+	from    []netip.AddrPort
+	replies map[int]string
+}
+
+func (s *scripted) read() (int, error)                   { return len(s.queries), nil }
+func (s *scripted) query(i int) ([]byte, netip.AddrPort) { return s.queries[i], s.from[i] }
+func (s *scripted) flush()                               {}
+func (s *scripted) send([]byte, netip.AddrPort)          {}
+func (s *scripted) local() netip.AddrPort                { return netip.MustParseAddrPort("100.64.0.1:53") }
+func (s *scripted) answer(i int, reply []byte) {
+	m := new(dns.Msg)
+	if m.Unpack(reply) == nil {
+		s.replies[i] = show(m)
+	}
+}
+
+// Queries of several senders come in one batch, each is its sender's.
+func TestEachQueryOfABatchIsItsSenders(t *testing.T) {
+	view := compiled(t, testVPCs)
+	identified := 0
+	r := New(Options{View: func() *View { return view }, Identify: func(remote, _ netip.AddrPort, _ int) (Asker, error) {
+		identified++
+		if remote.Port() == 99 {
+			return Asker{}, errors.New("nobody")
+		}
+		return Asker{VNI: vpc.VNI(remote.Port()), Client: netip.MustParseAddrPort("10.0.0.5:1000")}, nil
+	}})
+	defer r.Shutdown(context.Background())
+	s := &scripted{replies: map[int]string{}}
+	for _, port := range []uint16{uint16(vniA), uint16(vniB), uint16(vniB), 99, 99, uint16(vniA), uint16(vniC)} {
+		s.queries = append(s.queries, packed(t, "bucket.s3.us-east-1.amazonaws.com", dns.TypeA))
+		s.from = append(s.from, netip.AddrPortFrom(netip.MustParseAddr("100.65.0.1"), port))
+	}
+	var sc scratch
+	var last sender
+	for i := range s.queries {
+		r.packet(s, i, &sc, &last)
+	}
+	a, b := "NOERROR A 10.0.1.10", "SERVFAIL"
+	if want := map[int]string{0: a, 1: b, 2: b, 5: a}; !maps.Equal(s.replies, want) {
+		t.Errorf("%v, want %v", s.replies, want)
+	}
+	if identified != 5 {
+		t.Errorf("asked %d times who sent something, want once for each that is another than the one before", identified)
 	}
 }

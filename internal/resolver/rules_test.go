@@ -213,14 +213,7 @@ func TestAForgedAnswerIsNotBelieved(t *testing.T) {
 
 // A flood of answers with wrong ids, before the right one, is not waited out.
 func TestManyForgeriesAreAskedAboutOverTCP(t *testing.T) {
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", pc.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc, l := bothOnLoopback(t)
 	var done sync.WaitGroup
 	defer done.Wait()
 	started := make(chan struct{})
@@ -263,7 +256,9 @@ func TestOldAnswersAreGivenWhileUpstreamsFail(t *testing.T) {
 		if _, ok := broken.Load("now"); ok {
 			return new(dns.Msg).SetRcode(q, dns.RcodeServerFailure)
 		}
-		return record("@ 60 IN A 203.0.113.1")(q, tcp)
+		m := record("@ 60 IN A 203.0.113.1")(q, tcp)
+		m.AuthenticatedData = true
+		return m
 	})
 	b := newBench(t, u.addr)
 	start := time.Unix(100_000, 0)
@@ -275,6 +270,7 @@ func TestOldAnswersAreGivenWhileUpstreamsFail(t *testing.T) {
 		t.Helper()
 		q := new(dns.Msg).SetQuestion("www.outside.test.", dns.TypeA)
 		q.SetEdns0(1232, false)
+		q.AuthenticatedData = true
 		m := b.exchange("udp", q)
 		for _, o := range m.IsEdns0().Option {
 			if e, ok := o.(*dns.EDNS0_EDE); ok {
@@ -283,7 +279,9 @@ func TestOldAnswersAreGivenWhileUpstreamsFail(t *testing.T) {
 		}
 		return m, 0xffff
 	}
-	ask()
+	if m, _ := ask(); !m.AuthenticatedData {
+		t.Errorf("%v", m)
+	}
 	broken.Store("now", true)
 	at(61 * time.Second)
 	for range 2 {

@@ -167,7 +167,7 @@ func (r *Resolver) isClosing() bool {
 func (r *Resolver) ServePacket(c net.PacketConn) error {
 	defer c.Close()
 	if !r.enter(c) {
-		return net.ErrClosed
+		return nil // Shutdown came first
 	}
 	defer r.leave(c)
 	p := newPackets(c)
@@ -361,7 +361,7 @@ func (q *message) complete(chain []dns.RR, want question, up *dns.Msg, old bool)
 func (r *Resolver) ServeListener(l net.Listener) error {
 	defer l.Close()
 	if !r.enter(l) {
-		return net.ErrClosed
+		return nil // Shutdown came first
 	}
 	defer r.leave(l)
 	for {

@@ -290,3 +290,18 @@ func TestInboundEndpointsSeeTheirRecords(t *testing.T) {
 		}
 	}
 }
+
+func TestChainsHaveAnEnd(t *testing.T) {
+	v := desired.VPC{DNS: true, PrivateZones: []string{"corp.example"}}
+	for i := range maxChain + 1 {
+		v.Records = append(v.Records, desired.Record{Name: fmt.Sprintf("c%d.corp.example", i), CNAME: fmt.Sprintf("c%d.corp.example", i+1), TTL: 60})
+	}
+	v.Records = append(v.Records, desired.Record{Name: fmt.Sprintf("c%d.corp.example", maxChain+1), Addrs: addrs("10.0.0.1"), TTL: 60})
+	a := newAsking(t, compiled(t, map[vpc.VNI]desired.VPC{vniA: v}), Options{})
+	if got := a.ask(Asker{VNI: vniA}, "c1.corp.example", dns.TypeA); !strings.HasSuffix(got, "A 10.0.0.1") || strings.Count(got, "CNAME") != maxChain {
+		t.Errorf("%d CNAMEs: %s", maxChain, got)
+	}
+	if got := a.ask(Asker{VNI: vniA}, "c0.corp.example", dns.TypeA); got != "SERVFAIL" {
+		t.Errorf("one more: %s", got)
+	}
+}
