@@ -33,6 +33,11 @@ const (
 	// maxConns and maxConnsPerVNI bound open connections.
 	maxConns       = 16384
 	maxConnsPerVNI = 2048
+	// maxStreams is how many requests an HTTP/2 connection may have at a time; the
+	// others are what it may send ahead of what is read.
+	maxStreams      = 100
+	maxStreamBuffer = 256 << 10
+	maxConnBuffer   = 1 << 20
 	// shutdownTimeout is how long requests may go on when the edge ends.
 	shutdownTimeout = 10 * time.Second
 )
@@ -44,6 +49,7 @@ type Server struct {
 	log      *slog.Logger
 	state    atomic.Pointer[state]
 	backends backends // used by configure
+	held     budget   // bodies in memory
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{}
@@ -69,16 +75,21 @@ func Run(ctx context.Context, sockets Sockets, configs <-chan Config, ident Iden
 			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    maxHeaderBytes,
 			ErrorLog:          errorLog,
-			Protocols:         http1(),
+			HTTP2: &http.HTTP2Config{
+				MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerStream: maxStreamBuffer, MaxReceiveBufferPerConnection: maxConnBuffer,
+			},
 			// "OPTIONS *" is answered by the handler like everything else.
 			DisableGeneralOptionsHandler: true,
 			ConnContext:                  withConn,
 		}
+		srv.Protocols = http1()
+		// HTTP/2 needs TLS: without, a client would have to know beforehand.
+		srv.Protocols.SetHTTP2(secure)
 		servers = append(servers, srv)
 		l = &listener{Listener: l, server: s}
 		if secure {
 			l = tls.NewListener(l, &tls.Config{
-				MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: s.certificateFor,
+				MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: s.certificateFor,
 			})
 		}
 		serving.Go(func() {
