@@ -76,7 +76,9 @@ type bench struct {
 	identity Identity
 }
 
-func newBench(t *testing.T, backend string) *bench {
+func newBench(t *testing.T, backend string) *bench { return newBenchWith(t, backend, defaultLimits) }
+
+func newBenchWith(t *testing.T, backend string, l limits) *bench {
 	b := &bench{t: t, identity: testIdentity, configs: make(chan Config), recorded: make(chan struct{}, 1000)}
 	listen := func() net.Listener {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -90,7 +92,7 @@ func newBench(t *testing.T, backend string) *bench {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- Run(ctx, sockets, b.configs, identFunc(func(_, _ netip.AddrPort, proto int) (Identity, error) {
+		s := newServer(identFunc(func(_, _ netip.AddrPort, proto int) (Identity, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			if b.unknown || proto != 6 {
@@ -103,6 +105,8 @@ func newBench(t *testing.T, backend string) *bench {
 			b.mu.Unlock()
 			b.recorded <- struct{}{}
 		})
+		s.limits = l
+		done <- s.run(ctx, sockets, b.configs)
 	}()
 	b.client = &http.Client{
 		Transport:     &http.Transport{DisableCompression: true, ExpectContinueTimeout: time.Minute},
@@ -145,6 +149,12 @@ func (b *bench) policy(doc string) {
 func (b *bench) configure() {
 	b.configs <- b.config
 	b.configs <- b.config
+}
+
+// drop makes the edge forget its backend.
+func (b *bench) drop() {
+	b.config.Services = nil
+	b.configure()
 }
 
 // last waits for a record and returns it.

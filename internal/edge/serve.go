@@ -51,7 +51,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.begin(r, began)
-	in := &countingBody{ReadCloser: r.Body, control: http.NewResponseController(w)}
+	in := &countingBody{ReadCloser: r.Body, control: http.NewResponseController(w), stall: s.limits.stall}
 	r.Body, x.in = in, in
 	if x.ep.service.protocol.read == nil {
 		s.log.Error("the protocol of a service is not served here", "service", x.ep.service.Name, "protocol", x.ep.service.Protocol)
@@ -60,7 +60,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	// Deadlines of the connection's previous request may still stand.
 	in.control.SetWriteDeadline(time.Time{})
-	out := &countingWriter{ResponseWriter: w, control: in.control}
+	out := &countingWriter{ResponseWriter: w, control: in.control, stall: s.limits.stall}
 	defer func() {
 		x.rec.Status, x.rec.BytesIn, x.rec.BytesOut = out.status, in.n.Load(), out.n
 		x.rec.DurationMS = time.Since(began).Milliseconds()
@@ -437,12 +437,13 @@ func (a *answer) Read(p []byte) (int, error) {
 type countingBody struct {
 	io.ReadCloser
 	control *http.ResponseController
+	stall   time.Duration
 	n       atomic.Int64
 	stalled atomic.Bool
 }
 
 func (b *countingBody) Read(p []byte) (int, error) {
-	b.control.SetReadDeadline(time.Now().Add(stallTimeout))
+	b.control.SetReadDeadline(time.Now().Add(b.stall))
 	n, err := b.ReadCloser.Read(p)
 	b.n.Add(int64(n))
 	switch {
@@ -460,6 +461,7 @@ func (b *countingBody) Read(p []byte) (int, error) {
 type countingWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	stall   time.Duration
 	status  int
 	n       int64
 }
@@ -470,7 +472,7 @@ func (w *countingWriter) WriteHeader(status int) {
 	if status >= 200 && w.status == 0 {
 		w.status = status
 	}
-	w.control.SetWriteDeadline(time.Now().Add(stallTimeout))
+	w.control.SetWriteDeadline(time.Now().Add(w.stall))
 	w.ResponseWriter.WriteHeader(status)
 }
 
@@ -478,7 +480,7 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	w.control.SetWriteDeadline(time.Now().Add(stallTimeout))
+	w.control.SetWriteDeadline(time.Now().Add(w.stall))
 	n, err := w.ResponseWriter.Write(p)
 	w.n += int64(n)
 	return n, err

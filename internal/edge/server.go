@@ -26,10 +26,6 @@ type Sockets struct {
 // Bounds of a client.
 const (
 	maxHeaderBytes = 64 << 10
-	headerTimeout  = 20 * time.Second
-	idleTimeout    = 2 * time.Minute
-	// stallTimeout is how long a body may make no progress.
-	stallTimeout = time.Minute
 	// maxConns and maxConnsPerVNI bound open connections.
 	maxConns       = 16384
 	maxConnsPerVNI = 2048
@@ -42,8 +38,18 @@ const (
 	shutdownTimeout = 10 * time.Second
 )
 
+// limits are how long a client may take.
+type limits struct {
+	header time.Duration // for the header of a request
+	idle   time.Duration // between requests
+	stall  time.Duration // for a body to make any progress
+}
+
+var defaultLimits = limits{header: 20 * time.Second, idle: 2 * time.Minute, stall: time.Minute}
+
 // Server serves the endpoints of one host.
 type Server struct {
+	limits   limits
 	ident    Identifier
 	record   func(Record)
 	log      *slog.Logger
@@ -61,7 +67,10 @@ type Server struct {
 // once for each request, from many goroutines; it must not block for long. The
 // sockets are closed when Run returns.
 func Run(ctx context.Context, sockets Sockets, configs <-chan Config, ident Identifier, record func(Record)) error {
-	s := newServer(ident, record)
+	return newServer(ident, record).run(ctx, sockets, configs)
+}
+
+func (s *Server) run(ctx context.Context, sockets Sockets, configs <-chan Config) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	errorLog := slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
@@ -71,8 +80,8 @@ func Run(ctx context.Context, sockets Sockets, configs <-chan Config, ident Iden
 	start := func(l net.Listener, secure bool) {
 		srv := &http.Server{
 			Handler:           http.HandlerFunc(s.serve),
-			ReadHeaderTimeout: headerTimeout,
-			IdleTimeout:       idleTimeout,
+			ReadHeaderTimeout: s.limits.header,
+			IdleTimeout:       s.limits.idle,
 			MaxHeaderBytes:    maxHeaderBytes,
 			ErrorLog:          errorLog,
 			HTTP2: &http.HTTP2Config{
@@ -132,7 +141,7 @@ func Run(ctx context.Context, sockets Sockets, configs <-chan Config, ident Iden
 }
 
 func newServer(ident Identifier, record func(Record)) *Server {
-	s := &Server{ident: ident, record: record, log: slog.Default(), conns: map[*conn]struct{}{}, perVNI: map[vpc.VNI]int{}}
+	s := &Server{limits: defaultLimits, ident: ident, record: record, log: slog.Default(), conns: map[*conn]struct{}{}, perVNI: map[vpc.VNI]int{}}
 	s.state.Store(&state{})
 	return s
 }
