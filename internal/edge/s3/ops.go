@@ -137,7 +137,8 @@ func init() {
 	late := func(s scope, method, sub, action string) {
 		op(s, method, sub, action, "", "")
 		o := operations[opKey{s, method, sub}]
-		o.also = operations[opKey{s, method, ""}].action
+		plain := operations[opKey{s, method, ""}]
+		o.also, o.writes = plain.action, plain.writes
 		operations[opKey{s, method, sub}] = o
 	}
 	late(onBucket, "GET", "abac", "s3:GetBucketAbac")

@@ -68,6 +68,10 @@ func Read(r call.Request) (*call.Call, *call.Error) {
 		return c.Call, c.readForm()
 	}
 	if c.Unknown == "" {
+		if media := r.Header.Get("Content-Type"); c.operation.also != "" && r.Method == http.MethodPost && strings.HasPrefix(strings.ToLower(strings.TrimSpace(media)), "multipart/") {
+			// Without the subresource it would be a form, whose key is in the body.
+			return nil, call.Refuse("InvalidArgument", "A configuration is no form.")
+		}
 		c.addChecks(sub)
 		if err := c.addCopySource(sub); err != nil {
 			return nil, err
@@ -94,7 +98,7 @@ func check(action, bucket, key, version string) call.Check {
 func arn(bucket, key string) string {
 	switch {
 	case bucket == "":
-		return "*"
+		return "arn:aws:s3:::*" // as policies name all buckets
 	case key == "":
 		return "arn:aws:s3:::" + bucket
 	}
@@ -237,6 +241,8 @@ func (c *s3call) addChecks(sub string) {
 		add(o.also)
 	}
 	switch {
+	case sub == "acl" && version != "":
+		add(o.action) // not every backend keeps ACLs by version
 	case sub == "attributes" && version != "":
 		// GetObjectAttributes also needs what reading the object needs.
 		add("s3:GetObjectVersion")
