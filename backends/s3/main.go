@@ -32,7 +32,6 @@ import (
 	"syscall"
 
 	"github.com/versity/versitygw/auth"
-	"github.com/versity/versitygw/backend"
 	"github.com/versity/versitygw/s3api"
 	"github.com/versity/versitygw/s3api/middlewares"
 	"golang.org/x/sys/unix"
@@ -207,7 +206,8 @@ func run(o options, stdout io.Writer) error {
 	iam.bucketACL = be.GetBucketAcl
 
 	ready := make(chan struct{})
-	server, err := newServer(be, iam, o.region, o.domains, o.groupSocket, s3api.WithOnListen(func() { close(ready) }))
+	keeper := &policyKeeper{Backend: be, trusted: strings.HasPrefix(o.listen, "/")}
+	server, err := newServer(keeper, iam, o.region, o.domains, o.groupSocket, s3api.WithOnListen(func() { close(ready) }))
 	if err != nil {
 		return err
 	}
@@ -247,7 +247,7 @@ func run(o options, stdout io.Writer) error {
 }
 
 // newServer makes the gateway on a storage.
-func newServer(be backend.Backend, iam auth.IAMService, region string, ds domains, groupSocket bool, more ...s3api.Option) (*s3api.S3ApiServer, error) {
+func newServer(be *policyKeeper, iam auth.IAMService, region string, ds domains, groupSocket bool, more ...s3api.Option) (*s3api.S3ApiServer, error) {
 	// The gateway wants a root account, which may do everything. Nobody is told these.
 	root := middlewares.RootUserConfig{Access: "root-" + rand.Text(), Secret: rand.Text() + rand.Text()}
 	socketPerm := os.FileMode(0o600)
@@ -261,6 +261,7 @@ func newServer(be backend.Backend, iam auth.IAMService, region string, ds domain
 		s3api.WithSocketPerm(socketPerm),
 		s3api.WithMiddleware("/", drain),
 		s3api.WithMiddleware("/", ds.route),
+		s3api.WithMiddleware("/", be.middleware),
 	}, more...)...)
 	if err != nil {
 		return nil, fmt.Errorf("set up gateway: %w", err)

@@ -80,7 +80,7 @@ func recorderMain() {
 	rec := &recorder{fileIAM: iam}
 	ds, err := parseDomains([]string{virtualDomain})
 	fail(err)
-	server, err := newServer(be, rec, "us-east-1", ds, false,
+	server, err := newServer(&policyKeeper{Backend: be}, rec, "us-east-1", ds, false,
 		s3api.WithMiddleware("/", func(ctx fiber.Ctx) error {
 			rec.asked, rec.copy, rec.setup = nil, ctx.Get("X-Amz-Copy-Source") != "", ctx.Get("X-Test-Setup") != ""
 			err := ctx.Next()

@@ -483,7 +483,7 @@ func TestBackendOnUnixSocketAndForwardedHeadersDropped(t *testing.T) {
 			}
 		}
 		// A backend of this machine is told who is there, and by us alone.
-		if got := r.Header[call.HeaderContext]; len(got) != 1 || !strings.Contains(got[0], `"aws:SourceVpce":"`+string(testEndpoint)+`"`) {
+		if got := r.Header[call.HeaderContext]; len(got) != 1 || !strings.Contains(got[0], `"aws:SourceVpce":"`+string(testEndpoint)+`"`) || !strings.Contains(got[0], `"aws:PrincipalArn":"arn:aws:iam::111111111111:root"`) {
 			t.Errorf("%s: %v", call.HeaderContext, got)
 		}
 		io.WriteString(w, r.Host)

@@ -333,7 +333,7 @@ func (x *exchange) proxy(w *countingWriter, r *http.Request, c *call.Call) *call
 				pr.Out.Header.Del(h) // unsigned: signed ones were refused
 			}
 			if b.local {
-				pr.Out.Header.Set(call.HeaderContext, x.origin())
+				pr.Out.Header.Set(call.HeaderContext, origin(c))
 			}
 		},
 		ModifyResponse: func(resp *http.Response) error {
@@ -378,16 +378,19 @@ func rawURL(r *http.Request, b *backend) (*url.URL, *call.Error) {
 	return u, nil
 }
 
+// originKeys are the condition keys that a backend cannot find out itself.
+var originKeys = []string{
+	"aws:SourceVpce", "aws:SourceVpc", "aws:SourceVpcArn", "aws:VpcSourceIp", "aws:VpceAccount", "aws:SecureTransport", "aws:RequestedRegion",
+	"aws:PrincipalArn", "aws:PrincipalAccount", "aws:PrincipalType", "aws:PrincipalIsAWSService", "aws:ViaAWSService", "aws:userid", "aws:username",
+}
+
 // origin tells a backend of this machine where a request comes from, as condition
 // keys. A backend that keeps policies of its own can ask them with these.
-func (x *exchange) origin() string {
-	keys := map[string]string{
-		"aws:SourceVpce": string(x.ep.ID), "aws:SourceVpc": string(x.ep.VPC), "aws:VpcSourceIp": x.id.Client.Addr().Unmap().String(),
-		"aws:VpceAccount": string(x.ep.Owner), "aws:SourceVpcArn": x.vpcARN(),
-	}
-	for k, v := range keys {
-		if v == "" {
-			delete(keys, k)
+func origin(c *call.Call) string {
+	keys := map[string]string{}
+	for _, k := range originKeys {
+		if v := c.Context[k]; len(v) == 1 {
+			keys[k] = v[0]
 		}
 	}
 	b, err := json.Marshal(keys)
