@@ -63,9 +63,10 @@ type Server struct {
 }
 
 // Run serves the sockets with the config that came last over configs until ctx
-// ends. Until the first has come, every connection is closed. record is called
-// once for each request, from many goroutines; it must not block for long. The
-// sockets are closed when Run returns.
+// ends. Until the first has come, connections wait in the sockets' queues: an edge
+// that takes over from another refuses nobody. record is called once for each
+// request, from many goroutines; it must not block for long. The sockets are closed
+// when Run returns.
 func Run(ctx context.Context, sockets Sockets, configs <-chan Config, ident Identifier, record func(Record)) error {
 	return newServer(ident, record).run(ctx, sockets, configs)
 }
@@ -107,13 +108,8 @@ func (s *Server) run(ctx context.Context, sockets Sockets, configs <-chan Config
 			}
 		})
 	}
-	if sockets.HTTP != nil {
-		start(sockets.HTTP, false)
-	}
-	if sockets.HTTPS != nil {
-		start(sockets.HTTPS, true)
-	}
 	var err error
+	started := false
 	for err == nil && ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
@@ -124,6 +120,23 @@ func (s *Server) run(ctx context.Context, sockets Sockets, configs <-chan Config
 				continue
 			}
 			s.configure(c)
+			if started {
+				continue
+			}
+			started = true
+			if sockets.HTTP != nil {
+				start(sockets.HTTP, false)
+			}
+			if sockets.HTTPS != nil {
+				start(sockets.HTTPS, true)
+			}
+		}
+	}
+	if !started {
+		for _, l := range []net.Listener{sockets.HTTP, sockets.HTTPS} {
+			if l != nil {
+				l.Close()
+			}
 		}
 	}
 	graceful, stop := context.WithTimeout(context.Background(), shutdownTimeout)
