@@ -33,8 +33,12 @@ import (
 const asProgram = "POSTERN_S3_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asProgram) != "" {
+	switch {
+	case os.Getenv(asProgram) != "":
 		main()
+		return
+	case os.Getenv(asRecorder) != "":
+		recorderMain()
 		return
 	}
 	os.Exit(m.Run())

@@ -31,6 +31,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/versity/versitygw/auth"
 	"github.com/versity/versitygw/s3api"
 	"github.com/versity/versitygw/s3api/middlewares"
 	"golang.org/x/sys/unix"
@@ -204,23 +205,11 @@ func run(o options, stdout io.Writer) error {
 	defer be.Shutdown()
 	iam.bucketACL = be.GetBucketAcl
 
-	// The gateway wants a root account, which may do everything. Nobody is told these.
-	root := middlewares.RootUserConfig{Access: "root-" + rand.Text(), Secret: rand.Text() + rand.Text()}
 	ready := make(chan struct{})
-	socketPerm := os.FileMode(0o600)
-	if o.groupSocket {
-		socketPerm = 0o660
-	}
-	server, err := s3api.New(be, root, o.region, iam, nil, nil, nil, nil,
-		s3api.WithQuiet(),
-		s3api.WithKeepAlive(),
-		s3api.WithConcurrencyLimiter(maxConnections, maxRequests),
-		s3api.WithSocketPerm(socketPerm),
-		s3api.WithMiddleware("/", drain),
-		s3api.WithMiddleware("/", o.domains.route),
-		s3api.WithOnListen(func() { close(ready) }))
+	keeper := &policyKeeper{Backend: be, trusted: strings.HasPrefix(o.listen, "/")}
+	server, err := newServer(keeper, iam, o.region, o.domains, o.groupSocket, s3api.WithOnListen(func() { close(ready) }))
 	if err != nil {
-		return fmt.Errorf("set up gateway: %w", err)
+		return err
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.ServeMultiPort([]string{o.listen}) }()
@@ -255,6 +244,29 @@ func run(o options, stdout io.Writer) error {
 		return fmt.Errorf("shut down: %w", err)
 	}
 	return nil
+}
+
+// newServer makes the gateway on a storage.
+func newServer(be *policyKeeper, iam auth.IAMService, region string, ds domains, groupSocket bool, more ...s3api.Option) (*s3api.S3ApiServer, error) {
+	// The gateway wants a root account, which may do everything. Nobody is told these.
+	root := middlewares.RootUserConfig{Access: "root-" + rand.Text(), Secret: rand.Text() + rand.Text()}
+	socketPerm := os.FileMode(0o600)
+	if groupSocket {
+		socketPerm = 0o660
+	}
+	server, err := s3api.New(be, root, region, iam, nil, nil, nil, nil, append([]s3api.Option{
+		s3api.WithQuiet(),
+		s3api.WithKeepAlive(),
+		s3api.WithConcurrencyLimiter(maxConnections, maxRequests),
+		s3api.WithSocketPerm(socketPerm),
+		s3api.WithMiddleware("/", drain),
+		s3api.WithMiddleware("/", ds.route),
+		s3api.WithMiddleware("/", be.middleware),
+	}, more...)...)
+	if err != nil {
+		return nil, fmt.Errorf("set up gateway: %w", err)
+	}
+	return server, nil
 }
 
 // listening returns where the gateway listens, in the form of --listen. The gateway does not say which port it got

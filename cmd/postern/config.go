@@ -18,6 +18,7 @@ import (
 
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/desired"
+	"postern.dev/postern/internal/edge"
 	"postern.dev/postern/internal/notify"
 	"postern.dev/postern/internal/vpc"
 )
@@ -165,7 +166,8 @@ type ServiceConfig struct {
 	// with the label "dualstack" resolve to addresses of both families, others to
 	// IPv4 ones, unless a gateway endpoint's DNS record type says otherwise.
 	PublicNames []string `json:"publicNames"`
-	// Protocol is how requests and policies are read: "s3".
+	// Protocol is how requests and policies are read: "s3", "dynamodb" or
+	// another of edge.Protocols.
 	Protocol string `json:"protocol"`
 	// Backend is the URL requests go to. Absent for s3: the server that comes
 	// with Postern, with its data in the data directory.
@@ -405,8 +407,11 @@ func (c *Config) catalogue() ([]vpc.CatalogueService, error) {
 		if s.Name == "" || strings.ContainsAny(s.Name, " /@") || slices.ContainsFunc(out, func(o vpc.CatalogueService) bool { return o.Name == s.Name }) {
 			return nil, bad("every service needs a short name of its own")
 		}
-		if s.Protocol != "s3" {
-			return nil, bad("protocol %q: only s3 can be served so far", s.Protocol)
+		if !slices.Contains(edge.Protocols(), s.Protocol) {
+			return nil, bad("protocol %q: want one of %s", s.Protocol, strings.Join(edge.Protocols(), ", "))
+		}
+		if s.Backend == "" && (s.Name != "s3" || s.Protocol != "s3") {
+			return nil, bad("needs a backend: only s3 comes with Postern")
 		}
 		o := vpc.CatalogueService{
 			Name: s.Name, ServiceName: "com.amazonaws." + c.Region + "." + s.Name,

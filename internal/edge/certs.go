@@ -40,7 +40,7 @@ func (s *Server) certificateFor(hello *tls.ClientHelloInfo) (*tls.Certificate, e
 	}
 	// A wildcard covers one label; a bucket with dots in its name has more, and
 	// its client, told not to check the name, must still get an answer.
-	if _, ok := s3Host(name, ep.service.PublicNames, ep.ID, ep.service.Name, s.state.Load().region); ok {
+	if _, ok := hostLabel(name, ep.service.PublicNames, ep.ID, ep.service.Name, s.state.Load().region); ok {
 		return cert, nil
 	}
 	if err := cert.Leaf.VerifyHostname(name); err != nil {

@@ -7,10 +7,11 @@
 // # Words
 //
 // An endpoint is a VPC endpoint to a service of the operator's catalogue, such
-// as S3. A backend is the server that has the service's data. A call is a
-// request as S3 understands it: one or more checks, each an action on a
-// resource, all of which the policy must allow. A record is the access log's
-// line for one request.
+// as S3. A backend is the server that has the service's data. A protocol is how a
+// kind of service is spoken to; each is a package of its own that makes a call of
+// a request: one or more checks, each an action on a resource, all of which the
+// policies must allow (package call). A record is the access log's line for one
+// request.
 //
 // # Promises
 //
@@ -23,13 +24,21 @@
 // What is judged is what is sent: method, path, query, Host and signed headers
 // reach the backend byte for byte, and whatever two servers could read
 // differently (a parameter twice, two subresources, headers that override others)
-// is refused before it is judged. A key such as "a//b" or "a/../b" is also judged
-// as a backend would read it that tidies paths up. Requests the classifier does
-// not know are denied. Backends must take the same host names as virtual-hosted
-// buckets as the service's PublicNames say.
+// is refused before it is judged. Fields that come after a body are dropped.
+// Backends must take the same host names as virtual-hosted buckets as the
+// service's PublicNames say.
+//
+// A request that no protocol's table has is denied, unless the endpoint's policy
+// (and the user's, if a user signed it) allows the whole service.
 //
 // State is per request: a changed policy counts for the next request of an open
 // connection, and a removed endpoint closes its connections.
 //
-// Request bodies stream through; only DeleteObjects, at most 2 MiB, is read whole.
+// Bodies stream through. What a call's meaning is in is held while it is judged
+// and sent: bodies of DynamoDB's requests, small documents of S3's, the head of a
+// form. How much is held is bounded, in all and for each VPC.
+//
+// Workloads speak HTTP/1.1, or HTTP/2 over TLS; backends are spoken to in
+// HTTP/1.1. A backend behind a socket of this machine is told where a request
+// comes from in the header X-Postern-Context.
 package edge

@@ -35,6 +35,7 @@ import (
 	"go.uber.org/goleak"
 
 	"postern.dev/postern/internal/desired"
+	"postern.dev/postern/internal/edge/call"
 	"postern.dev/postern/internal/vpc"
 )
 
@@ -75,7 +76,9 @@ type bench struct {
 	identity Identity
 }
 
-func newBench(t *testing.T, backend string) *bench {
+func newBench(t *testing.T, backend string) *bench { return newBenchWith(t, backend, defaultLimits) }
+
+func newBenchWith(t *testing.T, backend string, l limits) *bench {
 	b := &bench{t: t, identity: testIdentity, configs: make(chan Config), recorded: make(chan struct{}, 1000)}
 	listen := func() net.Listener {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -89,7 +92,7 @@ func newBench(t *testing.T, backend string) *bench {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- Run(ctx, sockets, b.configs, identFunc(func(_, _ netip.AddrPort, proto int) (Identity, error) {
+		s := newServer(identFunc(func(_, _ netip.AddrPort, proto int) (Identity, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			if b.unknown || proto != 6 {
@@ -102,6 +105,8 @@ func newBench(t *testing.T, backend string) *bench {
 			b.mu.Unlock()
 			b.recorded <- struct{}{}
 		})
+		s.limits = l
+		done <- s.run(ctx, sockets, b.configs)
 	}()
 	b.client = &http.Client{
 		Transport:     &http.Transport{DisableCompression: true, ExpectContinueTimeout: time.Minute},
@@ -144,6 +149,12 @@ func (b *bench) policy(doc string) {
 func (b *bench) configure() {
 	b.configs <- b.config
 	b.configs <- b.config
+}
+
+// drop makes the edge forget its backend.
+func (b *bench) drop() {
+	b.config.Services = nil
+	b.configure()
 }
 
 // last waits for a record and returns it.
@@ -301,13 +312,13 @@ func TestDenialIsS3sAndNamesTheStatement(t *testing.T) {
 	}
 
 	resp, got := b.do(b.request("PUT", testHost, "/data/a", "x"))
-	var e xmlError
+	var e struct{ Code, Message, RequestId, HostId string }
 	if err := xml.Unmarshal([]byte(got), &e); err != nil {
 		t.Fatalf("%v in %s", err, got)
 	}
 	want := `User: arn:aws:iam::111111111111:root is not authorized to perform: s3:PutObject on resource: "arn:aws:s3:::data/a" because no VPC endpoint policy allows the s3:PutObject action`
 	rec = b.last()
-	if resp.StatusCode != 403 || e.Code != "AccessDenied" || e.Message != want || e.RequestID != resp.Header.Get("X-Amz-Request-Id") || e.RequestID != rec.RequestID || e.HostID == "" {
+	if resp.StatusCode != 403 || e.Code != "AccessDenied" || e.Message != want || e.RequestId != resp.Header.Get("X-Amz-Request-Id") || e.RequestId != rec.RequestID || e.HostId == "" {
 		t.Errorf("%d %s", resp.StatusCode, got)
 	}
 	if rec.Decision != DecisionDeny || rec.Action != "s3:PutObject" || rec.Status != 403 || rec.Reason == "" {
@@ -466,10 +477,14 @@ func TestBackendOnUnixSocketAndForwardedHeadersDropped(t *testing.T) {
 		t.Fatal(err)
 	}
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for _, h := range append([]string{"Accept-Encoding", "Via"}, overriding...) {
-			if r.Header.Get(h) != "" {
+		for _, h := range append([]string{"Accept-Encoding", "Via"}, call.Overriding...) {
+			if r.Header.Get(h) != "" && h != call.HeaderContext {
 				t.Errorf("the backend got %s: %s", h, r.Header.Get(h))
 			}
+		}
+		// A backend of this machine is told who is there, and by us alone.
+		if got := r.Header[call.HeaderContext]; len(got) != 1 || !strings.Contains(got[0], `"aws:SourceVpce":"`+string(testEndpoint)+`"`) || !strings.Contains(got[0], `"aws:PrincipalArn":"arn:aws:iam::111111111111:root"`) {
+			t.Errorf("%s: %v", call.HeaderContext, got)
 		}
 		io.WriteString(w, r.Host)
 	}))
@@ -479,7 +494,7 @@ func TestBackendOnUnixSocketAndForwardedHeadersDropped(t *testing.T) {
 	defer srv.Close()
 	b := newBench(t, "unix:"+path)
 	r := b.request("GET", "data."+testHost, "/a", "")
-	for _, h := range overriding {
+	for _, h := range call.Overriding {
 		r.Header.Set(h, "192.0.2.1")
 	}
 	if resp, got := b.do(r); resp.StatusCode != 200 || got != "data."+testHost {
@@ -586,7 +601,7 @@ func TestBulkDeleteIsJudgedKeyByKeyAndSentUnchanged(t *testing.T) {
 	if rec := b.last(); resp.StatusCode != 403 || rec.Resource != "arn:aws:s3:::data/keep/b" {
 		t.Errorf("%d %s %+v", resp.StatusCode, got, rec)
 	}
-	if resp, got := b.do(b.request("POST", testHost, "/data?delete", strings.Repeat(" ", maxBulkBody+1))); resp.StatusCode != 400 {
+	if resp, got := b.do(b.request("POST", testHost, "/data?delete", strings.Repeat(" ", 2<<20+1))); resp.StatusCode != 400 {
 		t.Errorf("%d %s", resp.StatusCode, got)
 	}
 }
@@ -615,8 +630,10 @@ func TestTLSServesTheServicesNamesOnly(t *testing.T) {
 	cert, pool := selfSigned(t, testHost, "*."+testHost)
 	b.config.Certificates = map[string]Certificate{"s3": cert}
 	b.policy(`{"Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"true"}}}]}`)
-	for _, name := range []string{testHost, "data." + testHost} {
-		tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: name}, ForceAttemptHTTP2: true}
+	for name, version := range map[string]int{testHost: 2, "data." + testHost: 1} {
+		tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: name}, Protocols: new(http.Protocols)}
+		tr.Protocols.SetHTTP1(version == 1)
+		tr.Protocols.SetHTTP2(version == 2)
 		r := b.request("GET", name, "/data/a", "")
 		r.URL.Scheme, r.URL.Host = "https", b.https
 		resp, err := tr.RoundTrip(r)
@@ -625,7 +642,7 @@ func TestTLSServesTheServicesNamesOnly(t *testing.T) {
 		}
 		io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()
-		if resp.StatusCode != 200 || resp.ProtoMajor != 1 {
+		if resp.StatusCode != 200 || resp.ProtoMajor != version {
 			t.Errorf("%s: %s %s", name, resp.Proto, resp.Status)
 		}
 		tr.CloseIdleConnections()

@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"strings"
 	"time"
+
+	"postern.dev/postern/internal/edge/call"
 )
 
 // Decisions in a record.
@@ -64,7 +66,7 @@ func (r *Record) bound() {
 		&r.BackendRequestID, &r.AccessKey, &r.Principal, &r.Method, &r.Host, &r.Action, &r.Resource, &r.Bucket, &r.Key,
 		&r.UserAgent, &r.Sid, &r.Condition, &r.Reason, &r.Error,
 	} {
-		*f = cut(strings.ToValidUTF8(*f, "\uFFFD"), maxField)
+		*f = call.Cut(strings.ToValidUTF8(*f, "\uFFFD"), maxField)
 	}
 }
 

@@ -3,12 +3,13 @@
 package edge
 
 import (
-	"bytes"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -18,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"postern.dev/postern/internal/edge/call"
 	"postern.dev/postern/internal/policy"
 	"postern.dev/postern/internal/vpc"
 )
@@ -49,11 +51,16 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.begin(r, began)
-	in := &countingBody{ReadCloser: r.Body, control: http.NewResponseController(w)}
+	in := &countingBody{ReadCloser: r.Body, control: http.NewResponseController(w), stall: s.limits.stall}
 	r.Body, x.in = in, in
+	if x.ep.service.protocol.read == nil {
+		s.log.Error("the protocol of a service is not served here", "service", x.ep.service.Name, "protocol", x.ep.service.Protocol)
+		w.WriteHeader(http.StatusNotImplemented)
+		return
+	}
 	// Deadlines of the connection's previous request may still stand.
 	in.control.SetWriteDeadline(time.Time{})
-	out := &countingWriter{ResponseWriter: w, control: in.control}
+	out := &countingWriter{ResponseWriter: w, control: in.control, stall: s.limits.stall}
 	defer func() {
 		x.rec.Status, x.rec.BytesIn, x.rec.BytesOut = out.status, in.n.Load(), out.n
 		x.rec.DurationMS = time.Since(began).Milliseconds()
@@ -64,8 +71,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		if x.rec.Decision == "" {
 			x.rec.Decision, x.rec.Reason = DecisionInvalid, e.Error()
 		}
-		e.write(out, r.Method, r.URL.Path, x.rec.RequestID, x.hostID)
+		x.refuse(out, r, e)
 	}
+}
+
+// refuse answers with an error in the service's format.
+func (x *exchange) refuse(w http.ResponseWriter, r *http.Request, e *call.Error) {
+	x.ep.service.protocol.writeError(w, r, e, x.rec.RequestID, x.hostID)
 }
 
 // begin fills the record with what is known of any request.
@@ -83,89 +95,142 @@ func (x *exchange) begin(r *http.Request, now time.Time) {
 
 // handle judges a request and passes it on; an error is the answer if nothing
 // was sent yet.
-func (x *exchange) handle(w *countingWriter, r *http.Request, now time.Time) *s3Error {
-	if x.ep.service.Protocol != "s3" {
-		return &s3Error{http.StatusNotImplemented, "NotImplemented", fmt.Sprintf("The protocol of service %s is not served here.", x.ep.service.Name)}
+func (x *exchange) handle(w *countingWriter, r *http.Request, now time.Time) *call.Error {
+	svc := x.ep.service
+	label, ok := hostLabel(r.Host, svc.PublicNames, x.ep.ID, svc.Name, x.state.region)
+	if !ok || label != "" && !svc.protocol.labels {
+		return call.Refuse(call.InvalidRequest, "The Host header does not name the service %s.", svc.ServiceName)
 	}
-	bucket, ok := s3Host(r.Host, x.ep.service.PublicNames, x.ep.ID, x.ep.service.Name, x.state.region)
-	if !ok {
-		return refuse("InvalidRequest", "The Host header names neither the service %s nor one of its buckets.", x.ep.service.ServiceName)
-	}
-	call, e := classifyS3(s3Request{Method: r.Method, URI: r.RequestURI, Bucket: bucket, Header: r.Header})
+	c, e := svc.protocol.read(call.Request{
+		Method: r.Method, URI: r.RequestURI, Label: label, Header: r.Header, Region: x.state.region, Now: now,
+		Account: func(keyID string) string { return string(x.state.account(keyID)) },
+	}, svc)
 	if e != nil {
-		if e.Status == http.StatusForbidden {
-			x.rec.Decision, x.rec.Reason = DecisionDeny, e.Message
-		}
 		return e
 	}
-	own := call.Checks[0]
-	x.rec.Bucket, x.rec.Key, x.rec.Action, x.rec.Resource = call.Bucket, call.Key, own.Action, own.resource()
-	if call.Bulk {
-		body, checks, e := readBulk(r, call.Bucket)
+	x.note(c)
+	if c.Body != nil {
+		held := &heldBody{Reader: r.Body, budget: &x.server.held, vni: x.id.VNI}
+		defer held.release()
+		body, e := c.Body(held)
+		held.free = true
 		if e != nil {
+			if x.in.stalled.Load() {
+				return call.ErrTimeout
+			}
 			return e
 		}
-		for _, extra := range call.Checks[1:] { // BypassGovernanceRetention: for each object
-			for _, c := range checks {
-				checks = append(checks, s3Check{extra.Action, c.Bucket, c.Key, c.VersionID})
-			}
-		}
-		call.Checks = checks
-		r.Body, r.ContentLength, r.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
+		x.note(c)
+		r.Body = replacedBody{body, r.Body}
 	}
-	if e := x.judge(call, r, now); e != nil {
+	if e := x.judge(c, r, now); e != nil {
 		return e
 	}
-	if x.ep.service.backend == nil {
+	if svc.backend == nil {
 		x.rec.Error = "the service has no backend"
-		return errS3Unavailable
+		return call.ErrUnavailable
 	}
-	return x.proxy(w, r)
+	return x.proxy(w, r, c)
 }
 
-// judge asks the endpoint's policy about all checks of a call. The record names
-// the decision on the first that is denied, or on the call's own.
-func (x *exchange) judge(call *s3Call, r *http.Request, now time.Time) *s3Error {
-	principal, account, u := call.Claim.principal(x.state.keys, x.state.users)
-	x.rec.AccessKey, x.rec.Principal = call.Claim.KeyID, principal
+// note puts a call's own action in the record.
+func (x *exchange) note(c *call.Call) {
+	own := c.Checks[0]
+	x.rec.Bucket, x.rec.Key, x.rec.Action, x.rec.Resource = c.Bucket, c.Key, own.Action, own.Resource
+	x.rec.AccessKey = c.Claim.KeyID
+}
+
+// replacedBody is what is sent on of a body.
+type replacedBody struct {
+	io.Reader
+	io.Closer
+}
+
+// judge asks the endpoint's policy, and a user's own ones, about all checks of a
+// call. The record names the decision on the first that is denied, or on the
+// call's own.
+func (x *exchange) judge(c *call.Call, r *http.Request, now time.Time) *call.Error {
+	principal, account, u := x.state.principal(c.Claim.KeyID)
+	x.rec.AccessKey, x.rec.Principal = c.Claim.KeyID, principal
+	x.context(c, account, principal, u, r, now)
+	if c.Unknown != "" {
+		return x.judgeUnknown(c, principal, account, u)
+	}
 	if x.ep.policy == nil {
 		x.rec.Decision, x.rec.Reason = DecisionDeny, x.ep.badText
-		return policyDenied(principal, call.Checks[0], false)
+		return notAuthorized(principal, c.Checks[0], "VPC endpoint", false)
 	}
-	req := policy.Request{
-		Principal: principal, Account: string(account), Context: x.context(call, account, principal, u, r, now),
-		GatewayEndpoint: x.ep.Type == vpc.GatewayEndpoint,
-	}
-	for i, check := range call.Checks {
-		delete(req.Context, "s3:VersionId")
-		if check.VersionID != "" {
-			req.Context["s3:VersionId"] = []string{check.VersionID}
-		}
-		readings := []s3Check{check}
-		if t := tidied(check.Key); check.Key != "" && t != check.Key {
-			readings = append(readings, s3Check{check.Action, check.Bucket, t, check.VersionID})
-		}
-		for j, reading := range readings {
-			req.Action, req.Resource = reading.Action, reading.resource()
+	for i, check := range c.Checks {
+		req := x.request(c, check, principal, account)
+		for j := -1; j < len(check.Also); j++ {
+			if j >= 0 {
+				req.Resource = check.Also[j]
+			}
 			d := x.ep.policy.Evaluate(req)
-			if i == 0 && j == 0 || !d.Allowed {
+			if i == 0 && j < 0 || !d.Allowed {
 				x.rec.Statement, x.rec.Sid, x.rec.Condition, x.rec.Reason = d.Statement, d.Sid, d.Condition, d.Reason
 			}
 			if !d.Allowed {
-				x.rec.Decision, x.rec.Action, x.rec.Resource = DecisionDeny, reading.Action, reading.resource()
-				return policyDenied(principal, check, d.Explicit)
+				x.rec.Decision, x.rec.Action, x.rec.Resource = DecisionDeny, req.Action, req.Resource
+				return notAuthorized(principal, check, "VPC endpoint", d.Explicit)
 			}
 			if u == nil {
 				continue
 			}
 			if explicit, reason := u.denies(req); reason != "" {
 				x.rec.Statement, x.rec.Sid, x.rec.Condition, x.rec.Reason = -1, "", "", reason
-				x.rec.Decision, x.rec.Action, x.rec.Resource = DecisionDeny, reading.Action, reading.resource()
+				x.rec.Decision, x.rec.Action, x.rec.Resource = DecisionDeny, req.Action, req.Resource
 				return notAuthorized(principal, check, "identity-based", explicit)
 			}
 		}
 	}
 	x.rec.Decision = DecisionAllow
+	return nil
+}
+
+// request is what a policy is asked about one check.
+func (x *exchange) request(c *call.Call, check call.Check, principal string, account vpc.AccountID) policy.Request {
+	ctx := c.Context
+	if len(check.Context) > 0 {
+		ctx = maps.Clone(ctx)
+		maps.Copy(ctx, check.Context)
+	}
+	return policy.Request{
+		Principal: principal, Account: string(account), Action: check.Action, Resource: check.Resource, Context: ctx,
+		GatewayEndpoint: x.ep.Type == vpc.GatewayEndpoint,
+	}
+}
+
+// judgeUnknown asks whether a request that nobody knows may pass: only if every
+// policy allows the whole service.
+func (x *exchange) judgeUnknown(c *call.Call, principal string, account vpc.AccountID, u *user) *call.Error {
+	req := x.request(c, c.Checks[0], principal, account)
+	allowed := func(doc string, options policy.Options) bool {
+		p, err := wholeNamespace(doc, x.ep.service.protocol.namespace, options)
+		return err == nil && p != nil && p.Evaluate(req).Allowed
+	}
+	ok := x.ep.policy != nil && (x.ep.Policy == "" || allowed(x.ep.Policy, policy.Options{}))
+	if ok && u != nil {
+		ok = false
+		if u.badText == "" {
+			denied, some := false, false
+			for _, doc := range u.Policies {
+				p, err := wholeNamespace(doc, x.ep.service.protocol.namespace, policy.Options{Identity: true})
+				if err != nil {
+					denied = true
+				} else if p != nil {
+					d := p.Evaluate(req)
+					denied, some = denied || d.Explicit, some || d.Allowed
+				}
+			}
+			ok = some && !denied
+		}
+	}
+	if !ok {
+		x.rec.Decision, x.rec.Reason = DecisionDeny, c.Unknown+", and not every policy allows the whole service"
+		return &call.Error{Status: http.StatusForbidden, Code: call.AccessDenied, Message: "Access Denied: " + c.Unknown}
+	}
+	x.rec.Decision, x.rec.Reason = DecisionAllow, c.Unknown+", but the whole service is allowed"
 	return nil
 }
 
@@ -188,13 +253,8 @@ func (u *user) denies(req policy.Request) (explicit bool, reason string) {
 	return false, reason
 }
 
-// policyDenied is S3's answer to what an endpoint policy does not allow.
-func policyDenied(principal string, c s3Check, explicit bool) *s3Error {
-	return notAuthorized(principal, c, "VPC endpoint", explicit)
-}
-
-// notAuthorized is S3's answer to what a kind of policy does not allow.
-func notAuthorized(principal string, c s3Check, kind string, explicit bool) *s3Error {
+// notAuthorized is AWS's answer to what a kind of policy does not allow.
+func notAuthorized(principal string, c call.Check, kind string, explicit bool) *call.Error {
 	who := principal
 	if who == "" {
 		who = "anonymous"
@@ -207,34 +267,27 @@ func notAuthorized(principal string, c s3Check, kind string, explicit bool) *s3E
 		}
 		why = "with an explicit deny in " + article + kind + " policy"
 	}
-	return &s3Error{http.StatusForbidden, "AccessDenied",
-		fmt.Sprintf("User: %s is not authorized to perform: %s on resource: \"%s\" %s", who, c.Action, c.resource(), why)}
+	return &call.Error{Status: http.StatusForbidden, Code: call.AccessDenied,
+		Message: fmt.Sprintf("User: %s is not authorized to perform: %s on resource: \"%s\" %s", who, c.Action, c.Resource, why)}
 }
 
-// context is the request context of IAM: what the request says of itself and,
-// on top, what the edge knows. aws:SourceIp is absent, as for every call
+// context completes the request context of IAM: on top of what the request says
+// of itself, what the edge knows. aws:SourceIp is absent, as for every call
 // through an endpoint.
-func (x *exchange) context(call *s3Call, account vpc.AccountID, principal string, u *user, r *http.Request, now time.Time) map[string][]string {
-	ctx := call.Context
-	set := func(key, value string) {
-		if value != "" {
-			ctx[key] = []string{value}
-		}
-	}
+func (x *exchange) context(c *call.Call, account vpc.AccountID, principal string, u *user, r *http.Request, now time.Time) {
+	ctx, set := c.Context, c.Set
 	set("aws:SourceVpce", string(x.ep.ID))
 	set("aws:SourceVpc", string(x.ep.VPC))
 	set("aws:VpcSourceIp", x.id.Client.Addr().Unmap().String())
 	set("aws:VpceAccount", string(x.ep.Owner))
-	if owner := x.state.vpcOwners[x.ep.VNI]; owner != "" {
-		set("aws:SourceVpcArn", fmt.Sprintf("arn:aws:ec2:%s:%s:vpc/%s", x.state.region, owner, x.ep.VPC))
-	}
+	set("aws:SourceVpcArn", x.vpcARN())
 	set("aws:SecureTransport", strconv.FormatBool(r.TLS != nil))
 	if r.TLS != nil {
-		set("s3:TlsVersion", map[uint16]string{tls.VersionTLS12: "1.2", tls.VersionTLS13: "1.3"}[r.TLS.Version])
+		set(x.ep.service.protocol.namespace+":TlsVersion", map[uint16]string{tls.VersionTLS12: "1.2", tls.VersionTLS13: "1.3"}[r.TLS.Version])
 	}
 	set("aws:CurrentTime", now.UTC().Format(time.RFC3339))
 	set("aws:EpochTime", strconv.FormatInt(now.Unix(), 10))
-	region := call.Claim.Region
+	region := c.Claim.Region
 	if region == "" {
 		region = x.state.region
 	}
@@ -260,11 +313,10 @@ func (x *exchange) context(call *s3Call, account vpc.AccountID, principal string
 		set("aws:PrincipalType", "Anonymous")
 		set("aws:userid", "anonymous")
 	}
-	return ctx
 }
 
 // proxy passes a request on as it came.
-func (x *exchange) proxy(w *countingWriter, r *http.Request) *s3Error {
+func (x *exchange) proxy(w *countingWriter, r *http.Request, c *call.Call) *call.Error {
 	b := x.ep.service.backend
 	target, e := rawURL(r, b)
 	if e != nil {
@@ -276,21 +328,31 @@ func (x *exchange) proxy(w *countingWriter, r *http.Request) *s3Error {
 		ErrorLog:      log.New(io.Discard, "", 0), // errors are in the record
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.Out.URL, pr.Out.Host = target, pr.In.Host
-			for _, h := range overriding {
-				pr.Out.Header.Del(h) // unsigned: classifyS3 refuses signed ones
+			pr.Out.Trailer = nil // fields that came after everything was judged
+			for _, h := range call.Overriding {
+				pr.Out.Header.Del(h) // unsigned: signed ones were refused
+			}
+			if b.local {
+				pr.Out.Header.Set(call.HeaderContext, origin(c))
 			}
 		},
 		ModifyResponse: func(resp *http.Response) error {
 			x.rec.BackendRequestID = resp.Header.Get("X-Amz-Request-Id")
+			if x.rec.BackendRequestID == "" {
+				x.rec.BackendRequestID = resp.Header.Get("X-Amzn-Requestid")
+			}
+			if c.Answer != nil {
+				resp.Body = &answer{ReadCloser: resp.Body, status: resp.StatusCode, done: c.Answer}
+			}
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			x.rec.Error = err.Error()
-			answer := errS3Unavailable
-			if errors.Is(err, os.ErrDeadlineExceeded) && x.in.stalled.Load() {
-				answer = errS3Timeout
+			answer := call.ErrUnavailable
+			if x.in.stalled.Load() {
+				answer = call.ErrTimeout
 			}
-			answer.write(w, r.Method, r.URL.Path, x.rec.RequestID, x.hostID)
+			x.refuse(w, r, answer)
 		},
 	}
 	// With a server in the context, the proxy panics with ErrAbortHandler when
@@ -302,30 +364,89 @@ func (x *exchange) proxy(w *countingWriter, r *http.Request) *s3Error {
 
 // rawURL is the backend's URL with path and query of the request line, byte for
 // byte: what is signed is how it was written.
-func rawURL(r *http.Request, b *backend) (*url.URL, *s3Error) {
+func rawURL(r *http.Request, b *backend) (*url.URL, *call.Error) {
 	path, query, hasQuery := strings.Cut(r.RequestURI, "?")
 	u := &url.URL{Scheme: b.scheme, Host: b.host, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: query, ForceQuery: hasQuery && query == ""}
 	if u.EscapedPath() != path {
 		// Bytes that Go would write differently. An opaque path goes out as
 		// it is, but one that starts with two slashes would be taken for a host.
 		if strings.HasPrefix(path, "//") {
-			return nil, errS3URI
+			return nil, call.ErrURI
 		}
 		u.Opaque = path
 	}
 	return u, nil
 }
 
+// originKeys are the condition keys that a backend cannot find out itself.
+var originKeys = []string{
+	"aws:SourceVpce", "aws:SourceVpc", "aws:SourceVpcArn", "aws:VpcSourceIp", "aws:VpceAccount", "aws:SecureTransport", "aws:RequestedRegion",
+	"aws:PrincipalArn", "aws:PrincipalAccount", "aws:PrincipalType", "aws:PrincipalIsAWSService", "aws:ViaAWSService", "aws:userid", "aws:username",
+}
+
+// origin tells a backend of this machine where a request comes from, as condition
+// keys. A backend that keeps policies of its own can ask them with these.
+func origin(c *call.Call) string {
+	keys := map[string]string{}
+	for _, k := range originKeys {
+		if v := c.Context[k]; len(v) == 1 {
+			keys[k] = v[0]
+		}
+	}
+	b, err := json.Marshal(keys)
+	if err != nil {
+		return "" // strings always marshal
+	}
+	return string(b)
+}
+
+func (x *exchange) vpcARN() string {
+	owner := x.state.vpcOwners[x.ep.VNI]
+	if owner == "" {
+		return ""
+	}
+	return fmt.Sprintf("arn:aws:ec2:%s:%s:vpc/%s", x.state.region, owner, x.ep.VPC)
+}
+
+// maxAnswer bounds an answer that a protocol wants to see.
+const maxAnswer = 1 << 20
+
+// answer passes an answer on and keeps it for the protocol.
+type answer struct {
+	io.ReadCloser
+	status int
+	kept   []byte
+	done   func(status int, body []byte)
+}
+
+func (a *answer) Read(p []byte) (int, error) {
+	n, err := a.ReadCloser.Read(p)
+	if a.done == nil {
+		return n, err
+	}
+	if len(a.kept)+n > maxAnswer {
+		a.done, a.kept = nil, nil
+		return n, err
+	}
+	a.kept = append(a.kept, p[:n]...)
+	if err == io.EOF {
+		a.done(a.status, a.kept)
+		a.done, a.kept = nil, nil
+	}
+	return n, err
+}
+
 // countingBody counts a request body and gives up on a client that stalls.
 type countingBody struct {
 	io.ReadCloser
 	control *http.ResponseController
+	stall   time.Duration
 	n       atomic.Int64
 	stalled atomic.Bool
 }
 
 func (b *countingBody) Read(p []byte) (int, error) {
-	b.control.SetReadDeadline(time.Now().Add(stallTimeout))
+	b.control.SetReadDeadline(time.Now().Add(b.stall))
 	n, err := b.ReadCloser.Read(p)
 	b.n.Add(int64(n))
 	switch {
@@ -343,6 +464,7 @@ func (b *countingBody) Read(p []byte) (int, error) {
 type countingWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	stall   time.Duration
 	status  int
 	n       int64
 }
@@ -353,7 +475,7 @@ func (w *countingWriter) WriteHeader(status int) {
 	if status >= 200 && w.status == 0 {
 		w.status = status
 	}
-	w.control.SetWriteDeadline(time.Now().Add(stallTimeout))
+	w.control.SetWriteDeadline(time.Now().Add(w.stall))
 	w.ResponseWriter.WriteHeader(status)
 }
 
@@ -361,7 +483,7 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	w.control.SetWriteDeadline(time.Now().Add(stallTimeout))
+	w.control.SetWriteDeadline(time.Now().Add(w.stall))
 	n, err := w.ResponseWriter.Write(p)
 	w.n += int64(n)
 	return n, err

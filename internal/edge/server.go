@@ -26,24 +26,36 @@ type Sockets struct {
 // Bounds of a client.
 const (
 	maxHeaderBytes = 64 << 10
-	headerTimeout  = 20 * time.Second
-	idleTimeout    = 2 * time.Minute
-	// stallTimeout is how long a body may make no progress.
-	stallTimeout = time.Minute
 	// maxConns and maxConnsPerVNI bound open connections.
 	maxConns       = 16384
 	maxConnsPerVNI = 2048
+	// maxStreams is how many requests an HTTP/2 connection may have at a time; the
+	// others are what it may send ahead of what is read.
+	maxStreams      = 100
+	maxStreamBuffer = 256 << 10
+	maxConnBuffer   = 1 << 20
 	// shutdownTimeout is how long requests may go on when the edge ends.
 	shutdownTimeout = 10 * time.Second
 )
 
+// limits are how long a client may take.
+type limits struct {
+	header time.Duration // for the header of a request
+	idle   time.Duration // between requests
+	stall  time.Duration // for a body to make any progress
+}
+
+var defaultLimits = limits{header: 20 * time.Second, idle: 2 * time.Minute, stall: time.Minute}
+
 // Server serves the endpoints of one host.
 type Server struct {
+	limits   limits
 	ident    Identifier
 	record   func(Record)
 	log      *slog.Logger
 	state    atomic.Pointer[state]
 	backends backends // used by configure
+	held     budget   // bodies in memory
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{}
@@ -51,11 +63,15 @@ type Server struct {
 }
 
 // Run serves the sockets with the config that came last over configs until ctx
-// ends. Until the first has come, every connection is closed. record is called
-// once for each request, from many goroutines; it must not block for long. The
-// sockets are closed when Run returns.
+// ends. Until the first has come, connections wait in the sockets' queues: an edge
+// that takes over from another refuses nobody. record is called once for each
+// request, from many goroutines; it must not block for long. The sockets are closed
+// when Run returns.
 func Run(ctx context.Context, sockets Sockets, configs <-chan Config, ident Identifier, record func(Record)) error {
-	s := newServer(ident, record)
+	return newServer(ident, record).run(ctx, sockets, configs)
+}
+
+func (s *Server) run(ctx context.Context, sockets Sockets, configs <-chan Config) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	errorLog := slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
@@ -65,20 +81,25 @@ func Run(ctx context.Context, sockets Sockets, configs <-chan Config, ident Iden
 	start := func(l net.Listener, secure bool) {
 		srv := &http.Server{
 			Handler:           http.HandlerFunc(s.serve),
-			ReadHeaderTimeout: headerTimeout,
-			IdleTimeout:       idleTimeout,
+			ReadHeaderTimeout: s.limits.header,
+			IdleTimeout:       s.limits.idle,
 			MaxHeaderBytes:    maxHeaderBytes,
 			ErrorLog:          errorLog,
-			Protocols:         http1(),
+			HTTP2: &http.HTTP2Config{
+				MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerStream: maxStreamBuffer, MaxReceiveBufferPerConnection: maxConnBuffer,
+			},
 			// "OPTIONS *" is answered by the handler like everything else.
 			DisableGeneralOptionsHandler: true,
 			ConnContext:                  withConn,
 		}
+		srv.Protocols = http1()
+		// HTTP/2 needs TLS: without, a client would have to know beforehand.
+		srv.Protocols.SetHTTP2(secure)
 		servers = append(servers, srv)
 		l = &listener{Listener: l, server: s}
 		if secure {
 			l = tls.NewListener(l, &tls.Config{
-				MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: s.certificateFor,
+				MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: s.certificateFor,
 			})
 		}
 		serving.Go(func() {
@@ -87,13 +108,8 @@ func Run(ctx context.Context, sockets Sockets, configs <-chan Config, ident Iden
 			}
 		})
 	}
-	if sockets.HTTP != nil {
-		start(sockets.HTTP, false)
-	}
-	if sockets.HTTPS != nil {
-		start(sockets.HTTPS, true)
-	}
 	var err error
+	started := false
 	for err == nil && ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
@@ -104,6 +120,23 @@ func Run(ctx context.Context, sockets Sockets, configs <-chan Config, ident Iden
 				continue
 			}
 			s.configure(c)
+			if started {
+				continue
+			}
+			started = true
+			if sockets.HTTP != nil {
+				start(sockets.HTTP, false)
+			}
+			if sockets.HTTPS != nil {
+				start(sockets.HTTPS, true)
+			}
+		}
+	}
+	if !started {
+		for _, l := range []net.Listener{sockets.HTTP, sockets.HTTPS} {
+			if l != nil {
+				l.Close()
+			}
 		}
 	}
 	graceful, stop := context.WithTimeout(context.Background(), shutdownTimeout)
@@ -121,7 +154,7 @@ func Run(ctx context.Context, sockets Sockets, configs <-chan Config, ident Iden
 }
 
 func newServer(ident Identifier, record func(Record)) *Server {
-	s := &Server{ident: ident, record: record, log: slog.Default(), conns: map[*conn]struct{}{}, perVNI: map[vpc.VNI]int{}}
+	s := &Server{limits: defaultLimits, ident: ident, record: record, log: slog.Default(), conns: map[*conn]struct{}{}, perVNI: map[vpc.VNI]int{}}
 	s.state.Store(&state{})
 	return s
 }

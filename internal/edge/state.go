@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"postern.dev/postern/internal/desired"
+	"postern.dev/postern/internal/edge/dynamodb"
 	"postern.dev/postern/internal/policy"
 	"postern.dev/postern/internal/vpc"
 )
@@ -49,9 +50,11 @@ type endpoint struct {
 // service is a catalogue service with its backend and certificate ready.
 type service struct {
 	desired.Service
-	backend *backend // nil if it has none
-	cert    *tls.Certificate
-	certIn  Certificate
+	protocol protocol
+	schemas  *dynamodb.Schemas // of a service that speaks dynamodb
+	backend  *backend          // nil if it has none
+	cert     *tls.Certificate
+	certIn   Certificate
 }
 
 // endpoint is the one a connection came through, nil if it is gone or if it is
@@ -62,6 +65,25 @@ func (s *state) endpoint(id Identity) *endpoint {
 		return nil
 	}
 	return ep
+}
+
+// account is whose an access key is, "" if it is nobody's.
+func (s *state) account(keyID string) vpc.AccountID {
+	_, account, _ := s.principal(keyID)
+	return account
+}
+
+// principal is the caller's ARN and account by the access key claimed; both are
+// empty for an unsigned request or a key nobody has. u is set for a user's key.
+func (s *state) principal(keyID string) (arn string, account vpc.AccountID, u *user) {
+	if u = s.users[keyID]; u != nil && keyID != "" {
+		return u.ARN, u.Account, u
+	}
+	account = s.keys[keyID]
+	if keyID == "" || account == "" {
+		return "", "", nil
+	}
+	return account.RootARN(), account, nil
 }
 
 // compile makes a state, taking over from the old one what did not change.
@@ -79,7 +101,10 @@ func compile(c Config, old *state, backends *backends, log *slog.Logger) *state 
 	}
 	used := map[string]bool{}
 	for name, in := range c.Services {
-		svc := &service{Service: in, certIn: c.Certificates[name]}
+		svc := &service{Service: in, certIn: c.Certificates[name], protocol: protocols[in.Protocol]}
+		if svc.protocol.read == nil {
+			log.Error("the protocol of a service is not served here", "service", name, "protocol", in.Protocol)
+		}
 		if in.Backend != "" {
 			b, err := backends.get(in.Backend)
 			if err != nil {
@@ -90,6 +115,11 @@ func compile(c Config, old *state, backends *backends, log *slog.Logger) *state 
 			}
 		}
 		before := old.services[name]
+		if before != nil && before.Backend == svc.Backend && before.Protocol == svc.Protocol {
+			svc.schemas = before.schemas
+		} else {
+			svc.schemas = &dynamodb.Schemas{}
+		}
 		switch {
 		case svc.certIn.CertPEM == "":
 		case before != nil && before.certIn == svc.certIn:
@@ -147,6 +177,7 @@ func compileUser(in desired.User, before *user) *user {
 // backend is where a service's requests go.
 type backend struct {
 	scheme, host string
+	local        bool // a socket of this machine
 	transport    *http.Transport
 }
 
@@ -190,7 +221,7 @@ func (b *backends) get(raw string) (*backend, error) {
 	switch {
 	case u.Scheme == "unix" && u.Path != "" && u.Host == "":
 		path := u.Path
-		out.scheme, out.host = "http", "backend"
+		out.scheme, out.host, out.local = "http", "backend", true
 		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", path) }
 	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && (u.Path == "" || u.Path == "/") && u.RawQuery == "":
 	default:
@@ -214,8 +245,8 @@ func (b *backends) keep(used map[string]bool) {
 	}
 }
 
-// http1 is the only version spoken on either side: what is signed is an
-// HTTP/1.1 request.
+// http1 is the version spoken to backends, and without TLS: it is what all of
+// them speak.
 func http1() *http.Protocols {
 	p := new(http.Protocols)
 	p.SetHTTP1(true)

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package edge
+package s3
 
-import "strings"
+import (
+	"strings"
+
+	"postern.dev/postern/internal/edge/call"
+)
 
 // scope is what an operation is done on.
 type scope int
@@ -22,8 +26,13 @@ type operation struct {
 	params []string
 	// writes marks operations whose headers can set an ACL, tags or locks.
 	writes bool
-	// bulk marks DeleteObjects, whose keys are in the body.
-	bulk bool
+	// also is the action of the plain request, without the subresource. Backends
+	// that do not know a subresource do that, so it must be allowed too.
+	also string
+	// body reads what of a call is in its body.
+	body func(*s3call, []byte) *call.Error
+	// form marks POST of a form, whose key is in the body.
+	form bool
 }
 
 // opKey finds an operation: scope, method and subresource ("" for none).
@@ -51,7 +60,6 @@ func op(s scope, methods, sub, action, versioned, params string) {
 	}
 	for m := range strings.FieldsSeq(methods) {
 		o.writes = action == "s3:PutObject" && sub != "uploadId" || action == "s3:CreateBucket"
-		o.bulk = sub == "delete" && m == "POST"
 		operations[opKey{s, m, sub}] = o
 	}
 }
@@ -70,6 +78,7 @@ func init() {
 	op(onBucket, "PUT", "", "s3:CreateBucket", "", "")
 	op(onBucket, "DELETE", "", "s3:DeleteBucket", "", "")
 	op(onBucket, "POST", "delete", "s3:DeleteObject", "", "")
+	operations[opKey{onBucket, "POST", ""}] = operation{action: "s3:PutObject", form: true}
 	op(onBucket, "GET", "versions", "s3:ListBucketVersions", "", list+"key-marker version-id-marker")
 	op(onBucket, "GET", "uploads", "s3:ListBucketMultipartUploads", "", "prefix delimiter encoding-type key-marker max-uploads upload-id-marker")
 	op(onBucket, "GET", "location", "s3:GetBucketLocation", "", "")
@@ -116,7 +125,6 @@ func init() {
 	op(onObject, "GET", "legal-hold", "s3:GetObjectLegalHold", "s3:GetObjectLegalHold", "")
 	op(onObject, "PUT", "legal-hold", "s3:PutObjectLegalHold", "s3:PutObjectLegalHold", "")
 	op(onObject, "GET", "attributes", "s3:GetObjectAttributes", "s3:GetObjectVersionAttributes", "")
-	op(onObject, "GET", "torrent", "s3:GetObjectTorrent", "", "")
 	op(onObject, "POST", "restore", "s3:RestoreObject", "s3:RestoreObject", "")
 	op(onObject, "POST", "select", "s3:GetObject", "", "select-type")
 	op(onObject, "POST", "uploads", "s3:PutObject", "", "")
@@ -124,4 +132,42 @@ func init() {
 	op(onObject, "PUT", "uploadId", "s3:PutObject", "", "partNumber")
 	op(onObject, "POST", "uploadId", "s3:PutObject", "", "")
 	op(onObject, "DELETE", "uploadId", "s3:AbortMultipartUpload", "", "")
+
+	// Later additions, which not every backend knows.
+	late := func(s scope, method, sub, action string) {
+		op(s, method, sub, action, "", "")
+		o := operations[opKey{s, method, sub}]
+		plain := operations[opKey{s, method, ""}]
+		o.also, o.writes = plain.action, plain.writes
+		operations[opKey{s, method, sub}] = o
+	}
+	late(onBucket, "GET", "abac", "s3:GetBucketAbac")
+	late(onBucket, "PUT", "abac", "s3:PutBucketAbac")
+	for _, sub := range []string{"metadataConfiguration", "metadataTable"} {
+		late(onBucket, "POST", sub, "s3:CreateBucketMetadataTableConfiguration")
+		late(onBucket, "GET", sub, "s3:GetBucketMetadataTableConfiguration")
+		late(onBucket, "DELETE", sub, "s3:DeleteBucketMetadataTableConfiguration")
+	}
+	late(onBucket, "PUT", "metadataInventoryTable", "s3:UpdateBucketMetadataInventoryTableConfiguration")
+	late(onBucket, "PUT", "metadataJournalTable", "s3:UpdateBucketMetadataJournalTableConfiguration")
+	late(onObject, "GET", "torrent", "s3:GetObjectTorrent")
+	late(onObject, "PUT", "encryption", "s3:UpdateObjectEncryption")
+	encryption := opKey{onObject, "PUT", "encryption"}
+	o := operations[encryption]
+	o.params = append(o.params, "versionId") // the action is the same with a version
+	o.versioned = o.action
+	operations[encryption] = o
+
+	for key, body := range map[opKey]func(*s3call, []byte) *call.Error{
+		{onBucket, "POST", "delete"}:    (*s3call).readBulk,
+		{onBucket, "PUT", ""}:           (*s3call).readLocation,
+		{onBucket, "PUT", "inventory"}:  (*s3call).readInventory,
+		{onObject, "PUT", "tagging"}:    (*s3call).readTagging,
+		{onObject, "PUT", "retention"}:  (*s3call).readRetention,
+		{onObject, "PUT", "legal-hold"}: (*s3call).readLegalHold,
+	} {
+		o := operations[key]
+		o.body = body
+		operations[key] = o
+	}
 }

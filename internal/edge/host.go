@@ -9,14 +9,14 @@ import (
 	"postern.dev/postern/internal/vpc"
 )
 
-// s3Host reads which bucket a Host header names. ok is false for a name that is
+// hostLabel reads which bucket a Host header names. ok is false for a name that is
 // none of the service's; an empty bucket means path style.
 //
 // The service's names are its public names, a leading "*." meaning that buckets
 // are below, and the names of the endpoint the request came through:
 // vpce-...-xxxxxxxx[-zone].<service>.<region>.<domain>, with the label "bucket"
 // in front for requests to buckets, as AWS has it for S3.
-func s3Host(host string, publicNames []string, endpoint vpc.EndpointID, service, region string) (bucket string, ok bool) {
+func hostLabel(host string, publicNames []string, endpoint vpc.EndpointID, service, region string) (bucket string, ok bool) {
 	host, ok = hostName(host)
 	if !ok {
 		return "", false
@@ -41,7 +41,7 @@ func s3Host(host string, publicNames []string, endpoint vpc.EndpointID, service,
 	return endpointHost(host, endpoint, service, region)
 }
 
-// endpointHost is s3Host for the endpoint's own names.
+// endpointHost is hostLabel for the endpoint's own names.
 func endpointHost(host string, endpoint vpc.EndpointID, service, region string) (bucket string, ok bool) {
 	if endpoint == "" {
 		return "", false
