@@ -31,7 +31,7 @@ const countsEvery = time.Second
 func (d dropCounts) read() ([]resolver.Drop, error) {
 	var out []resolver.Drop
 	// The file may be longer than its value: see write.
-	err := json.NewDecoder(io.NewSectionReader(d.file, 0, 1<<30)).Decode(&out)
+	err := json.NewDecoder(io.NewSectionReader(d.file, 0, 16<<20)).Decode(&out)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read %s: %w", d.file.Name(), err)
 	}

@@ -76,6 +76,8 @@ func peer(mode string, args []string) int {
 		err = meet(args[0])
 	case "resolve":
 		err = resolve(args[0], args[1:])
+	case "flood":
+		err = flood(args[0], args[1])
 	case "watch":
 		watch(args[0], args[1:]...)
 	case "get":

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// flood sends so many questions for the resolver's own reverse name at once and
+// prints how many answers came.
+func flood(resolver, questions string) error {
+	n, err := strconv.Atoi(questions)
+	if err != nil {
+		return err
+	}
+	c, err := net.Dial("udp", net.JoinHostPort(resolver, "53"))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	question := []byte("\xab\xcd\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x012\x010\x010\x0210\x07in-addr\x04arpa\x00\x00\x0c\x00\x01")
+	got := make(chan int)
+	go func() {
+		buf, answers := make([]byte, 512), 0
+		for {
+			if _, err := c.Read(buf); err != nil {
+				got <- answers
+				return
+			}
+			answers++
+		}
+	}()
+	for i := range n {
+		if _, err := c.Write(question); err != nil {
+			return err
+		}
+		if i%64 == 63 { // no more than the socket at the other end keeps
+			time.Sleep(time.Millisecond)
+		}
+	}
+	c.SetReadDeadline(time.Now().Add(time.Second))
+	fmt.Println(<-got)
+	return nil
+}
+
+// What an instance asks beyond its share is dropped, its neighbour is answered,
+// and the operator sees whose it was, also after the edge has died.
+func TestQuestionsBeyondTheRateAreDroppedAndShown(t *testing.T) {
+	needRoot(t)
+	i := newInstall(t)
+	n := i.network(i.account("consumer"))
+	noisy, addr := n.instance()
+	quiet, _ := n.instance()
+	const sent = 4000
+	out, err := i.exec(noisy, "flood", "10.0.0.2", strconv.Itoa(sent)).Output()
+	answers, aerr := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil || aerr != nil || answers < 1000 || answers >= sent {
+		t.Fatalf("%d questions got %q answers: %v", sent, out, err)
+	}
+	out, err = i.exec(quiet, "flood", "10.0.0.2", "100").Output()
+	if err != nil || strings.TrimSpace(string(out)) != "100" {
+		t.Errorf("a neighbour's 100 questions got %q answers: %v", out, err)
+	}
+	shown := func() (packets int) {
+		var list []struct {
+			Instance, Reason, VPC, Source, Destination string
+			Packets                                    int
+		}
+		if err := json.Unmarshal([]byte(i.must("drops", "--json")), &list); err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range list {
+			if d.Reason == "resolver-rate" {
+				if d.Instance != noisy || d.VPC == "" || !strings.HasPrefix(d.Source, addr+":") || d.Destination != "10.0.0.2:53" {
+					t.Errorf("shown is %+v", d)
+				}
+				packets += d.Packets
+			}
+		}
+		return packets
+	}
+	eventually(t, fmt.Sprintf("%d questions are shown as dropped", sent-answers), 5*time.Second, func() bool { return shown() == sent-answers })
+	i.kill()
+	i.start()
+	if got := shown(); got != sent-answers {
+		t.Errorf("after a restart %d are shown, before it were %d", got, sent-answers)
+	}
+	if _, err := i.exec(noisy, "flood", "10.0.0.2", strconv.Itoa(sent)).Output(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "they are counted on", 5*time.Second, func() bool { return shown() > sent-answers })
+}
