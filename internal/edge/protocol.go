@@ -9,6 +9,7 @@ import (
 	"postern.dev/postern/internal/edge/call"
 	"postern.dev/postern/internal/edge/dynamodb"
 	"postern.dev/postern/internal/edge/s3"
+	"postern.dev/postern/internal/edge/services"
 )
 
 // protocol is how one kind of service is spoken to.
@@ -34,6 +35,20 @@ var protocols = map[string]protocol{
 		read:       func(r call.Request, s *service) (*call.Call, *call.Error) { return dynamodb.Read(r, s.schemas) },
 		writeError: dynamodb.WriteError, namespace: "dynamodb",
 	},
+	"sns": speaks(services.SNS), "sqs": speaks(services.SQS), "sts": speaks(services.STS), "ec2": speaks(services.EC2),
+	"elasticloadbalancing": speaks(services.ELB), "logs": speaks(services.Logs), "ecr.api": speaks(services.ECR),
+	"ecr.dkr": { // ECR's registry, whose names have the account in front
+		read:       func(r call.Request, _ *service) (*call.Call, *call.Error) { return services.ReadRegistry(r) },
+		writeError: services.WriteRegistryError, labels: true, namespace: services.ECR.Namespace,
+	},
+}
+
+// speaks is the protocol of a service that has a table.
+func speaks(s *services.Service) protocol {
+	return protocol{
+		read:       func(r call.Request, _ *service) (*call.Call, *call.Error) { return s.Read(r) },
+		writeError: s.WriteError, namespace: s.Namespace,
+	}
 }
 
 // Protocols are the names of the protocols that are served.

@@ -76,6 +76,8 @@ var ImportRules = []ImportRule{
 		"what a request does is a pure function of the request; who may do it is asked elsewhere"},
 	{"internal/edge/dynamodb", []string{"internal/edge/call"},
 		"what a request does is a pure function of the request; who may do it is asked elsewhere"},
+	{"internal/edge/services", []string{"internal/edge/call"},
+		"what a request does is a pure function of the request; who may do it is asked elsewhere"},
 	{"internal/edge", []string{"internal/desired", "internal/edge/...", "internal/vpc", "internal/policy", "internal/reconcile"},
 		"adapters never import one another, and not api/sigv4: the edge only narrows, whether a signature is right is the backend's to say"},
 	{"internal/nlb", []string{"internal/desired", "internal/vpc", "internal/policy", "internal/reconcile"},
