@@ -70,6 +70,7 @@ func (b *builder) names(v *vpc.VPC) VPC {
 	}
 	slices.SortFunc(out.Records, func(a, c Record) int { return strings.Compare(a.Name, c.Name) })
 	slices.Sort(out.PrivateZones)
+	b.hostedZones(v, &out)
 	return out
 }
 
