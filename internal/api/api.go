@@ -19,6 +19,7 @@ import (
 	"postern.dev/postern/internal/api/ec2"
 	"postern.dev/postern/internal/api/elbv2"
 	"postern.dev/postern/internal/api/iam"
+	"postern.dev/postern/internal/api/route53"
 	"postern.dev/postern/internal/api/sigv4"
 	"postern.dev/postern/internal/api/sts"
 	"postern.dev/postern/internal/audit"
@@ -32,7 +33,7 @@ const maxBody = 1 << 20
 
 // served are the services that are answered. What belongs to none is answered
 // as the first would.
-var served = []awsquery.Service{awsquery.ServiceEC2, awsquery.ServiceELBv2, awsquery.ServiceIAM, awsquery.ServiceSTS}
+var served = []awsquery.Service{awsquery.ServiceEC2, awsquery.ServiceELBv2, awsquery.ServiceIAM, awsquery.ServiceSTS, awsquery.ServiceRoute53}
 
 // global is the region that clients of services without regions sign for.
 const global = "us-east-1"
@@ -57,10 +58,12 @@ func New(c *control.Control, log *slog.Logger) *Server {
 			return sigv4.Credential{AccessKeyID: id, Secret: cred.Secret, SessionToken: cred.Token, Expires: cred.Expires}, ok
 		},
 		Regions: []string{region},
-		// IAM has no regions, and the global STS endpoint signs for us-east-1
-		// wherever the client is.
-		ServiceRegions: map[string][]string{awsquery.ServiceSTS.Name: {region, global}, awsquery.ServiceIAM.Name: {region, global}},
-		Now:            c.Now,
+		// IAM and Route 53 have no regions, and the global STS endpoint signs for
+		// us-east-1 wherever the client is.
+		ServiceRegions: map[string][]string{
+			awsquery.ServiceSTS.Name: {region, global}, awsquery.ServiceIAM.Name: {region, global}, awsquery.ServiceRoute53.Name: {region, global},
+		},
+		Now: c.Now,
 	}
 	for _, service := range served {
 		s.verifier.Services = append(s.verifier.Services, service.Name)
@@ -81,10 +84,14 @@ func (s *Server) serve(w *call, r *http.Request) {
 	// Clients correct their clocks by this header, so it tells the time that
 	// signatures are judged by.
 	w.Header().Set("Date", s.control.Now().UTC().Format(http.TimeFormat))
-	form, body, err := awsquery.Parse(r, maxBody)
-	w.form = form
 	_, service, _, _ := sigv4.AccessKeyFromRequest(r)
 	w.service = service
+	parse := awsquery.Parse
+	if service == awsquery.ServiceRoute53.Name {
+		parse = route53.Parse
+	}
+	form, body, err := parse(r, maxBody)
+	w.form = form
 	if err != nil {
 		fail(w, service, id, parseCode(service, err))
 		return
@@ -130,6 +137,8 @@ func (s *Server) serve(w *call, r *http.Request) {
 			return
 		}
 		iam.Serve(w, &iam.Call{Context: r.Context(), Control: s.control, Caller: caller}, form, id)
+	case awsquery.ServiceRoute53.Name:
+		route53.Serve(w, &route53.Call{Context: r.Context(), Control: s.control, Caller: caller}, form, id)
 	case awsquery.ServiceSTS.Name:
 		sts.Serve(w, &sts.Call{Context: r.Context(), Control: s.control, Caller: caller}, form, id)
 	}

@@ -65,8 +65,8 @@ func shown(name, value string) string {
 	return cut(value, maxValue)
 }
 
-// An id in an answer: AWS's prefix and 17 digits, or an ARN.
-var idInAnswer = regexp.MustCompile(`\b[a-z][a-z]*(?:-[a-z]+){0,3}-[0-9a-f]{17}\b|arn:aws:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:[A-Za-z0-9:/._@+=,-]+`)
+// An id in an answer: AWS's prefix and 17 digits, an ARN, or an id of Route 53.
+var idInAnswer = regexp.MustCompile(`\b[a-z][a-z]*(?:-[a-z]+){0,3}-[0-9a-f]{17}\b|/(?:hostedzone|change)/[A-Z0-9]+\b|arn:aws:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:[A-Za-z0-9:/._@+=,-]+`)
 
 // ResourcesIn finds the ids in an answer, each once, in order.
 func ResourcesIn(answer []byte) []string {

@@ -341,15 +341,23 @@ func checkPrivateDNS(tx *store.Tx, v *vpc.VPC, e *vpc.Endpoint, offer Offer) err
 	for _, n := range names {
 		mine[strings.TrimPrefix(n, "*.")] = true
 	}
+	conflict := func(zone string) error {
+		return vpc.Errorf(vpc.Conflict, "private-dns", zone,
+			"private-dns-enabled cannot be set because there is already a conflicting DNS domain for %s in the VPC %s", zone, v.ID)
+	}
 	for o := range vpc.By[vpc.Endpoint](tx, vpc.IndexVPC, v.ID) {
 		if o.ID == e.ID || !o.PrivateDNS {
 			continue
 		}
 		for _, n := range vpc.PrivateNames(vpc.ServiceOf(tx, o)) {
 			if zone := strings.TrimPrefix(n, "*."); mine[zone] {
-				return vpc.Errorf(vpc.Conflict, "private-dns", zone,
-					"private-dns-enabled cannot be set because there is already a conflicting DNS domain for %s in the VPC %s", zone, v.ID)
+				return conflict(zone)
 			}
+		}
+	}
+	for zone := range mine {
+		if name, err := vpc.ParseDomainName(zone); err == nil && tx.Claimed(vpc.ZoneNameClaim(v.ID, name)) {
+			return conflict(zone)
 		}
 	}
 	return nil

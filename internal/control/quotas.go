@@ -36,6 +36,8 @@ type Quotas struct {
 	ElasticIPs               int `json:"elasticIps,omitempty"`                 // per account
 	PeeringsPerVPC           int `json:"activePeeringsPerVpc,omitempty"`       //
 	PeeringRequests          int `json:"peeringRequestsPerVpc,omitempty"`      // unanswered
+	HostedZones              int `json:"hostedZones,omitempty"`                // per account
+	RecordSetsPerZone        int `json:"recordSetsPerHostedZone,omitempty"`    //
 }
 
 // DefaultQuotas are AWS's defaults (Amazon VPC, AWS PrivateLink and Elastic
@@ -47,6 +49,7 @@ var DefaultQuotas = Quotas{
 	InterfaceEndpointsPerVPC: 50, GatewayEndpoints: 20, PrincipalsPerService: 1000,
 	Notifications: 100, LoadBalancers: 50, ListenersPerLoadBalancer: 50, TargetGroups: 3000, TargetsPerLoadBalancer: 500,
 	InternetGateways: 5, EgressOnlyGateways: 5, NATGatewaysPerZone: 5, ElasticIPs: 5, PeeringsPerVPC: 50, PeeringRequests: 25,
+	HostedZones: 500, RecordSetsPerZone: 10_000,
 }
 
 // withDefaults fills the fields that are zero.

@@ -57,6 +57,7 @@ func (b *builder) names(v *vpc.VPC) VPC {
 	slices.SortStableFunc(out.Records, func(a, c Record) int { return strings.Compare(a.Name, c.Name) })
 	slices.Sort(out.PrivateZones)
 	slices.Sort(out.InboundZones)
+	b.hostedZones(v, &out)
 	return out
 }
 

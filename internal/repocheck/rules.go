@@ -50,6 +50,8 @@ var ImportRules = []ImportRule{
 		"an action is decode, one use case, encode"},
 	{"internal/api/iam", []string{"internal/api/actions", "internal/api/awsquery", "internal/authz", "internal/control", "internal/vpc", "internal/policy"},
 		"an action is decode, one use case, encode"},
+	{"internal/api/route53", []string{"internal/api/actions", "internal/api/awsquery", "internal/authz", "internal/control", "internal/vpc"},
+		"an action is decode, one use case, encode"},
 	{"internal/api/sts", []string{"internal/api/actions", "internal/api/awsquery", "internal/authz", "internal/control", "internal/vpc", "internal/policy"},
 		"an action is decode, one use case, encode"},
 	{"internal/api/admin", []string{"internal/audit", "internal/control", "internal/desired", "internal/vpc", "internal/policy"},

@@ -44,16 +44,6 @@ func (n *name) from(i int) []byte { return n.b[n.offs[i]:] }
 // label is the text of a label.
 func (n *name) label(i int) []byte { return n.b[int(n.offs[i])+1 : n.offs[i+1]] }
 
-// isBelow reports whether the name is another one or below it.
-func (n *name) isBelow(apex string) bool {
-	for i := range n.n + 1 {
-		if len(n.b)-int(n.offs[i]) == len(apex) {
-			return string(n.from(i)) == apex
-		}
-	}
-	return false
-}
-
 // text is a name in wire form as people write it, with its final dot.
 func text(wire []byte) string {
 	s, _, err := dns.UnpackDomainName(wire, 0)

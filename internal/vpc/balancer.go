@@ -49,6 +49,12 @@ type LoadBalancer struct {
 	Tags                 Tags   `json:"tags,omitempty"`
 }
 
+// IndexDNSLabel finds load balancers by the first label of their DNS name.
+const IndexDNSLabel = "dns-label"
+
+// DNSLabel is the first label of its DNS name.
+func (l *LoadBalancer) DNSLabel() string { return CanonicalName(l.Name + "-" + l.Suffix) }
+
 // IndexTargetGroup finds listeners and health records by target group ARN.
 const IndexTargetGroup = "target-group"
 
@@ -58,6 +64,7 @@ func (l *LoadBalancer) Index(add func(index, value string)) {
 	add(IndexOwner, string(l.Owner))
 	add(IndexVPC, string(l.VPC))
 	add(IndexName, string(l.Owner)+"/"+l.Name)
+	add(IndexDNSLabel, l.DNSLabel())
 	for _, g := range l.Groups {
 		add(IndexGroup, string(g))
 	}

@@ -56,6 +56,8 @@ func Invariants(v View) []error {
 	each(v, c.notification)
 	each(v, c.notice)
 	each(v, c.peering)
+	each(v, c.hostedZone)
+	each(v, c.recordSet)
 	return c.errs
 }
 

@@ -28,6 +28,8 @@ import (
 	"time"
 
 	"postern.dev/postern/internal/api"
+	"postern.dev/postern/internal/api/awsquery"
+	"postern.dev/postern/internal/api/route53"
 	"postern.dev/postern/internal/api/sdkmodel"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/store"
@@ -167,7 +169,7 @@ func (s *Server) watch(next http.Handler) http.Handler {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		answer := httptest.NewRecorder()
 		next.ServeHTTP(answer, r)
-		form, _ := url.ParseQuery(string(body))
+		form := parameters(r, body)
 		call := Call{Action: form.Get("Action"), Form: form, Status: answer.Code}
 		s.check(&call, answer)
 		s.mu.Lock()
@@ -181,13 +183,31 @@ func (s *Server) watch(next http.Handler) http.Handler {
 	})
 }
 
+// parameters are those of a request, with Action and Version, of whichever protocol.
+func parameters(r *http.Request, body []byte) url.Values {
+	if !strings.HasPrefix(r.URL.Path, "/"+awsquery.ServiceRoute53.Version+"/") {
+		form, _ := url.ParseQuery(string(body))
+		return form
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	form, _, err := route53.Parse(r, int64(len(body)))
+	if err != nil {
+		return url.Values{"Version": {awsquery.ServiceRoute53.Version}}
+	}
+	out := url.Values{"Action": {form.Action}, "Version": {form.Version}}
+	for _, name := range form.Names() {
+		out.Set(name, form.Get(name))
+	}
+	return out
+}
+
 func (s *Server) check(call *Call, answer *httptest.ResponseRecorder) {
 	for _, svc := range api.Services() {
 		if call.Form.Get("Version") != svc.Version {
 			continue
 		}
 		call.Service = svc.Module
-		if call.Status != http.StatusOK {
+		if call.Status >= http.StatusMultipleChoices {
 			call.Code = errorCode(answer.Body.Bytes())
 			if call.Code == "" || call.Status >= 500 {
 				s.fault(call, fmt.Sprintf("answered %d %s", call.Status, answer.Body))

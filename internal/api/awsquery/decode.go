@@ -26,7 +26,7 @@ func Decode(d Dialect, form *Form, dst any) error {
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
 		return fmt.Errorf("decode needs a pointer to a struct, not %T", dst)
 	}
-	if d != EC2 && d != Query {
+	if d != EC2 && d != Query && d != REST {
 		return fmt.Errorf("decode: %s", d)
 	}
 	dec := decoder{dialect: d}
@@ -142,15 +142,15 @@ func (dec *decoder) value(n *node, v reflect.Value, f *field) error {
 	return dec.structure(n, v)
 }
 
-// list decodes Name.1, Name.2 (EC2) or Name.member.1 (Query).
+// list decodes Name.1, Name.2 (EC2), Name.member.1 (Query) or Name.Item.1 (REST).
 func (dec *decoder) list(n *node, v reflect.Value, f *field) error {
 	v.Set(reflect.MakeSlice(v.Type(), 0, 0))
-	if dec.dialect == Query {
+	if dec.dialect != EC2 {
 		if n.sent && n.value != "" {
 			return &Error{Kind: KindInvalid, Parameter: n.name, Value: n.value, Detail: "the parameter is a list"}
 		}
 		var err error
-		if n, err = dec.only(n, "member"); err != nil || n == nil {
+		if n, err = dec.only(n, dec.dialect.pieceOf(f)); err != nil || n == nil {
 			return err
 		}
 	}
@@ -169,6 +169,14 @@ func (dec *decoder) list(n *node, v reflect.Value, f *field) error {
 	}
 	v.Set(s)
 	return nil
+}
+
+// pieceOf is what stands between the name of a list and an index.
+func (d Dialect) pieceOf(f *field) string {
+	if d == REST && f.item != "" {
+		return f.item
+	}
+	return "member"
 }
 
 // only returns the child called piece; any other child is an unknown parameter.

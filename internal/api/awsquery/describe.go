@@ -80,27 +80,27 @@ func describe(d Dialect, t reflect.Type, prefix string, mode Mode, within []refl
 			*out = append(*out, p)
 			continue
 		}
-		if err := describeValue(d, ft, p, within, out); err != nil {
+		if err := describeValue(d, ft, f, p, within, out); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func describeValue(d Dialect, t reflect.Type, p Param, within []reflect.Type, out *[]Param) error {
+func describeValue(d Dialect, t reflect.Type, f *field, p Param, within []reflect.Type, out *[]Param) error {
 	switch {
 	case isScalar(t):
 		p.Kind = kindName(t)
 		*out = append(*out, p)
 		return nil
 	case t.Kind() == reflect.Pointer:
-		return describeValue(d, t.Elem(), p, within, out)
+		return describeValue(d, t.Elem(), f, p, within, out)
 	case t.Kind() == reflect.Slice:
-		if d == Query {
-			p.Name += ".member"
+		if d != EC2 {
+			p.Name += "." + d.pieceOf(f)
 		}
 		p.Name += ".N"
-		return describeValue(d, t.Elem(), p, within, out)
+		return describeValue(d, t.Elem(), f, p, within, out)
 	case t.Kind() == reflect.Map:
 		if d != Query {
 			return fmt.Errorf("parameter %s: the %s dialect has no maps", p.Name, d)
@@ -108,10 +108,10 @@ func describeValue(d Dialect, t reflect.Type, p Param, within []reflect.Type, ou
 		key, value := p, p
 		key.Name, value.Name = p.Name+".entry.N.key", p.Name+".entry.N.value"
 		key.Enum = nil
-		if err := describeValue(d, t.Key(), key, within, out); err != nil {
+		if err := describeValue(d, t.Key(), f, key, within, out); err != nil {
 			return err
 		}
-		return describeValue(d, t.Elem(), value, within, out)
+		return describeValue(d, t.Elem(), f, value, within, out)
 	}
 	if p.Required {
 		// Otherwise only its members would be listed, and whether one must be sent at all lost.

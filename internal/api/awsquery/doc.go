@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package awsquery is the wire codec of the two form-encoded AWS protocols:
-// EC2 Query (the EC2 API) and AWS Query (Elastic Load Balancing v2, STS, SNS).
+// EC2 Query (the EC2 API) and AWS Query (Elastic Load Balancing v2, STS, SNS),
+// and of REST with XML (Route 53), whose requests it reads into the same forms.
 // It turns a request into a plain Go struct and a plain Go struct into the XML
 // answer, both by reflection over documented structs. It knows no operation.
 //
@@ -14,6 +15,11 @@
 //	EC2    list  SubnetId.1            struct list  Tag.1.Key
 //	Query  list  Subnets.member.1      struct list  Tags.member.1.Key
 //	Query  map   Attributes.entry.1.key and .value
+//	REST   list  ResourceIds.ResourceId.1   struct list  AddTags.Tag.1.Key
+//
+// In the REST dialect a wire name is where the value is in the body, below its
+// root, with an index for elements of lists; or the name of a parameter of the
+// query string, or of one in the path.
 //
 // # Promise
 //
@@ -39,6 +45,7 @@
 //	             Usually on a blank field: _ awsquery.Refused `query:"X,refuse"`.
 //	unless=v     only with refuse, repeatable: the value v is accepted, because
 //	             it asks for what happens anyway (unless=false).
+//	item=X       lists in the REST dialect: what the elements are called.
 //	enum=a|b|c   strings only (also in lists): any other value is KindInvalid.
 //
 // An untagged embedded struct is flattened into its parent; query:"-" leaves a

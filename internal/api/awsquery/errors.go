@@ -92,7 +92,13 @@ func (e *Error) Code(d Dialect) (code string, status int) {
 	case KindMethod:
 		return "MethodNotAllowed", http.StatusMethodNotAllowed
 	case KindMalformed, KindDuplicate:
+		if d == REST {
+			return "MalformedInput", http.StatusBadRequest
+		}
 		return "MalformedQueryString", http.StatusBadRequest
+	}
+	if d == REST {
+		return "InvalidInput", http.StatusBadRequest
 	}
 	if d == Query {
 		if e.Kind == KindMissing {

@@ -2,7 +2,7 @@
 
 package awsquery
 
-// Dialect is one of the two form protocols.
+// Dialect is one of the three protocols.
 type Dialect uint8
 
 // The dialects.
@@ -11,25 +11,29 @@ const (
 	EC2 Dialect = iota + 1
 	// Query is the AWS Query protocol: member lists, entry maps.
 	Query
+	// REST is REST with XML bodies: every list names its elements.
+	REST
 )
 
-// String returns ec2 or query.
+// String returns ec2, query or rest.
 func (d Dialect) String() string {
 	switch d {
 	case EC2:
 		return "ec2"
 	case Query:
 		return "query"
+	case REST:
+		return "rest"
 	}
 	return "unknown dialect"
 }
 
 // element is the name of a list's children in answers.
 func (d Dialect) element() string {
-	if d == Query {
-		return "member"
+	if d == EC2 {
+		return "item"
 	}
-	return "item"
+	return "member"
 }
 
 // Service is what the protocol needs to know of one AWS service.
@@ -48,6 +52,8 @@ var (
 	ServiceEC2   = Service{Name: "ec2", Version: "2016-11-15", Namespace: "http://ec2.amazonaws.com/doc/2016-11-15/", Dialect: EC2}
 	ServiceELBv2 = Service{Name: "elasticloadbalancing", Version: "2015-12-01", Namespace: "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/", Dialect: Query}
 	ServiceIAM   = Service{Name: "iam", Version: "2010-05-08", Namespace: "https://iam.amazonaws.com/doc/2010-05-08/", Dialect: Query}
-	ServiceSTS   = Service{Name: "sts", Version: "2011-06-15", Namespace: "https://sts.amazonaws.com/doc/2011-06-15/", Dialect: Query}
-	ServiceSNS   = Service{Name: "sns", Version: "2010-03-31", Namespace: "http://sns.amazonaws.com/doc/2010-03-31/", Dialect: Query}
+	// ServiceRoute53 has its version in every path.
+	ServiceRoute53 = Service{Name: "route53", Version: "2013-04-01", Namespace: "https://route53.amazonaws.com/doc/2013-04-01/", Dialect: REST}
+	ServiceSTS     = Service{Name: "sts", Version: "2011-06-15", Namespace: "https://sts.amazonaws.com/doc/2011-06-15/", Dialect: Query}
+	ServiceSNS     = Service{Name: "sns", Version: "2010-03-31", Namespace: "http://sns.amazonaws.com/doc/2010-03-31/", Dialect: Query}
 )

@@ -32,6 +32,7 @@ type field struct {
 	refuse   bool
 	unless   []string
 	enum     []string
+	item     string // of a list in the REST dialect
 }
 
 // structInfo is an input struct as its tags describe it.
@@ -130,6 +131,8 @@ func parseTag(tag string) (field, error) {
 			f.unless = append(f.unless, value)
 		case "enum":
 			f.enum = strings.Split(value, "|")
+		case "item":
+			f.item = value
 		default:
 			return f, fmt.Errorf("query tag %q: unknown option %q", tag, opt)
 		}

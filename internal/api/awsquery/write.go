@@ -12,8 +12,11 @@ import (
 
 // Write sends the successful answer of an operation in the service's dialect.
 func Write(w http.ResponseWriter, s Service, requestID, op string, out any) error {
-	if s.Dialect == EC2 {
+	switch s.Dialect {
+	case EC2:
 		return WriteEC2(w, requestID, op, out)
+	case REST:
+		return WriteREST(w, s, requestID, op, out)
 	}
 	return WriteQuery(w, s, requestID, op, out)
 }

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"slices"
 	"sort"
-	"strings"
 
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/vpc"
@@ -240,10 +239,4 @@ func subnetsOf(subnets []string, mappings []SubnetMapping) ([]control.BalancerSu
 		out = append(out, b)
 	}
 	return out, nil
-}
-
-// hostedZone is the id of the zone of the region's load balancer names.
-func hostedZone(r *vpc.Region) string {
-	h := sha256.Sum256([]byte("load balancer zone " + r.Name))
-	return "Z" + strings.ToUpper(hex.EncodeToString(h[:]))[:13]
 }

@@ -67,7 +67,7 @@ func renderBalancer(v vpc.View, lb *vpc.LoadBalancer) LoadBalancer {
 	r := control.RegionOf(v)
 	out := LoadBalancer{
 		Arn: string(lb.ARN), DNSName: lb.Name + "-" + lb.Suffix + ".elb." + r.Name + ".amazonaws.com",
-		CanonicalHostedZoneID: hostedZone(r), CreatedTime: lb.Created, Name: lb.Name, Scheme: lb.Scheme, VpcID: string(lb.VPC),
+		CanonicalHostedZoneID: string(vpc.BalancerZoneID(r)), CreatedTime: lb.Created, Name: lb.Name, Scheme: lb.Scheme, VpcID: string(lb.VPC),
 		State: State{"provisioning"}, Type: "network", IPAddressType: lb.AddressType(), EnablePrefixForIpv6SourceNat: "off",
 		AvailabilityZones: renderZones(lb),
 	}

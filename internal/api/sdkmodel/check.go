@@ -174,6 +174,10 @@ func CheckAnswer(svc awsquery.Service, action string, body []byte, s *Shape, acc
 	if want := action + "Response"; root.name != want || root.space != svc.Namespace {
 		a.add("", "the root is %s in %q, want %s in %q", root.name, root.space, want, svc.Namespace)
 	}
+	if svc.Dialect == awsquery.REST { // the request's id is in a header
+		a.value("", root, s)
+		return a.problems
+	}
 	meta, result := "requestId", root
 	if svc.Dialect == awsquery.Query {
 		meta, result = "ResponseMetadata", &node{}

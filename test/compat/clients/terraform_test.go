@@ -34,15 +34,21 @@ var terraformMirror = func() string {
 	return ""
 }()
 
-// The module in examples/terraform with the provider itself: what it makes, it
-// finds again without a difference, also after a change and after an import,
-// and it takes all of it away.
-func TestTheTerraformExampleIsAppliedPlannedChangedAndDestroyed(t *testing.T) {
-	t.Parallel()
-	terraform, err := exec.LookPath("terraform")
+// terraform is a directory with a module, and what to run terraform in it with.
+type terraform struct {
+	*api
+	program, dir string
+	env          []string
+}
+
+// newTerraform copies a module to where terraform works on it. Not
+// AWS_ENDPOINT_URL: the module's own endpoints are what is tried.
+func newTerraform(t *testing.T, module string) *terraform {
+	t.Helper()
+	program, err := exec.LookPath("terraform")
 	for _, p := range []string{"/usr/local/bin/terraform", "/usr/bin/terraform"} {
 		if _, e := os.Stat(p); err != nil && e == nil {
-			terraform, err = p, nil
+			program, err = p, nil
 		}
 	}
 	if err != nil || terraformMirror == "" {
@@ -50,9 +56,9 @@ func TestTheTerraformExampleIsAppliedPlannedChangedAndDestroyed(t *testing.T) {
 	}
 	a := newAPI(t)
 	dir := t.TempDir()
-	files, err := filepath.Glob("../../../examples/terraform/*.tf")
+	files, err := filepath.Glob(module + "/*.tf")
 	if err != nil || len(files) == 0 {
-		t.Fatalf("the example is not there: %v", err)
+		t.Fatalf("the module is not there: %v", err)
 	}
 	for _, f := range files {
 		b, err := os.ReadFile(f)
@@ -67,20 +73,34 @@ func TestTheTerraformExampleIsAppliedPlannedChangedAndDestroyed(t *testing.T) {
 	if err := os.WriteFile(rc, []byte("provider_installation {\n  filesystem_mirror {\n    path = \""+terraformMirror+"\"\n  }\n}\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	// Not AWS_ENDPOINT_URL: the module's own endpoints are what is tried.
-	env := clean("HOME="+a.home, "TF_CLI_CONFIG_FILE="+rc, "TF_IN_AUTOMATION=1", "CHECKPOINT_DISABLE=1", "AWS_EC2_METADATA_DISABLED=true")
-	with := func(what, bucket string, more ...string) []string {
-		return append([]string{terraform, what, "-no-color", "-input=false", "-var", "endpoint=" + a.endpoint, "-var", "bucket=" + bucket}, more...)
-	}
-	run := func(argv []string) string { return a.run(dir, env, argv...) }
+	tf := &terraform{a, program, dir, clean("HOME="+a.home, "TF_CLI_CONFIG_FILE="+rc, "TF_IN_AUTOMATION=1", "CHECKPOINT_DISABLE=1", "AWS_EC2_METADATA_DISABLED=true")}
+	tf.do("init", "-no-color", "-input=false")
+	t.Log(strings.TrimSpace(tf.do("version")))
+	return tf
+}
 
-	run([]string{terraform, "init", "-no-color", "-input=false"})
-	t.Log(strings.TrimSpace(run([]string{terraform, "version"})))
+// do runs terraform, which has to succeed, and answers what it printed.
+func (tf *terraform) do(argv ...string) string {
+	tf.t.Helper()
+	return tf.run(tf.dir, tf.env, append([]string{tf.program}, argv...)...)
+}
+
+// The module in examples/terraform with the provider itself: what it makes, it
+// finds again without a difference, also after a change and after an import,
+// and it takes all of it away.
+func TestTheTerraformExampleIsAppliedPlannedChangedAndDestroyed(t *testing.T) {
+	t.Parallel()
+	a := newTerraform(t, "../../../examples/terraform")
+	with := func(what, bucket string, more ...string) []string {
+		return append([]string{what, "-no-color", "-input=false", "-var", "endpoint=" + a.endpoint, "-var", "bucket=" + bucket}, more...)
+	}
+	run := func(argv []string) string { return a.do(argv...) }
+
 	run(with("apply", "one-bucket", "-auto-approve"))
 	run(with("plan", "one-bucket", "-detailed-exitcode")) // exits with 2 if anything differs
 	// A plan that would change something does not exit with 0: the test can fail.
-	changed := exec.CommandContext(t.Context(), terraform, with("plan", "another-bucket", "-detailed-exitcode")[1:]...)
-	changed.Dir, changed.Env = dir, env
+	changed := exec.CommandContext(t.Context(), a.program, with("plan", "another-bucket", "-detailed-exitcode")...)
+	changed.Dir, changed.Env = a.dir, a.env
 	var exit *exec.ExitError
 	if out, err := changed.CombinedOutput(); !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(string(out), "0 to add, 1 to change, 0 to destroy") {
 		t.Errorf("a changed bucket should change one resource: %v\n%s", err, out)
@@ -88,11 +108,11 @@ func TestTheTerraformExampleIsAppliedPlannedChangedAndDestroyed(t *testing.T) {
 	run(with("apply", "another-bucket", "-auto-approve"))
 	run(with("plan", "another-bucket", "-detailed-exitcode"))
 	// An import knows the id alone.
-	vpc := strings.TrimSpace(run([]string{terraform, "state", "show", "-no-color", "aws_vpc.consumer"}))
+	vpc := strings.TrimSpace(run([]string{"state", "show", "-no-color", "aws_vpc.consumer"}))
 	_, id, _ := strings.Cut(vpc, "\n    id ")
 	_, id, _ = strings.Cut(id, `"`)
 	id, _, _ = strings.Cut(id, `"`)
-	run([]string{terraform, "state", "rm", "aws_vpc.consumer"})
+	run([]string{"state", "rm", "aws_vpc.consumer"})
 	run(append(with("import", "another-bucket"), "aws_vpc.consumer", id))
 	run(with("plan", "another-bucket", "-detailed-exitcode"))
 	run(with("destroy", "another-bucket", "-auto-approve"))

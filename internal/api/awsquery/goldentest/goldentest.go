@@ -8,7 +8,9 @@
 package goldentest
 
 import (
+	"bufio"
 	"maps"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -58,6 +60,31 @@ func LoadFrom(t testing.TB, module, action string) url.Values {
 	return values
 }
 
+// LoadREST is the SDK's golden request for an operation of a REST service.
+func LoadREST(t testing.TB, module, action string) *http.Request {
+	t.Helper()
+	dir, err := moduleDir(module)
+	if err != nil {
+		t.Fatalf("find the SDK module of %s: %v", module, err)
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "request_snapshot", action+".request.snap"))
+	if err != nil {
+		t.Fatalf("golden request of %s: %v", action, err)
+	}
+	line, err := bufio.NewReader(strings.NewReader(string(raw))).ReadString('\n')
+	method, target, ok := strings.Cut(strings.TrimSpace(line), " ")
+	if err != nil || !ok {
+		t.Fatalf("golden request of %s: its first line is %q", action, line)
+	}
+	// The body, if there is one, is the last part.
+	body := string(raw)[strings.LastIndex(string(raw), "\n\n")+2:]
+	r, err := http.NewRequest(method, "http://127.0.0.1"+target, strings.NewReader(strings.TrimSpace(body)))
+	if err != nil {
+		t.Fatalf("golden request of %s: %v", action, err)
+	}
+	return r
+}
+
 var dirs sync.Map // module -> func() (string, error)
 
 func moduleDir(module string) (string, error) {
@@ -79,10 +106,19 @@ func moduleDir(module string) (string, error) {
 // It returns the refused parameters as sent. The module is as for LoadFrom.
 func Cover(t testing.TB, d awsquery.Dialect, module, action string, dst any) (refused []string) {
 	t.Helper()
-	values := LoadFrom(t, module, action)
-	form, err := awsquery.FormOf(values)
+	form, err := awsquery.FormOf(LoadFrom(t, module, action))
 	if err != nil {
 		t.Fatalf("%s: %v", action, err)
+	}
+	return CoverForm(t, d, form, action, dst)
+}
+
+// CoverForm is Cover for a golden request that was read into a form.
+func CoverForm(t testing.TB, d awsquery.Dialect, form *awsquery.Form, action string, dst any) (refused []string) {
+	t.Helper()
+	values := url.Values{}
+	for _, name := range form.Names() {
+		values.Set(name, form.Get(name))
 	}
 	unknown, refused, err := awsquery.Coverage(d, form, reflect.TypeOf(dst))
 	if err != nil {

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package desired
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"postern.dev/postern/internal/vpc"
+)
+
+// maxAliases bounds the aliases of a hosted zone that lead to one another.
+const maxAliases = 16
+
+// hostedZones adds the private hosted zones associated with a VPC. They need
+// both of its DNS attributes, as on AWS.
+func (b *builder) hostedZones(v *vpc.VPC, out *VPC) {
+	if !v.EnableDNSSupport || !v.EnableDNSHostnames {
+		return
+	}
+	for z := range vpc.By[vpc.HostedZone](b.v, vpc.IndexVPC, v.ID) {
+		out.Zones = append(out.Zones, z.ID)
+		if _, done := b.h.Zones[z.ID]; !done {
+			b.h.Zones[z.ID] = b.zone(z)
+		}
+	}
+	slices.Sort(out.Zones)
+}
+
+// zone is a hosted zone with all its records, in the order of their keys.
+func (b *builder) zone(z *vpc.HostedZone) Zone {
+	out := Zone{Name: vpc.ZoneFileName(z.Name)}
+	for r := range vpc.By[vpc.RecordSet](b.v, vpc.IndexZone, z.ID) {
+		if record, ok := b.record(r); ok {
+			record.Name = vpc.ZoneFileName(r.Name)
+			out.Records = append(out.Records, record)
+		}
+	}
+	return out
+}
+
+// record is what a record set answers, without its name; false if it is an
+// alias of what is no longer there.
+func (b *builder) record(r *vpc.RecordSet) (Record, bool) {
+	for hops := 0; r.Alias != nil; hops++ {
+		if r.Alias.Zone != r.Zone {
+			name := strings.TrimPrefix(vpc.ZoneFileName(r.Alias.Name), vpc.DualStackPrefix)
+			return Record{Alias: name, AliasType: string(r.Type), TTL: recordTTL}, true
+		}
+		// An alias has the records and the TTL of what it leads to.
+		next, ok := vpc.Get[vpc.RecordSet](b.v, vpc.RecordSetKey(r.Zone, r.Alias.Name, r.Type))
+		if !ok || hops == maxAliases {
+			return Record{}, false
+		}
+		r = next
+	}
+	out := Record{TTL: r.TTL}
+	var data []string
+	for _, v := range r.Values {
+		d, err := vpc.RecordData(r.Type, v)
+		if err != nil {
+			continue // no record set has such a value
+		}
+		data = append(data, d)
+		// What looks like IPv4 inside of IPv6 stays text: an Addr would be taken for IPv4.
+		if a, err := netip.ParseAddr(d); err == nil && (r.Type == "A" || r.Type == "AAAA") && !a.Is4In6() {
+			out.Addrs = append(out.Addrs, a)
+		}
+	}
+	switch {
+	case len(data) == 0:
+		return Record{}, false
+	case r.Type == "CNAME" && data[0] != ".":
+		out.CNAME = strings.TrimSuffix(data[0], ".")
+	case len(out.Addrs) < len(data):
+		out.Addrs, out.Type, out.Values = nil, string(r.Type), data
+	}
+	return out, true
+}
