@@ -87,6 +87,9 @@ type VPC struct {
 	// PrivateZones are names this VPC answers itself, and all names below
 	// them: a missing name there is NXDOMAIN, never forwarded.
 	PrivateZones []string `json:"privateZones,omitempty"`
+	// InboundZones are private zones for questions through an inbound resolver
+	// endpoint alone.
+	InboundZones []string `json:"inboundZones,omitempty"`
 	// Records are the names of this VPC's endpoints, balancers and instances
 	// and the public names of the catalogue. Canonical names.
 	Records []Record `json:"records,omitempty"`
@@ -128,6 +131,10 @@ type Record struct {
 	Type   string   `json:"type,omitempty"`
 	Values []string `json:"values,omitempty"`
 	TTL    uint32   `json:"ttl"`
+	// InboundOnly hides the record from the VPC: only questions through an
+	// inbound resolver endpoint see it, and they see it instead of the name's
+	// other records.
+	InboundOnly bool `json:"inboundOnly,omitempty"`
 }
 
 // Subnet is what the datapath needs of a subnet.

@@ -22,6 +22,12 @@ type Asker struct {
 	VNI vpc.VNI
 	// Client is the asker's private address in its VPC; the port means nothing.
 	Client netip.AddrPort
+	// Interface is the datapath's number of the asker's interface, whose share
+	// of the resolver it uses; 0 is one address alone.
+	Interface uint64
+	// Inbound is true if the question came through an inbound resolver endpoint
+	// of the VPC; Client is then whoever asked the endpoint.
+	Inbound bool
 }
 
 // Options are what a resolver works with.
