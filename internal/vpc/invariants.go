@@ -56,6 +56,9 @@ func Invariants(v View) []error {
 	each(v, c.notification)
 	each(v, c.notice)
 	each(v, c.peering)
+	each(v, c.resolverEndpoint)
+	each(v, c.resolverRule)
+	each(v, c.resolverAssociation)
 	return c.errs
 }
 
