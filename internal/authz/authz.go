@@ -36,10 +36,11 @@ import (
 
 // The services whose actions are judged, by their prefix in policies.
 const (
-	EC2 = "ec2"
-	ELB = "elasticloadbalancing"
-	IAM = "iam"
-	STS = "sts"
+	EC2      = "ec2"
+	ELB      = "elasticloadbalancing"
+	IAM      = "iam"
+	Resolver = "route53resolver"
+	STS      = "sts"
 )
 
 // Principal is who calls. One without User and Role is the account's root user.
@@ -178,6 +179,8 @@ func checks(v vpc.View, p Principal, r Request) ([]check, error) {
 		b.elb()
 	case IAM:
 		b.iam()
+	case Resolver:
+		b.resolver()
 	default:
 		b.add("*", nil)
 	}
