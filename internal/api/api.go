@@ -15,10 +15,13 @@ import (
 	"net/netip"
 	"time"
 
+	"postern.dev/postern/internal/api/actions"
+	"postern.dev/postern/internal/api/awsjson"
 	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/api/ec2"
 	"postern.dev/postern/internal/api/elbv2"
 	"postern.dev/postern/internal/api/iam"
+	"postern.dev/postern/internal/api/route53resolver"
 	"postern.dev/postern/internal/api/sigv4"
 	"postern.dev/postern/internal/api/sts"
 	"postern.dev/postern/internal/audit"
@@ -32,7 +35,7 @@ const maxBody = 1 << 20
 
 // served are the services that are answered. What belongs to none is answered
 // as the first would.
-var served = []awsquery.Service{awsquery.ServiceEC2, awsquery.ServiceELBv2, awsquery.ServiceIAM, awsquery.ServiceSTS}
+var served = []awsquery.Service{awsquery.ServiceEC2, awsquery.ServiceELBv2, awsquery.ServiceIAM, awsquery.ServiceSTS, awsquery.ServiceRoute53Resolver}
 
 // global is the region that clients of services without regions sign for.
 const global = "us-east-1"
@@ -81,7 +84,11 @@ func (s *Server) serve(w *call, r *http.Request) {
 	// Clients correct their clocks by this header, so it tells the time that
 	// signatures are judged by.
 	w.Header().Set("Date", s.control.Now().UTC().Format(http.TimeFormat))
-	form, body, err := awsquery.Parse(r, maxBody)
+	parse := awsquery.Parse
+	if awsjson.Is(r) {
+		parse = awsjson.Parse
+	}
+	form, body, err := parse(r, maxBody)
 	w.form = form
 	_, service, _, _ := sigv4.AccessKeyFromRequest(r)
 	w.service = service
@@ -91,6 +98,9 @@ func (s *Server) serve(w *call, r *http.Request) {
 	}
 	if service == "" {
 		service = serviceOf(form.Version)
+		if awsjson.Is(r) {
+			service = serviceTargeted(awsjson.Target(r))
+		}
 		w.service = service
 	}
 	ident, err := s.verifier.Verify(r, body)
@@ -110,6 +120,10 @@ func (s *Server) serve(w *call, r *http.Request) {
 		s.log.Info("call", "request", id, "account", caller.Name, "principal", caller.ARN, "service", service, "action", form.Action,
 			"from", r.RemoteAddr, "took", time.Since(start).Round(time.Microsecond).String())
 	}()
+	if named := serviceNamed(service); (named.Dialect == awsquery.JSON) != awsjson.Is(r) || awsjson.Is(r) && awsjson.Target(r) != named.Namespace {
+		fail(w, service, id, otherProtocol(service))
+		return
+	}
 	if form.Action == "" {
 		fail(w, service, id, code{"MissingAction", http.StatusBadRequest, "The request is missing an action or a required parameter"})
 		return
@@ -132,6 +146,8 @@ func (s *Server) serve(w *call, r *http.Request) {
 		iam.Serve(w, &iam.Call{Context: r.Context(), Control: s.control, Caller: caller}, form, id)
 	case awsquery.ServiceSTS.Name:
 		sts.Serve(w, &sts.Call{Context: r.Context(), Control: s.control, Caller: caller}, form, id)
+	case awsquery.ServiceRoute53Resolver.Name:
+		route53resolver.Serve(w, &route53resolver.Call{Context: r.Context(), Control: s.control, Caller: caller}, form, id)
 	}
 }
 
@@ -153,7 +169,7 @@ type code struct {
 }
 
 func fail(w http.ResponseWriter, service, id string, c code) {
-	_ = awsquery.WriteError(w, serviceNamed(service), id, c.status, c.name, c.message)
+	_ = actions.WriteError(w, serviceNamed(service), id, c.status, c.name, c.message)
 }
 
 // serviceNamed finds a service by its signing name.
@@ -191,6 +207,9 @@ func signatureCode(service string, err error) code {
 	if !errors.As(err, &e) {
 		return internalError(service)
 	}
+	if serviceNamed(service).Dialect == awsquery.JSON {
+		return signatureCodeJSON(e)
+	}
 	isEC2 := serviceNamed(service).Dialect == awsquery.EC2
 	const notValidated = "AWS was not able to validate the provided access credentials"
 	switch e.Kind {
@@ -224,6 +243,22 @@ func signatureCode(service string, err error) code {
 	return code{"SignatureDoesNotMatch", http.StatusForbidden, e.Reason}
 }
 
+// signatureCodeJSON is signatureCode for services of the JSON protocol.
+func signatureCodeJSON(e *sigv4.Error) code {
+	switch e.Kind {
+	case sigv4.MissingAuth:
+		return code{"MissingAuthenticationTokenException", http.StatusBadRequest, "Missing Authentication Token"}
+	case sigv4.Malformed:
+		return code{"IncompleteSignatureException", http.StatusBadRequest, e.Reason}
+	case sigv4.Expired, sigv4.ExpiredToken:
+		return code{"ExpiredTokenException", http.StatusBadRequest, "The security token included in the request is expired"}
+	case sigv4.UnknownKey, sigv4.BadToken:
+		return code{"UnrecognizedClientException", http.StatusBadRequest, "The security token included in the request is invalid."}
+	}
+	// A clock that is off is this too, and clients know it.
+	return code{"InvalidSignatureException", http.StatusBadRequest, e.Reason}
+}
+
 // serviceOf guesses the service of a request without a readable scope, for
 // the form of its error.
 func serviceOf(version string) string {
@@ -233,6 +268,24 @@ func serviceOf(version string) string {
 		}
 	}
 	return served[0].Name
+}
+
+// serviceTargeted is the same of a request of the JSON protocol.
+func serviceTargeted(target string) string {
+	for _, s := range served {
+		if s.Dialect == awsquery.JSON && s.Namespace == target {
+			return s.Name
+		}
+	}
+	return served[0].Name
+}
+
+// otherProtocol is the answer to a request in a protocol that is not its service's.
+func otherProtocol(service string) code {
+	if serviceNamed(service).Dialect == awsquery.JSON {
+		return code{"UnknownOperationException", http.StatusBadRequest, "The request names no operation of this service in its X-Amz-Target"}
+	}
+	return code{"InvalidAction", http.StatusBadRequest, "This service takes its requests as a form, not as JSON"}
 }
 
 // newRequestID makes a random UUID.

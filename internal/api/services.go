@@ -9,6 +9,7 @@ import (
 	"postern.dev/postern/internal/api/ec2"
 	"postern.dev/postern/internal/api/elbv2"
 	"postern.dev/postern/internal/api/iam"
+	"postern.dev/postern/internal/api/route53resolver"
 	"postern.dev/postern/internal/api/sts"
 )
 
@@ -33,6 +34,7 @@ func Services() []Described {
 		{awsquery.ServiceEC2, "EC2", "ec2", ec2.Actions(), ec2.Input, ec2.Output},
 		{awsquery.ServiceELBv2, "Elastic Load Balancing v2", "elasticloadbalancingv2", elbv2.Actions(), elbv2.Input, elbv2.Output},
 		{awsquery.ServiceIAM, "IAM", "iam", iam.Actions(), iam.Input, iam.Output},
+		{awsquery.ServiceRoute53Resolver, "Route 53 Resolver", "route53resolver", route53resolver.Actions(), route53resolver.Input, route53resolver.Output},
 		{awsquery.ServiceSTS, "STS", "sts", sts.Actions(), sts.Input, sts.Output},
 	}
 }

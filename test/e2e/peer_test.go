@@ -41,6 +41,9 @@ import (
 //	meet ADDR             print one's own address and the two lines that greet says
 //	resolve NAME SERVER...
 //	                      ask each server for the name's IPv6 address, and print it
+//	lookup NET NAME SERVER
+//	                      ask a server over udp or tcp for the name's IPv4 addresses,
+//	                      and print them
 //	get URL NET [ADDR]    print status and body, got over tcp4 or tcp6 from the
 //	                      URL's host, or from an address
 //	first ADDR            connect again and again until a byte comes; print
@@ -68,6 +71,8 @@ func peer(mode string, args []string) int {
 		err = greet(args[0])
 	case "meet":
 		err = meet(args[0])
+	case "lookup":
+		err = lookup(args[0], "ip4", args[1], args[2])
 	case "resolve":
 		err = resolve(args[0], args[1:])
 	case "get":
@@ -489,18 +494,30 @@ func meet(addr string) error {
 
 func resolve(name string, servers []string) error {
 	for _, server := range servers {
-		r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(server, "53"))
-		}}
-		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-		addrs, err := r.LookupNetIP(ctx, "ip6", name)
-		cancel()
-		if err != nil {
-			return fmt.Errorf("%s: %w", server, err)
+		if err := lookup("udp", "ip6", name, server); err != nil {
+			return err
 		}
-		for _, a := range addrs {
-			fmt.Println(a)
+	}
+	return nil
+}
+
+// lookup asks a server over a network, and over TCP when the answer is too long
+// for UDP.
+func lookup(network, family, name, server string) error {
+	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, asked, _ string) (net.Conn, error) {
+		if network == "tcp" {
+			asked = network
 		}
+		return new(net.Dialer).DialContext(ctx, asked, net.JoinHostPort(server, "53"))
+	}}
+	ctx, cancel := context.WithTimeout(context.Background(), patience())
+	defer cancel()
+	addrs, err := r.LookupNetIP(ctx, family, name)
+	if err != nil {
+		return fmt.Errorf("%s: %w", server, err)
+	}
+	for _, a := range addrs {
+		fmt.Println(a)
 	}
 	return nil
 }

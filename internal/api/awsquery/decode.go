@@ -26,7 +26,7 @@ func Decode(d Dialect, form *Form, dst any) error {
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
 		return fmt.Errorf("decode needs a pointer to a struct, not %T", dst)
 	}
-	if d != EC2 && d != Query {
+	if d != EC2 && d != Query && d != JSON {
 		return fmt.Errorf("decode: %s", d)
 	}
 	dec := decoder{dialect: d}
@@ -142,10 +142,10 @@ func (dec *decoder) value(n *node, v reflect.Value, f *field) error {
 	return dec.structure(n, v)
 }
 
-// list decodes Name.1, Name.2 (EC2) or Name.member.1 (Query).
+// list decodes Name.1, Name.2 (EC2) or Name.member.1 (Query, JSON).
 func (dec *decoder) list(n *node, v reflect.Value, f *field) error {
 	v.Set(reflect.MakeSlice(v.Type(), 0, 0))
-	if dec.dialect == Query {
+	if dec.dialect != EC2 {
 		if n.sent && n.value != "" {
 			return &Error{Kind: KindInvalid, Parameter: n.name, Value: n.value, Detail: "the parameter is a list"}
 		}
@@ -232,7 +232,7 @@ func parseIndex(s string) (int, bool) {
 
 // mapping decodes Name.entry.N.key and Name.entry.N.value.
 func (dec *decoder) mapping(n *node, v reflect.Value, f *field) error {
-	if dec.dialect != Query {
+	if dec.dialect == EC2 {
 		return fmt.Errorf("parameter %s: the %s dialect has no maps", n.name, dec.dialect)
 	}
 	m := reflect.MakeMap(v.Type())

@@ -96,13 +96,13 @@ func describeValue(d Dialect, t reflect.Type, p Param, within []reflect.Type, ou
 	case t.Kind() == reflect.Pointer:
 		return describeValue(d, t.Elem(), p, within, out)
 	case t.Kind() == reflect.Slice:
-		if d == Query {
+		if d != EC2 {
 			p.Name += ".member"
 		}
 		p.Name += ".N"
 		return describeValue(d, t.Elem(), p, within, out)
 	case t.Kind() == reflect.Map:
-		if d != Query {
+		if d == EC2 {
 			return fmt.Errorf("parameter %s: the %s dialect has no maps", p.Name, d)
 		}
 		key, value := p, p
