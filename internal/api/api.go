@@ -91,6 +91,9 @@ func (s *Server) serve(w *call, r *http.Request) {
 	form, body, err := parse(r, maxBody)
 	w.form = form
 	_, service, _, _ := sigv4.AccessKeyFromRequest(r)
+	if service == "" && awsjson.Is(r) {
+		service = serviceTargeted(awsjson.Target(r))
+	}
 	w.service = service
 	if err != nil {
 		fail(w, service, id, parseCode(service, err))
@@ -98,9 +101,6 @@ func (s *Server) serve(w *call, r *http.Request) {
 	}
 	if service == "" {
 		service = serviceOf(form.Version)
-		if awsjson.Is(r) {
-			service = serviceTargeted(awsjson.Target(r))
-		}
 		w.service = service
 	}
 	ident, err := s.verifier.Verify(r, body)
@@ -120,7 +120,8 @@ func (s *Server) serve(w *call, r *http.Request) {
 		s.log.Info("call", "request", id, "account", caller.Name, "principal", caller.ARN, "service", service, "action", form.Action,
 			"from", r.RemoteAddr, "took", time.Since(start).Round(time.Microsecond).String())
 	}()
-	if named := serviceNamed(service); (named.Dialect == awsquery.JSON) != awsjson.Is(r) || awsjson.Is(r) && awsjson.Target(r) != named.Namespace {
+	named := serviceNamed(service)
+	if json := named.Dialect == awsquery.JSON; json != awsjson.Is(r) || json && (awsjson.Target(r) != named.Namespace || form.Action == "") {
 		fail(w, service, id, otherProtocol(service))
 		return
 	}
@@ -128,7 +129,7 @@ func (s *Server) serve(w *call, r *http.Request) {
 		fail(w, service, id, code{"MissingAction", http.StatusBadRequest, "The request is missing an action or a required parameter"})
 		return
 	}
-	if want := serviceNamed(service).Version; form.Version != "" && form.Version != want {
+	if want := named.Version; form.Version != "" && form.Version != want {
 		fail(w, service, id, code{"NoSuchVersion", http.StatusBadRequest, fmt.Sprintf("The requested version (%.32s) is not valid; this service is version %s", form.Version, want)})
 		return
 	}
