@@ -40,6 +40,16 @@ func TestTheAuditLogIsOnAndBoundedUnlessToldOtherwise(t *testing.T) {
 	}
 }
 
+func TestTheResolversRateIsBounded(t *testing.T) {
+	for rate, ok := range map[int]bool{0: true, 1: true, 1024: true, 1_000_000: true, -1: false, 1_000_001: false} {
+		c := defaultConfig()
+		c.DataDir, c.DNSPacketsPerSecond = "/d", rate
+		if err := c.check(); (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "dnsPacketsPerSecond") {
+			t.Errorf("%d: %v", rate, err)
+		}
+	}
+}
+
 func TestUplinkIsAPlaceOrNone(t *testing.T) {
 	for setting, ok := range map[string]bool{
 		"": true, "none": true, "host": true, "/run/netns/outside": true, "/proc/1/ns/net": true,

@@ -28,6 +28,7 @@ import (
 	"postern.dev/postern/internal/nlb"
 	"postern.dev/postern/internal/resolver"
 	"postern.dev/postern/internal/supervise"
+	"postern.dev/postern/internal/vpc"
 )
 
 // Descriptors the agent hands to the edge, in the order of edgeChild.
@@ -59,7 +60,23 @@ func newEdgeCommand(*options) *cobra.Command {
 }
 
 // identifier joins the datapath's numbers to the edge's and the resolver's types.
-type identifier struct{ dp *datapath.Identifier }
+type identifier struct {
+	dp *datapath.Identifier
+	// inbound are the VPCs of inbound resolver endpoints, by their numbers.
+	inbound *atomic.Pointer[map[uint64]vpc.VNI]
+}
+
+// inboundEndpoints are the VPCs of the inbound resolver endpoints among a host's
+// endpoints, by their numbers.
+func inboundEndpoints(endpoints map[vpc.EndpointID]desired.Endpoint) map[uint64]vpc.VNI {
+	out := map[uint64]vpc.VNI{}
+	for id, e := range endpoints {
+		if e.Resolver {
+			out[vpc.Num(id)] = e.VNI
+		}
+	}
+	return out
+}
 
 func (i identifier) Identify(remote, local netip.AddrPort, proto int) (edge.Identity, error) {
 	d, err := i.dp.Identify(remote, local, proto)
@@ -74,7 +91,19 @@ func (i identifier) asker(remote, local netip.AddrPort, proto int) (resolver.Ask
 	if err != nil {
 		return resolver.Asker{}, err
 	}
-	return resolver.Asker{VNI: d.VNI, Client: d.Client, Server: d.Server, Interface: d.Interface}, nil
+	out := resolver.Asker{VNI: d.VNI, Client: d.Client, Server: d.Server, Interface: d.Interface}
+	if d.Endpoint == 0 {
+		return out, nil
+	}
+	// Whoever asks an inbound endpoint, from a VPC of its own perhaps, is
+	// answered as the endpoint's VPC.
+	if m := i.inbound.Load(); m != nil {
+		if vni, ok := (*m)[d.Endpoint]; ok {
+			out.VNI, out.Inbound = vni, true
+			return out, nil
+		}
+	}
+	return resolver.Asker{}, datapath.ErrUnknownConnection // the endpoint is gone
 }
 
 func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
@@ -111,7 +140,8 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 	}
 	defer dp.Close()
 	records := os.NewFile(fdRecords, "records")
-	id := identifier{dp}
+	var inbound atomic.Pointer[map[uint64]vpc.VNI]
+	id := identifier{dp, &inbound}
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -145,6 +175,8 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 				}
 				return
 			}
+			endpoints := inboundEndpoints(c.Endpoints)
+			inbound.Store(&endpoints)
 			upstreams.Store(&c.Upstreams)
 			rate.Store(int64(c.DNSRate))
 			view.Store(resolver.Compile(view.Load(), c.VPCs, c.Zones, log))

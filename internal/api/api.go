@@ -15,11 +15,14 @@ import (
 	"net/netip"
 	"time"
 
+	"postern.dev/postern/internal/api/actions"
+	"postern.dev/postern/internal/api/awsjson"
 	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/api/ec2"
 	"postern.dev/postern/internal/api/elbv2"
 	"postern.dev/postern/internal/api/iam"
 	"postern.dev/postern/internal/api/route53"
+	"postern.dev/postern/internal/api/route53resolver"
 	"postern.dev/postern/internal/api/sigv4"
 	"postern.dev/postern/internal/api/sts"
 	"postern.dev/postern/internal/audit"
@@ -33,7 +36,8 @@ const maxBody = 1 << 20
 
 // served are the services that are answered. What belongs to none is answered
 // as the first would.
-var served = []awsquery.Service{awsquery.ServiceEC2, awsquery.ServiceELBv2, awsquery.ServiceIAM, awsquery.ServiceSTS, awsquery.ServiceRoute53}
+var served = []awsquery.Service{awsquery.ServiceEC2, awsquery.ServiceELBv2, awsquery.ServiceIAM, awsquery.ServiceSTS, awsquery.ServiceRoute53,
+	awsquery.ServiceRoute53Resolver}
 
 // global is the region that clients of services without regions sign for.
 const global = "us-east-1"
@@ -85,10 +89,16 @@ func (s *Server) serve(w *call, r *http.Request) {
 	// signatures are judged by.
 	w.Header().Set("Date", s.control.Now().UTC().Format(http.TimeFormat))
 	_, service, _, _ := sigv4.AccessKeyFromRequest(r)
+	if service == "" && awsjson.Is(r) {
+		service = serviceTargeted(awsjson.Target(r))
+	}
 	w.service = service
 	parse := awsquery.Parse
-	if service == awsquery.ServiceRoute53.Name {
+	switch {
+	case service == awsquery.ServiceRoute53.Name:
 		parse = route53.Parse
+	case awsjson.Is(r):
+		parse = awsjson.Parse
 	}
 	form, body, err := parse(r, maxBody)
 	w.form = form
@@ -117,11 +127,16 @@ func (s *Server) serve(w *call, r *http.Request) {
 		s.log.Info("call", "request", id, "account", caller.Name, "principal", caller.ARN, "service", service, "action", form.Action,
 			"from", r.RemoteAddr, "took", time.Since(start).Round(time.Microsecond).String())
 	}()
+	named := serviceNamed(service)
+	if json := named.Dialect == awsquery.JSON; json != awsjson.Is(r) || json && (awsjson.Target(r) != named.Namespace || form.Action == "") {
+		fail(w, service, id, otherProtocol(service))
+		return
+	}
 	if form.Action == "" {
 		fail(w, service, id, code{"MissingAction", http.StatusBadRequest, "The request is missing an action or a required parameter"})
 		return
 	}
-	if want := serviceNamed(service).Version; form.Version != "" && form.Version != want {
+	if want := named.Version; form.Version != "" && form.Version != want {
 		fail(w, service, id, code{"NoSuchVersion", http.StatusBadRequest, fmt.Sprintf("The requested version (%.32s) is not valid; this service is version %s", form.Version, want)})
 		return
 	}
@@ -141,6 +156,8 @@ func (s *Server) serve(w *call, r *http.Request) {
 		route53.Serve(w, &route53.Call{Context: r.Context(), Control: s.control, Caller: caller}, form, id)
 	case awsquery.ServiceSTS.Name:
 		sts.Serve(w, &sts.Call{Context: r.Context(), Control: s.control, Caller: caller}, form, id)
+	case awsquery.ServiceRoute53Resolver.Name:
+		route53resolver.Serve(w, &route53resolver.Call{Context: r.Context(), Control: s.control, Caller: caller}, form, id)
 	}
 }
 
@@ -162,7 +179,7 @@ type code struct {
 }
 
 func fail(w http.ResponseWriter, service, id string, c code) {
-	_ = awsquery.WriteError(w, serviceNamed(service), id, c.status, c.name, c.message)
+	_ = actions.WriteError(w, serviceNamed(service), id, c.status, c.name, c.message)
 }
 
 // serviceNamed finds a service by its signing name.
@@ -200,6 +217,9 @@ func signatureCode(service string, err error) code {
 	if !errors.As(err, &e) {
 		return internalError(service)
 	}
+	if serviceNamed(service).Dialect == awsquery.JSON {
+		return signatureCodeJSON(e)
+	}
 	isEC2 := serviceNamed(service).Dialect == awsquery.EC2
 	const notValidated = "AWS was not able to validate the provided access credentials"
 	switch e.Kind {
@@ -233,6 +253,22 @@ func signatureCode(service string, err error) code {
 	return code{"SignatureDoesNotMatch", http.StatusForbidden, e.Reason}
 }
 
+// signatureCodeJSON is signatureCode for services of the JSON protocol.
+func signatureCodeJSON(e *sigv4.Error) code {
+	switch e.Kind {
+	case sigv4.MissingAuth:
+		return code{"MissingAuthenticationTokenException", http.StatusBadRequest, "Missing Authentication Token"}
+	case sigv4.Malformed:
+		return code{"IncompleteSignatureException", http.StatusBadRequest, e.Reason}
+	case sigv4.Expired, sigv4.ExpiredToken:
+		return code{"ExpiredTokenException", http.StatusBadRequest, "The security token included in the request is expired"}
+	case sigv4.UnknownKey, sigv4.BadToken:
+		return code{"UnrecognizedClientException", http.StatusBadRequest, "The security token included in the request is invalid."}
+	}
+	// A clock that is off is this too, and clients know it.
+	return code{"InvalidSignatureException", http.StatusBadRequest, e.Reason}
+}
+
 // serviceOf guesses the service of a request without a readable scope, for
 // the form of its error.
 func serviceOf(version string) string {
@@ -242,6 +278,24 @@ func serviceOf(version string) string {
 		}
 	}
 	return served[0].Name
+}
+
+// serviceTargeted is the same of a request of the JSON protocol.
+func serviceTargeted(target string) string {
+	for _, s := range served {
+		if s.Dialect == awsquery.JSON && s.Namespace == target {
+			return s.Name
+		}
+	}
+	return served[0].Name
+}
+
+// otherProtocol is the answer to a request in a protocol that is not its service's.
+func otherProtocol(service string) code {
+	if serviceNamed(service).Dialect == awsquery.JSON {
+		return code{"UnknownOperationException", http.StatusBadRequest, "The request names no operation of this service in its X-Amz-Target"}
+	}
+	return code{"InvalidAction", http.StatusBadRequest, "This service takes its requests as a form, not as JSON"}
 }
 
 // newRequestID makes a random UUID.

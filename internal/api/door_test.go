@@ -192,6 +192,9 @@ func (d *door) sign(q request) *http.Request {
 	if q.service == "" {
 		q.service = "ec2"
 	}
+	if jsonTargets[q.service] != "" && q.header.Get("X-Amz-Target") == "" {
+		q = asJSON(q)
+	}
 	r := httptest.NewRequest(q.method, "http://"+q.host+"/", strings.NewReader(q.body))
 	if q.body == "" {
 		r.Body, r.ContentLength = http.NoBody, 0
@@ -260,8 +263,11 @@ func (d *door) serve(r *http.Request) answer {
 	return a
 }
 
-// parse reads code, message and request id of either protocol's answers.
+// parse reads code, message and request id of any protocol's answers.
 func (a *answer) parse() error {
+	if a.header.Get("Content-Type") == "application/x-amz-json-1.1" {
+		return a.parseJSON()
+	}
 	dec := xml.NewDecoder(bytes.NewReader(a.body))
 	var path []string
 	roots := 0

@@ -481,6 +481,7 @@ func (g *generator) pool(kind string) []string {
 	for _, k := range []vpc.Kind{
 		vpc.KindVPC, vpc.KindSubnet, vpc.KindInterface, vpc.KindInstance, vpc.KindEndpoint, vpc.KindBalancer, vpc.KindTargetGroup,
 		vpc.KindListener, vpc.KindRouteTable, vpc.KindACL, vpc.KindGroup, vpc.KindService, vpc.KindEgressOnly,
+		vpc.KindResolverEndpoint, vpc.KindResolverRule, vpc.KindResolverAssociation,
 	} {
 		for o := range v.Objects(k) {
 			if g.owner != "" && o.(vpc.OwnedObject).OwnerID() != g.owner {

@@ -90,6 +90,17 @@ var recipes = map[string][]string{
 	"AddTags":                                       {"1 ResourceArns.member.1=$lb Tags.member.1.Key=a Tags.member.1.Value=b"},
 	"RemoveTags":                                    {"1 ResourceArns.member.1=$lb TagKeys.member.1=a"},
 	"DescribeTargetHealth":                          {"1 TargetGroupArn=$tg"},
+	"CreateResolverEndpoint":                        {"3 CreatorRequestId=$token Direction=INBOUND SecurityGroupIds.member.1=$sg IpAddresses.member.1.SubnetId=$subnet IpAddresses.member.2.SubnetId=$subnet ?ResolverEndpointType=DUALSTACK", "1 CreatorRequestId=$token Direction=OUTBOUND SecurityGroupIds.member.1=$sg IpAddresses.member.1.SubnetId=$subnet IpAddresses.member.2.SubnetId=$subnet"},
+	"UpdateResolverEndpoint":                        {"2 ResolverEndpointId=$rslvr-in ResolverEndpointType=DUALSTACK", "2 ResolverEndpointId=$rslvr-out ResolverEndpointType=IPV4 Name=$name"},
+	"AssociateResolverEndpointIpAddress":            {"3 ResolverEndpointId=$rslvr-in IpAddress.SubnetId=$subnet"},
+	"DisassociateResolverEndpointIpAddress":         {"2 ResolverEndpointId=$rslvr-in IpAddress.SubnetId=$subnet IpAddress.Ip=$addr"},
+	"DeleteResolverEndpoint":                        {"1 ResolverEndpointId=$rslvr-in", "1 ResolverEndpointId=$rslvr-out"},
+	"CreateResolverRule":                            {"3 CreatorRequestId=$token RuleType=FORWARD DomainName=$name ResolverEndpointId=$rslvr-out TargetIps.member.1.Ip=192.0.2.1 ?TargetIps.member.1.Port=$port", "2 CreatorRequestId=$token RuleType=SYSTEM DomainName=a.$name"},
+	"UpdateResolverRule":                            {"2 ResolverRuleId=$rslvr-rr Config.TargetIps.member.1.Ip=$addr", "1 ResolverRuleId=$rslvr-rr Config.Name=$name ?Config.ResolverEndpointId=$rslvr-out"},
+	"AssociateResolverRule":                         {"4 ResolverRuleId=$rslvr-rr VPCId=$vpc"},
+	"DisassociateResolverRule":                      {"2 ResolverRuleId=$rslvr-rr VPCId=$vpc"},
+	"DeleteResolverRule":                            {"1 ResolverRuleId=$rslvr-rr"},
+	"ListResolverRules":                             {"1 ?MaxResults=1"},
 	"DescribeSubnets":                               {"1 ?SubnetId.1=$subnet ?Filter.1.Name=vpc-id ?Filter.1.Value.1=$vpc"},
 }
 
@@ -108,6 +119,9 @@ var firstSteps = []string{
 	"ModifyVpcEndpointServicePermissions ServiceId=$svc AddAllowedPrincipals.1=*",
 	"CreateVpcEndpoint VpcId=$vpc ServiceName=com.amazonaws.us-east-1.s3 RouteTableId.1=$rtb",
 	"CreateVpcEndpoint VpcId=$vpc VpcEndpointType=Interface ServiceName=$service PrivateDnsEnabled=false SubnetId.1=$subnet",
+	"CreateResolverEndpoint CreatorRequestId=first Direction=OUTBOUND SecurityGroupIds.member.1=$sg IpAddresses.member.1.SubnetId=$subnet IpAddresses.member.2.SubnetId=$subnet",
+	"CreateResolverRule CreatorRequestId=first RuleType=FORWARD DomainName=corp.example ResolverEndpointId=$rslvr-out TargetIps.member.1.Ip=192.0.2.1",
+	"AssociateResolverRule ResolverRuleId=$rslvr-rr VPCId=$vpc",
 }
 
 // beginning are the requests of the first steps; each is made when it is asked for.
@@ -259,6 +273,8 @@ func vpcOf(o vpc.Object) vpc.VPCID {
 	case *vpc.Endpoint:
 		return o.VPC
 	case *vpc.LoadBalancer:
+		return o.VPC
+	case *vpc.ResolverEndpoint:
 		return o.VPC
 	case *vpc.TargetGroup:
 		return o.VPC

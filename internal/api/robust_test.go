@@ -133,7 +133,7 @@ func TestConcurrentCallsBreakNoInvariant(t *testing.T) {
 	controltest.CheckInvariants(t, d.c.View())
 }
 
-var nextToken = regexp.MustCompile(`<(?:nextToken|NextMarker)>([^<]+)</`)
+var nextToken = regexp.MustCompile(`(?:<(?:nextToken|NextMarker)>|"NextToken":")([^<"]+)`)
 
 // check says what is wrong with an answer, "" if nothing is.
 func check(q request, a answer, rec *audit.Record) string {
@@ -142,7 +142,7 @@ func check(q request, a answer, rec *audit.Record) string {
 		return "an internal error"
 	case a.requestID == "" || a.requestID != a.header.Get("x-amzn-RequestId"):
 		return fmt.Sprintf("request id %q in the body and %q in the header", a.requestID, a.header.Get("x-amzn-RequestId"))
-	case a.header.Get("Date") == "" || !strings.HasPrefix(a.header.Get("Content-Type"), "text/xml"):
+	case a.header.Get("Date") == "" || !strings.HasPrefix(a.header.Get("Content-Type"), "text/xml") && a.header.Get("Content-Type") != "application/x-amz-json-1.1":
 		return "no date, or another content type"
 	case rec.RequestID != a.requestID || rec.Status != a.status || rec.ErrorCode != a.code:
 		return fmt.Sprintf("another audit record: %+v", rec)

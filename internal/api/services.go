@@ -10,6 +10,7 @@ import (
 	"postern.dev/postern/internal/api/elbv2"
 	"postern.dev/postern/internal/api/iam"
 	"postern.dev/postern/internal/api/route53"
+	"postern.dev/postern/internal/api/route53resolver"
 	"postern.dev/postern/internal/api/sts"
 )
 
@@ -35,6 +36,7 @@ func Services() []Described {
 		{awsquery.ServiceELBv2, "Elastic Load Balancing v2", "elasticloadbalancingv2", elbv2.Actions(), elbv2.Input, elbv2.Output},
 		{awsquery.ServiceIAM, "IAM", "iam", iam.Actions(), iam.Input, iam.Output},
 		{awsquery.ServiceRoute53, "Route 53", "route53", route53.Actions(), route53.Input, route53.Output},
+		{awsquery.ServiceRoute53Resolver, "Route 53 Resolver", "route53resolver", route53resolver.Actions(), route53resolver.Input, route53resolver.Output},
 		{awsquery.ServiceSTS, "STS", "sts", sts.Actions(), sts.Input, sts.Output},
 	}
 }

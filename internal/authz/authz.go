@@ -36,11 +36,12 @@ import (
 
 // The services whose actions are judged, by their prefix in policies.
 const (
-	EC2     = "ec2"
-	ELB     = "elasticloadbalancing"
-	IAM     = "iam"
-	STS     = "sts"
-	Route53 = "route53"
+	EC2      = "ec2"
+	ELB      = "elasticloadbalancing"
+	IAM      = "iam"
+	Resolver = "route53resolver"
+	Route53  = "route53"
+	STS      = "sts"
 )
 
 // Principal is who calls. One without User and Role is the account's root user.
@@ -181,6 +182,8 @@ func checks(v vpc.View, p Principal, r Request) ([]check, error) {
 		b.iam()
 	case Route53:
 		b.route53()
+	case Resolver:
+		b.resolver()
 	default:
 		b.add("*", nil)
 	}

@@ -357,7 +357,10 @@ func TestManagedPoliciesCountByTheirDefaultVersion(t *testing.T) {
 
 // An id whose prefix has no row would be a resource of a made-up type.
 func TestEveryIDPrefixIsAResourceType(t *testing.T) {
-	none := []string{"PrefixUser", "PrefixRole", "PrefixPolicy", "PrefixKey", "PrefixTemporary"} // IAM's
+	none := []string{
+		"PrefixUser", "PrefixRole", "PrefixPolicy", "PrefixKey", "PrefixTemporary", // IAM's
+		"PrefixResolverInbound", "PrefixResolverOutbound", "PrefixResolverRule", "PrefixResolverAssociation", "PrefixResolverAddress", // Route 53 Resolver's
+	}
 	files, err := filepath.Glob("../vpc/*.go")
 	if err != nil {
 		t.Fatal(err)

@@ -25,10 +25,12 @@ type interfaceSpec struct {
 	Groups         []vpc.GroupID
 	Description    string
 	Tags           vpc.Tags
-	// RequesterID marks the interface as managed by Endpoint, Balancer or a NAT gateway.
+	// RequesterID marks the interface as managed by Endpoint, Balancer, Resolver or a NAT
+	// gateway.
 	RequesterID string
 	Endpoint    vpc.EndpointID
 	Balancer    vpc.ARN
+	Resolver    vpc.ResolverEndpointID
 	Attachment  *vpc.Attachment
 	// NoSourceDestCheck is for what carries other addresses' packets.
 	NoSourceDestCheck bool
@@ -69,7 +71,7 @@ func (c *Control) newInterface(tx *store.Tx, spec interfaceSpec) (*vpc.NetworkIn
 		ID: vpc.InterfaceID(id), Owner: spec.Owner, VPC: spec.Subnet.VPC, Subnet: spec.Subnet.ID, Zone: spec.Subnet.Zone,
 		Type: spec.Type, Addr: addr, Secondary: secondary, IPv6: ipv6, MAC: mac, Groups: spec.Groups, SourceDestCheck: !spec.NoSourceDestCheck,
 		Description: spec.Description, RequesterManaged: spec.RequesterID != "", RequesterID: spec.RequesterID,
-		Endpoint: spec.Endpoint, Balancer: spec.Balancer, Attachment: spec.Attachment,
+		Endpoint: spec.Endpoint, Balancer: spec.Balancer, Resolver: spec.Resolver, Attachment: spec.Attachment,
 		Tracking: spec.Tracking, Created: c.Now(), Tags: spec.Tags,
 	}
 	tx.Put(n)

@@ -38,10 +38,15 @@ type Quotas struct {
 	PeeringRequests          int `json:"peeringRequestsPerVpc,omitempty"`      // unanswered
 	HostedZones              int `json:"hostedZones,omitempty"`                // per account
 	RecordSetsPerZone        int `json:"recordSetsPerHostedZone,omitempty"`    //
+	ResolverEndpoints        int `json:"resolverEndpoints,omitempty"`          // per account
+	AddressesPerResolver     int `json:"addressesPerResolverEndpoint,omitempty"`
+	ResolverRules            int `json:"resolverRules,omitempty"` // per account
+	TargetsPerResolverRule   int `json:"targetsPerResolverRule,omitempty"`
+	ResolverAssociations     int `json:"resolverRuleAssociations,omitempty"` // per account
 }
 
-// DefaultQuotas are AWS's defaults (Amazon VPC, AWS PrivateLink and Elastic
-// Load Balancing quotas in their user guides). For connection notifications
+// DefaultQuotas are AWS's defaults (Amazon VPC, AWS PrivateLink, Elastic
+// Load Balancing and Route 53 Resolver quotas in their user guides). For connection notifications
 // AWS names none.
 var DefaultQuotas = Quotas{
 	VPCs: 5, CIDRsPerVPC: 5, IPv6CIDRsPerVPC: 5, SubnetsPerVPC: 200, RouteTablesPerVPC: 200, RoutesPerTable: 50, ACLsPerVPC: 200,
@@ -50,6 +55,7 @@ var DefaultQuotas = Quotas{
 	Notifications: 100, LoadBalancers: 50, ListenersPerLoadBalancer: 50, TargetGroups: 3000, TargetsPerLoadBalancer: 500,
 	InternetGateways: 5, EgressOnlyGateways: 5, NATGatewaysPerZone: 5, ElasticIPs: 5, PeeringsPerVPC: 50, PeeringRequests: 25,
 	HostedZones: 500, RecordSetsPerZone: 10_000,
+	ResolverEndpoints: 4, AddressesPerResolver: 6, ResolverRules: 1000, TargetsPerResolverRule: 6, ResolverAssociations: 2000,
 }
 
 // withDefaults fills the fields that are zero.

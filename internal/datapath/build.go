@@ -249,7 +249,9 @@ func (e *entries) addInterface(host desired.Host, id vpc.InterfaceID, i desired.
 		v.Kind, v.Endpoint = uint8(bpf.DatapathInterfaceKindKIND_ENDPOINT), vpc.Num(i.Endpoint)
 		if i.Balancer != "" {
 			v.Node = vpc.Num(i.Balancer)
-		} else if host.Endpoints[i.Endpoint].Service != "" {
+		} else if e := host.Endpoints[i.Endpoint]; e.Resolver {
+			v.Node = nodeResolver
+		} else if e.Service != "" {
 			v.Node = nodeEdge
 		}
 	case desired.KindBalancer:

@@ -145,7 +145,8 @@ func (b *builder) space(id vpc.VPCID) {
 }
 
 // peerSpace adds what packets from a VPC of this host can meet in one that it
-// is peered with: all but its names, its resolver and its gateway endpoints.
+// is peered with: all but its gateway endpoints and, unless it has an inbound
+// resolver endpoint, its names and its resolver.
 func (b *builder) peerSpace(id vpc.VPCID) {
 	v, ok := vpc.Get[vpc.VPC](b.v, id)
 	if !ok {
@@ -158,6 +159,19 @@ func (b *builder) peerSpace(id vpc.VPCID) {
 		}
 	}
 	b.h.VPCs[v.VNI] = nameless(v)
+	if b.answersOthers(v) {
+		b.h.VPCs[v.VNI] = b.names(v)
+	}
+}
+
+// answersOthers reports whether somebody outside of a VPC can ask its resolver.
+func (b *builder) answersOthers(v *vpc.VPC) bool {
+	for e := range vpc.By[vpc.ResolverEndpoint](b.v, vpc.IndexVPC, v.ID) {
+		if e.Inbound {
+			return true
+		}
+	}
+	return false
 }
 
 // contents adds the subnets, interfaces and load balancers of a VPC.
@@ -170,6 +184,12 @@ func (b *builder) contents(v *vpc.VPC) {
 	}
 	for lb := range vpc.By[vpc.LoadBalancer](b.v, vpc.IndexVPC, v.ID) {
 		b.balancer(lb)
+	}
+	for e := range vpc.By[vpc.ResolverEndpoint](b.v, vpc.IndexVPC, v.ID) {
+		if e.Inbound {
+			id := vpc.EndpointID(e.ID)
+			b.h.Endpoints[id] = Endpoint{ID: id, Owner: e.Owner, VPC: e.VPC, VNI: v.VNI, Type: vpc.InterfaceEndpoint, Resolver: true}
+		}
 	}
 }
 
@@ -307,6 +327,8 @@ func (b *builder) netInterface(v *vpc.VPC, n *vpc.NetworkInterface) {
 		out.Public = e.Addr
 	}
 	switch n.Type {
+	case vpc.TypeResolver: // an outbound one's endpoint carries nothing
+		out.Kind, out.Endpoint = KindEndpoint, vpc.EndpointID(n.Resolver)
 	case vpc.TypeEndpoint:
 		out.Kind, out.Endpoint = KindEndpoint, n.Endpoint
 		if e, ok := vpc.Get[vpc.Endpoint](b.v, n.Endpoint); ok && e.Service != "" {

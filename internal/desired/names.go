@@ -26,6 +26,7 @@ func (b *builder) names(v *vpc.VPC) VPC {
 	if !v.EnableDNSSupport {
 		return out
 	}
+	out.Forwards = b.forwards(v)
 	region, _ := vpc.Get[vpc.Region](b.v, vpc.RegionKey)
 	if region == nil {
 		return out

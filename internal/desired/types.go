@@ -274,6 +274,9 @@ type Endpoint struct {
 	Link  vpc.VNI          `json:"link,omitempty"`
 	// Service is the catalogue service's short name; "" for a customer's.
 	Service string `json:"service,omitempty"`
+	// Resolver says that it is an inbound resolver endpoint, with its id in ID:
+	// what is behind it is the resolver, which answers as its VPC's.
+	Resolver bool `json:"resolver,omitempty"`
 	// Policy is the document the edge enforces; "" for customer services.
 	Policy string `json:"policy,omitempty"`
 }

@@ -209,6 +209,9 @@ type stickyKey struct {
 // interface that the rules have let through.
 func (j *journey) toNode(dest *site, in space) []Outcome {
 	m, p := j.m, j.p
+	if dest.kind == atEndpoint && dest.eni.Resolver != "" {
+		return j.toInbound(dest, in)
+	}
 	var e *vpc.Endpoint
 	if dest.kind == atEndpoint {
 		var ok bool
@@ -515,6 +518,9 @@ func (j *journey) translated(h heading) []Outcome {
 
 // carries reports whether an endpoint's packets pass.
 func (m *Model) carries(id vpc.EndpointID) bool {
+	if r, ok := vpc.Get[vpc.ResolverEndpoint](m.net.view, id); ok {
+		return r.Inbound
+	}
 	e, ok := vpc.Get[vpc.Endpoint](m.net.view, id)
 	return ok && e.Passes()
 }

@@ -33,6 +33,25 @@ func (j *journey) toResolver(dest *site) []Outcome {
 	return j.toEdge(nil, "", space(j.self.vpc.ID))
 }
 
+// toInbound is a new packet for an address of a resolver endpoint that the
+// rules have let through. One that is not inbound answers nothing.
+func (j *journey) toInbound(dest *site, in space) []Outcome {
+	p := j.p
+	e, ok := vpc.Get[vpc.ResolverEndpoint](j.m.net.view, dest.eni.Resolver)
+	switch {
+	case !ok || !e.Inbound:
+		return one(j.drop("endpoint-inactive"))
+	case p.proto != vpc.TCP && p.proto != vpc.UDP:
+		return one(j.drop("protocol"))
+	case p.later:
+		return one(j.drop("fragment"))
+	case p.dport != 53:
+		return one(j.drop("no-listener"))
+	}
+	j.step("the resolver of %s", dest.vpc.ID)
+	return j.toEdge(dest, vpc.EndpointID(e.ID), in)
+}
+
 // toGateway is a new packet that a route gives to a gateway endpoint.
 func (j *journey) toGateway(r *route, sub *subnet) []Outcome {
 	p := j.p

@@ -181,7 +181,7 @@ func (n *network) add(i *vpc.NetworkInterface, v *vpc.VPC) {
 		s.subnet = sub.Subnet
 	}
 	switch i.Type {
-	case vpc.TypeEndpoint:
+	case vpc.TypeEndpoint, vpc.TypeResolver:
 		s.kind = atEndpoint
 	case vpc.TypeBalancer:
 		s.kind = atBalancer

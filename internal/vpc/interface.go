@@ -22,7 +22,18 @@ const (
 	TypeEndpoint  InterfaceType = "vpc_endpoint"
 	TypeBalancer  InterfaceType = "network_load_balancer"
 	TypeNAT       InterfaceType = "nat_gateway"
+	// TypeResolver is the type of a resolver endpoint's; AWS shows it as a
+	// plain one (see Shown).
+	TypeResolver InterfaceType = "resolver_endpoint"
 )
+
+// Shown is the type as AWS's API shows it.
+func (t InterfaceType) Shown() string {
+	if t == TypeResolver {
+		t = TypeInterface
+	}
+	return string(t)
+}
 
 // NetworkInterface (ENI) is an address in a subnet with its security groups.
 type NetworkInterface struct {
@@ -39,19 +50,20 @@ type NetworkInterface struct {
 	Groups          []GroupID     `json:"groups,omitempty"`
 	SourceDestCheck bool          `json:"sourceDestCheck"`
 	Description     string        `json:"description,omitempty"`
-	// RequesterManaged interfaces belong to an endpoint, a load balancer or a NAT gateway;
-	// their owner may only tag them.
+	// RequesterManaged interfaces belong to an endpoint, a load balancer, a NAT gateway or
+	// a resolver endpoint; their owner may only tag them.
 	RequesterManaged bool        `json:"requesterManaged,omitempty"`
 	RequesterID      string      `json:"requesterId,omitempty"`
 	Attachment       *Attachment `json:"attachment,omitempty"`
 	// Tracking is what was asked for as ConnectionTrackingSpecification.
 	Tracking ConnectionTracking `json:"tracking,omitzero"`
-	// Endpoint or Balancer names the object a requester-managed interface
+	// Endpoint, Balancer or Resolver names the object a requester-managed interface
 	// belongs to.
-	Endpoint EndpointID `json:"endpoint,omitempty"`
-	Balancer ARN        `json:"balancer,omitempty"`
-	Created  time.Time  `json:"created"`
-	Tags     Tags       `json:"tags,omitempty"`
+	Endpoint EndpointID         `json:"endpoint,omitempty"`
+	Balancer ARN                `json:"balancer,omitempty"`
+	Resolver ResolverEndpointID `json:"resolver,omitempty"`
+	Created  time.Time          `json:"created"`
+	Tags     Tags               `json:"tags,omitempty"`
 }
 
 // ConnectionTracking are idle times of tracked connections in seconds; 0 is
@@ -123,6 +135,9 @@ func (n *NetworkInterface) Index(add func(index, value string)) {
 	}
 	if n.Balancer != "" {
 		add(IndexBalancer, string(n.Balancer))
+	}
+	if n.Resolver != "" {
+		add(IndexResolverEndpoint, string(n.Resolver))
 	}
 	if a := n.Attachment; a != nil {
 		add("attachment", a.ID)

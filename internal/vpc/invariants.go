@@ -58,6 +58,9 @@ func Invariants(v View) []error {
 	each(v, c.peering)
 	each(v, c.hostedZone)
 	each(v, c.recordSet)
+	each(v, c.resolverEndpoint)
+	each(v, c.resolverRule)
+	each(v, c.resolverAssociation)
 	return c.errs
 }
 

@@ -274,6 +274,7 @@ func (c *checker) networkInterface(n *NetworkInterface) {
 	c.groups(n, n.VPC, n.Groups)
 	c.must((n.Endpoint == "") || n.Type == TypeEndpoint, n, "it is of type %s and belongs to endpoint %s", n.Type, n.Endpoint)
 	c.must((n.Balancer == "") || n.Type == TypeBalancer, n, "it is of type %s and belongs to load balancer %s", n.Type, n.Balancer)
+	c.must((n.Resolver == "") || n.Type == TypeResolver, n, "it is of type %s and belongs to resolver endpoint %s", n.Type, n.Resolver)
 	switch n.Type {
 	case TypeInterface:
 		c.must(!n.RequesterManaged, n, "it is a plain interface and managed by %q", n.RequesterID)
@@ -284,6 +285,10 @@ func (c *checker) networkInterface(n *NetworkInterface) {
 	case TypeBalancer:
 		l, ok := Get[LoadBalancer](c.v, n.Balancer)
 		c.must(ok && slices.ContainsFunc(l.Nodes, func(x BalancerNode) bool { return x.Interface == n.ID }), n, "load balancer %q does not know it", n.Balancer)
+		c.must(n.RequesterManaged && n.Attachment == nil, n, "it is not managed, or attached")
+	case TypeResolver:
+		e, ok := Get[ResolverEndpoint](c.v, n.Resolver)
+		c.must(ok && slices.ContainsFunc(e.Addresses, func(a ResolverAddress) bool { return a.Interface == n.ID }), n, "resolver endpoint %q does not know it", n.Resolver)
 		c.must(n.RequesterManaged && n.Attachment == nil, n, "it is not managed, or attached")
 	case TypeNAT:
 		c.natInterface(n)

@@ -47,6 +47,9 @@ import (
 //	                      they change; with a port, connect to each all the
 //	                      time, and say "violation" if that fails and the name
 //	                      still leads there afterwards
+//	lookup NET NAME SERVER
+//	                      ask a server over udp or tcp for the name's IPv4 addresses,
+//	                      and print them
 //	get URL NET [ADDR]    print status and body, got over tcp4 or tcp6 from the
 //	                      URL's host, or from an address
 //	first ADDR            connect again and again until a byte comes; print
@@ -74,6 +77,8 @@ func peer(mode string, args []string) int {
 		err = greet(args[0])
 	case "meet":
 		err = meet(args[0])
+	case "lookup":
+		err = lookup(args[0], "ip4", args[1], args[2])
 	case "resolve":
 		err = resolve(args[0], args[1:])
 	case "flood":
@@ -499,25 +504,37 @@ func meet(addr string) error {
 
 func resolve(name string, servers []string) error {
 	for _, server := range servers {
-		r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(server, "53"))
-		}}
-		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-		addrs, err := r.LookupNetIP(ctx, "ip6", name)
-		cancel()
-		if err != nil {
-			return fmt.Errorf("%s: %w", server, err)
-		}
-		for _, a := range addrs {
-			fmt.Println(a)
+		if err := lookup("udp", "ip6", name, server); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// lookup is a name's IPv4 addresses now, sorted; none if it has none or nobody
+// lookup asks a server over a network, and over TCP when the answer is too long
+// for UDP.
+func lookup(network, family, name, server string) error {
+	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, asked, _ string) (net.Conn, error) {
+		if network == "tcp" {
+			asked = network
+		}
+		return new(net.Dialer).DialContext(ctx, asked, net.JoinHostPort(server, "53"))
+	}}
+	ctx, cancel := context.WithTimeout(context.Background(), patience())
+	defer cancel()
+	addrs, err := r.LookupNetIP(ctx, family, name)
+	if err != nil {
+		return fmt.Errorf("%s: %w", server, err)
+	}
+	for _, a := range addrs {
+		fmt.Println(a)
+	}
+	return nil
+}
+
+// addressesOf is a name's IPv4 addresses now, sorted; none if it has none or nobody
 // answers.
-func lookup(name string) []netip.Addr {
+func addressesOf(name string) []netip.Addr {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	r := &net.Resolver{PreferGo: true}
@@ -540,7 +557,7 @@ const lookEvery = 3 * time.Millisecond
 func watch(name string, port ...string) {
 	said := "nothing yet"
 	for range time.Tick(lookEvery) {
-		addrs := lookup(name)
+		addrs := addressesOf(name)
 		at := time.Now().UnixNano()
 		passed := true
 		for _, a := range addrs {
@@ -551,7 +568,7 @@ func watch(name string, port ...string) {
 					continue
 				}
 				passed = false
-				if slices.Contains(lookup(name), a) {
+				if slices.Contains(addressesOf(name), a) {
 					fmt.Println("violation:", a, err)
 				}
 			}

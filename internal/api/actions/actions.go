@@ -15,6 +15,7 @@ import (
 	"reflect"
 	"sort"
 
+	"postern.dev/postern/internal/api/awsjson"
 	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/authz"
 )
@@ -88,6 +89,10 @@ func (t *Table[C]) Output(name string) reflect.Type { return t.entries[name].out
 // the answer is the connection's and has nobody to be told.
 func (t *Table[C]) Serve(w http.ResponseWriter, call C, form *awsquery.Form, requestID string) {
 	a, ok := t.entries[form.Action]
+	if !ok && t.Service.Dialect == awsquery.JSON {
+		_ = awsjson.WriteError(w, requestID, http.StatusBadRequest, "UnknownOperationException", fmt.Sprintf("Could not find operation %.128s", form.Action))
+		return
+	}
 	if !ok {
 		message := fmt.Sprintf("Could not find operation %.128s for version %.32s", form.Action, form.Version)
 		if t.Service.Dialect == awsquery.EC2 {
@@ -102,15 +107,30 @@ func (t *Table[C]) Serve(w http.ResponseWriter, call C, form *awsquery.Form, req
 		if status == http.StatusInternalServerError {
 			call.Log().Error("internal error", "request", requestID, "service", t.Service.Name, "action", form.Action, "error", err)
 		}
-		_ = awsquery.WriteError(w, t.Service, requestID, status, code, message)
+		_ = WriteError(w, t.Service, requestID, status, code, message)
 		return
 	}
-	if err := awsquery.Write(w, t.Service, requestID, form.Action, out); err != nil {
+	if err := write(w, t.Service, requestID, form.Action, out); err != nil {
 		call.Log().Error("answer cannot be written", "request", requestID, "service", t.Service.Name, "action", form.Action, "error", err)
 		code := "InternalFailure"
 		if t.Service.Dialect == awsquery.EC2 {
 			code = "InternalError"
 		}
-		_ = awsquery.WriteError(w, t.Service, requestID, http.StatusInternalServerError, code, "An internal error has occurred")
+		_ = WriteError(w, t.Service, requestID, http.StatusInternalServerError, code, "An internal error has occurred")
 	}
+}
+
+// WriteError sends an error in the service's protocol.
+func WriteError(w http.ResponseWriter, s awsquery.Service, requestID string, status int, code, message string) error {
+	if s.Dialect == awsquery.JSON {
+		return awsjson.WriteError(w, requestID, status, code, message)
+	}
+	return awsquery.WriteError(w, s, requestID, status, code, message)
+}
+
+func write(w http.ResponseWriter, s awsquery.Service, requestID, action string, out any) error {
+	if s.Dialect == awsquery.JSON {
+		return awsjson.Write(w, requestID, out)
+	}
+	return awsquery.Write(w, s, requestID, action, out)
 }

@@ -50,6 +50,9 @@ func (h *handler) names(*http.Request) (any, error) {
 			out.Spaces = append(out.Spaces, Space{VNI: e.Link, VPC: e.VPC, Endpoint: e.ID})
 		}
 	}
+	for e := range vpc.All[vpc.ResolverEndpoint](v) {
+		out.Names = append(out.Names, Name{Num: decimal(e.ID), Kind: vpc.KindResolverEndpoint, ID: string(e.ID), Name: e.Name, VPC: e.VPC})
+	}
 	for s := range vpc.All[vpc.Subnet](v) {
 		out.Names = append(out.Names, Name{Num: decimal(s.ID), Kind: vpc.KindSubnet, ID: string(s.ID), Name: s.Tags["Name"], VPC: s.VPC})
 	}

@@ -26,7 +26,7 @@ func Decode(d Dialect, form *Form, dst any) error {
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
 		return fmt.Errorf("decode needs a pointer to a struct, not %T", dst)
 	}
-	if d != EC2 && d != Query && d != REST {
+	if d != EC2 && d != Query && d != REST && d != JSON {
 		return fmt.Errorf("decode: %s", d)
 	}
 	dec := decoder{dialect: d}
@@ -142,7 +142,7 @@ func (dec *decoder) value(n *node, v reflect.Value, f *field) error {
 	return dec.structure(n, v)
 }
 
-// list decodes Name.1, Name.2 (EC2), Name.member.1 (Query) or Name.Item.1 (REST).
+// list decodes Name.1, Name.2 (EC2), Name.member.1 (Query, JSON) or Name.Item.1 (REST).
 func (dec *decoder) list(n *node, v reflect.Value, f *field) error {
 	v.Set(reflect.MakeSlice(v.Type(), 0, 0))
 	if dec.dialect != EC2 {
@@ -240,7 +240,7 @@ func parseIndex(s string) (int, bool) {
 
 // mapping decodes Name.entry.N.key and Name.entry.N.value.
 func (dec *decoder) mapping(n *node, v reflect.Value, f *field) error {
-	if dec.dialect != Query {
+	if dec.dialect == EC2 {
 		return fmt.Errorf("parameter %s: the %s dialect has no maps", n.name, dec.dialect)
 	}
 	m := reflect.MakeMap(v.Type())

@@ -102,7 +102,7 @@ func describeValue(d Dialect, t reflect.Type, f *field, p Param, within []reflec
 		p.Name += ".N"
 		return describeValue(d, t.Elem(), f, p, within, out)
 	case t.Kind() == reflect.Map:
-		if d != Query {
+		if d == EC2 {
 			return fmt.Errorf("parameter %s: the %s dialect has no maps", p.Name, d)
 		}
 		key, value := p, p

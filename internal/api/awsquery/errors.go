@@ -86,6 +86,17 @@ func (e *Error) Error() string {
 // Code returns AWS's error code and HTTP status for the error. A service with
 // its own codes (SNS says InvalidParameter) maps from Kind instead.
 func (e *Error) Code(d Dialect) (code string, status int) {
+	if d == JSON {
+		switch e.Kind {
+		case KindTooLarge:
+			return "RequestEntityTooLargeException", http.StatusRequestEntityTooLarge
+		case KindMethod:
+			return "UnknownOperationException", http.StatusMethodNotAllowed
+		case KindMalformed, KindDuplicate:
+			return "SerializationException", http.StatusBadRequest
+		}
+		return "ValidationException", http.StatusBadRequest
+	}
 	switch e.Kind {
 	case KindTooLarge:
 		return "RequestEntityTooLarge", http.StatusRequestEntityTooLarge

@@ -49,7 +49,7 @@ func Parse(r *http.Request, maxBytes int64) (*Form, []byte, error) {
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
 		return nil, nil, &Error{Kind: KindMethod, Detail: "use GET or POST"}
 	}
-	body, err := readBody(r, maxBytes)
+	body, err := ReadBody(r, maxBytes)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -96,7 +96,9 @@ func (f *Form) Len() int { return len(f.params) }
 // Names returns the wire names of all parameters, sorted, without Action and Version.
 func (f *Form) Names() []string { return slices.Sorted(maps.Keys(f.params)) }
 
-func readBody(r *http.Request, maxBytes int64) ([]byte, error) {
+// ReadBody reads a body of at most maxBytes; a longer one is KindTooLarge, and
+// at most maxBytes+1 bytes of it are read.
+func ReadBody(r *http.Request, maxBytes int64) ([]byte, error) {
 	if r.Body == nil {
 		return nil, nil
 	}

@@ -28,7 +28,7 @@ type Operation struct {
 // bytes too, because the signature covers them. Bounds and errors are as for
 // Parse; a request without an action in op has only the bytes.
 func ParseREST(r *http.Request, op Operation, maxBytes int64) (*Form, []byte, error) {
-	body, err := readBody(r, maxBytes)
+	body, err := ReadBody(r, maxBytes)
 	if err != nil {
 		return nil, nil, err
 	}

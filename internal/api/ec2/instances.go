@@ -188,7 +188,7 @@ func renderInstance(v vpc.View, i *vpc.Instance) Instance {
 		out.Interfaces = append(out.Interfaces, InstanceInterface{
 			NetworkInterfaceID: string(n.ID), SubnetID: string(n.Subnet), VpcID: string(n.VPC), Description: n.Description,
 			OwnerID: string(n.Owner), Status: "in-use", MacAddress: n.MAC, PrivateIPAddress: n.Addr.String(), PrivateDNSName: name,
-			SourceDestCheck: n.SourceDestCheck, InterfaceType: string(n.Type), Groups: groups,
+			SourceDestCheck: n.SourceDestCheck, InterfaceType: n.Type.Shown(), Groups: groups,
 			Attachment: InstanceAttachment{
 				AttachmentID: n.Attachment.ID, DeviceIndex: n.Attachment.DeviceIndex, Status: "attached",
 				AttachTime: n.Attachment.Time, DeleteOnTermination: n.Attachment.DeleteOnTermination,

@@ -228,7 +228,7 @@ func renderInterface(v vpc.View, n *vpc.NetworkInterface) NetworkInterface {
 		ID: string(n.ID), SubnetID: string(n.Subnet), VpcID: string(n.VPC),
 		AvailabilityZone: n.Zone, AvailabilityZoneID: control.RegionOf(v).ZoneID(n.Zone),
 		Description: n.Description, OwnerID: string(n.Owner), RequesterID: requesterID(n), RequesterManaged: n.RequesterManaged,
-		Status: "available", InterfaceType: string(n.Type), MAC: n.MAC, PrivateIP: n.Addr.String(), PrivateDNSName: internalName(v, n, n.Addr),
+		Status: "available", InterfaceType: n.Type.Shown(), MAC: n.MAC, PrivateIP: n.Addr.String(), PrivateDNSName: internalName(v, n, n.Addr),
 		SourceDestCheck: n.SourceDestCheck, Groups: groupRefs(v, n.Groups), Attachment: renderAttachment(n), Tags: tagList(n.Tags),
 		IPv6Address: firstIPv6(n), IPv6Addresses: renderIPv6(n), Tracking: renderTracking(n),
 	}

@@ -49,7 +49,7 @@ func (c *checker) structure(path string, t reflect.Type, s *Shape, within []refl
 		return
 	}
 	within = append(slices.Clone(within), t)
-	elements, err := awsquery.Elements(c.dialect, t)
+	elements, err := elementsOf(c.dialect, t)
 	if err != nil {
 		c.add(path, "%v", err)
 		return
@@ -144,7 +144,7 @@ func absent(d awsquery.Dialect, path string, t reflect.Type, s *Shape, within []
 		s = s.Elem
 	}
 	within = append(slices.Clone(within), t)
-	elements, err := awsquery.Elements(d, t)
+	elements, err := elementsOf(d, t)
 	if err != nil || s.Kind != Structure {
 		return // CheckType says so
 	}
@@ -166,11 +166,19 @@ func absent(d awsquery.Dialect, path string, t reflect.Type, s *Shape, within []
 // case, place, the text of every scalar, and the values of enums. accept may
 // allow a value that the model's enum does not have; nil allows none.
 func CheckAnswer(svc awsquery.Service, action string, body []byte, s *Shape, accept func(path, value string) bool) []string {
+	a := answerChecker{accept: accept}
+	if svc.Dialect == awsquery.JSON {
+		result, err := parseJSON(body)
+		if err != nil {
+			return []string{err.Error()}
+		}
+		a.value("", result, s)
+		return a.problems
+	}
 	root, err := parse(body)
 	if err != nil {
 		return []string{err.Error()}
 	}
-	a := answerChecker{accept: accept}
 	if want := action + "Response"; root.name != want || root.space != svc.Namespace {
 		a.add("", "the root is %s in %q, want %s in %q", root.name, root.space, want, svc.Namespace)
 	}

@@ -123,6 +123,16 @@ func read(dir string) (*Model, error) {
 	if m.prefix == "" {
 		return nil, fmt.Errorf("%s has no decoders of operations", dir)
 	}
+	if strings.HasPrefix(m.prefix, "awsAwsjson") { // requests come from the encoders too
+		if file, err = parser.ParseFile(fset, filepath.Join(dir, "serializers.go"), nil, parser.SkipObjectResolution); err != nil {
+			return nil, err
+		}
+		for _, d := range file.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil {
+				m.funcs[fn.Name.Name] = fn
+			}
+		}
+	}
 	if file, err = parser.ParseFile(fset, filepath.Join(dir, "types", "enums.go"), nil, parser.SkipObjectResolution); err != nil {
 		// A service without enums has no such file.
 		if matches, _ := filepath.Glob(filepath.Join(dir, "types", "*.go")); len(matches) > 0 {
@@ -186,6 +196,11 @@ func (m *Model) shape(name string) (*Shape, error) {
 				return nil, fmt.Errorf("%s: %w", name, err)
 			}
 		}
+		if body := loop(fn.Body); s.Elem == nil && body != nil { // JSON, whose lists have no names
+			if s.Elem, err = m.value(&ast.CaseClause{Body: body.List}); err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+		}
 		if s.Elem == nil {
 			return nil, fmt.Errorf("%s: a list without children", name)
 		}
@@ -213,6 +228,11 @@ func cases(body *ast.BlockStmt) map[string]*ast.CaseClause {
 			return true
 		}
 		for _, e := range c.List {
+			if lit, ok := e.(*ast.BasicLit); ok && lit.Kind == token.STRING { // JSON
+				if s, err := strconv.Unquote(lit.Value); err == nil {
+					out[s] = c
+				}
+			}
 			call, ok := e.(*ast.CallExpr)
 			if !ok || len(call.Args) != 2 || calledName(call) != "strings.EqualFold" {
 				continue
@@ -226,6 +246,16 @@ func cases(body *ast.BlockStmt) map[string]*ast.CaseClause {
 		return true
 	})
 	return out
+}
+
+// loop is the body of a decoder's loop over a list, nil if it has none.
+func loop(b *ast.BlockStmt) *ast.BlockStmt {
+	for _, s := range b.List {
+		if r, ok := s.(*ast.RangeStmt); ok {
+			return r.Body
+		}
+	}
+	return nil
 }
 
 // value reads what one case decodes: another decoder's shape, or the scalar
@@ -248,7 +278,7 @@ func (m *Model) value(c *ast.CaseClause) (*Shape, error) {
 			if target := exprName(n.Lhs[0]); strings.HasPrefix(target, "sv.") || target == "col" || target == "ev" {
 				if call, ok := n.Rhs[0].(*ast.CallExpr); ok {
 					scalar = calledName(call)
-				} else if exprName(n.Rhs[0]) == "xtv" {
+				} else if text := exprName(n.Rhs[0]); text == "xtv" || text == "jtv" {
 					scalar = plain
 				}
 			}

@@ -23,6 +23,7 @@ import (
 	"testing"
 
 	"postern.dev/postern/internal/api/awsquery"
+	"postern.dev/postern/internal/api/sdkmodel"
 )
 
 // Load returns the parameters of the SDK's golden request for an EC2 operation,
@@ -106,7 +107,7 @@ func moduleDir(module string) (string, error) {
 // It returns the refused parameters as sent. The module is as for LoadFrom.
 func Cover(t testing.TB, d awsquery.Dialect, module, action string, dst any) (refused []string) {
 	t.Helper()
-	form, err := awsquery.FormOf(LoadFrom(t, module, action))
+	form, err := awsquery.FormOf(requestOf(t, d, module, action))
 	if err != nil {
 		t.Fatalf("%s: %v", action, err)
 	}
@@ -155,6 +156,24 @@ func CoverForm(t testing.TB, d awsquery.Dialect, form *awsquery.Form, action str
 		t.Errorf("%s: golden request: %v", action, err)
 	}
 	return refused
+}
+
+// requestOf is the golden request of an operation. A module of the JSON protocol
+// has none: it is made of what the SDK's encoders write.
+func requestOf(t testing.TB, d awsquery.Dialect, module, action string) url.Values {
+	t.Helper()
+	if d != awsquery.JSON {
+		return LoadFrom(t, module, action)
+	}
+	model, err := sdkmodel.Load(module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, err := model.Request(action)
+	if err != nil {
+		t.Fatalf("request of %s: %v", action, err)
+	}
+	return values
 }
 
 // names reports whether a generalised wire name is parameter p, or below it when p is refused
