@@ -49,7 +49,7 @@ func (c *call) WriteHeader(status int) {
 }
 
 func (c *call) Write(b []byte) (int, error) {
-	if c.status == http.StatusOK && c.form != nil && !audit.IsRead(c.form.Action) {
+	if c.status/100 == 2 && c.form != nil && !audit.IsRead(c.form.Action) {
 		c.answer.Write(b[:min(len(b), maxAnswer-c.answer.Len())])
 	}
 	return c.ResponseWriter.Write(b)

@@ -72,8 +72,8 @@ Every action that exists, with every parameter AWS's model has for it:
 
 - **works**: it does what AWS's documentation says;
 - **stored**: it is kept and returned, and has no effect here;
-- **refused**: a call that sends it fails with UnsupportedOperation (EC2) or
-  ValidationError (others) naming it, but for the values given in brackets, which ask for
+- **refused**: a call that sends it fails with UnsupportedOperation (EC2),
+  InvalidInput (Route 53) or ValidationError (others) naming it, but for the values given in brackets, which ask for
   what happens anyway.
 
 An action that is not listed answers InvalidAction. A parameter that is not in
