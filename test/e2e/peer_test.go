@@ -19,6 +19,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 // peer is what the test binary does inside a workload.
@@ -42,6 +44,9 @@ import (
 //	meet ADDR             print one's own address and the two lines that greet says
 //	resolve NAME SERVER...
 //	                      ask each server for the name's IPv6 address, and print it
+//	records NAME TYPE SERVER
+//	                      ask the server for the name's records and print the code
+//	                      of its answer and what is in it, sorted, on one line
 //	watch NAME [PORT]     print the time in nanoseconds since the epoch and the
 //	                      name's IPv4 addresses ("-" for none), again whenever
 //	                      they change; with a port, connect to each all the
@@ -83,6 +88,8 @@ func peer(mode string, args []string) int {
 		err = resolve(args[0], args[1:])
 	case "flood":
 		err = flood(args[0], args[1])
+	case "records":
+		err = records(args[0], args[1], args[2])
 	case "watch":
 		watch(args[0], args[1:]...)
 	case "get":
@@ -508,6 +515,23 @@ func resolve(name string, servers []string) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// records asks for what a resolver of addresses does not.
+func records(name, kind, server string) error {
+	q := new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.StringToType[kind])
+	r, _, err := new(dns.Client).Exchange(q, net.JoinHostPort(server, "53"))
+	if err != nil {
+		return err
+	}
+	var said []string
+	for _, rr := range r.Answer {
+		data := strings.TrimPrefix(rr.String(), rr.Header().String())
+		said = append(said, dns.TypeToString[rr.Header().Rrtype]+" "+data)
+	}
+	slices.Sort(said)
+	fmt.Println(strings.Join(append([]string{dns.RcodeToString[r.Rcode]}, said...), " | "))
 	return nil
 }
 
