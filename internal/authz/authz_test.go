@@ -82,6 +82,10 @@ func world(userDoc, roleDoc string) *vpctest.View {
 		&vpc.ElasticIP{ID: "eipalloc-00000001", Owner: us, Addr: netip.MustParseAddr("203.0.113.9"), Association: "eipassoc-00000001"},
 		&vpc.ElasticIP{ID: "eipalloc-00000002", Owner: them, Addr: netip.MustParseAddr("203.0.113.10")},
 		&vpc.PrefixList{ID: "pl-00000002", Owner: us, Tags: vpc.Tags{"team": "red"}},
+		&vpc.ResolverRule{ID: "rslvr-rr-1", Owner: us, Tags: vpc.Tags{"team": "red"}},
+		&vpc.ResolverRule{ID: "rslvr-rr-2", Owner: them, Tags: vpc.Tags{"team": "red"}},
+		&vpc.ResolverAssociation{ID: "rslvr-rrassoc-1", Owner: us, Rule: "rslvr-rr-1"},
+		&vpc.ResolverAssociation{ID: "rslvr-rrassoc-2", Owner: them, Rule: "rslvr-rr-2"},
 		&vpc.LoadBalancer{ARN: nlb, Owner: us, Name: "one", Tags: vpc.Tags{"team": "red"}},
 	)
 }
@@ -115,6 +119,7 @@ const any = `"Effect":"Allow","Action":"*","Resource":"*"`
 
 func TestRequestsAreJudgedOnEveryResource(t *testing.T) {
 	const ec2ARN, iamARN, elbARN = "arn:aws:ec2:us-east-1:111111111111:", "arn:aws:iam::111111111111:", "arn:aws:elasticloadbalancing:us-east-1:111111111111:"
+	const rslvrARN = "arn:aws:route53resolver:us-east-1:111111111111:"
 	for _, c := range []struct {
 		service, action string
 		params          []string
@@ -199,6 +204,16 @@ func TestRequestsAreJudgedOnEveryResource(t *testing.T) {
 		{"iam", "CreateAccessKey", []string{"UserName", "bob"}, []string{"iam:CreateAccessKey " + iamARN + "user/bob"}},
 		{"iam", "AttachRolePolicy", []string{"RoleName", "build", "PolicyArn", "arn:aws:iam::aws:policy/AdministratorAccess"}, []string{"iam:AttachRolePolicy " + iamARN + "role/ci/build"}},
 		{"iam", "CreatePolicy", []string{"PolicyName", "new"}, []string{"iam:CreatePolicy " + iamARN + "policy/new"}},
+		{"route53resolver", "CreateResolverEndpoint", []string{"CreatorRequestId", "x"}, []string{"route53resolver:CreateResolverEndpoint " + rslvrARN + "resolver-endpoint/*"}},
+		{"route53resolver", "ListResolverEndpoints", nil, []string{"route53resolver:ListResolverEndpoints " + rslvrARN + "resolver-endpoint/*"}},
+		{"route53resolver", "DisassociateResolverEndpointIpAddress", []string{"ResolverEndpointId", "rslvr-in-1"}, []string{"route53resolver:DisassociateResolverEndpointIpAddress " + rslvrARN + "resolver-endpoint/rslvr-in-1"}},
+		{"route53resolver", "CreateResolverRule", []string{"ResolverEndpointId", "rslvr-out-1"}, []string{"route53resolver:CreateResolverRule " + rslvrARN + "resolver-rule/*"}},
+		{"route53resolver", "ListResolverRules", nil, []string{"route53resolver:ListResolverRules " + rslvrARN + "resolver-rule/*"}},
+		{"route53resolver", "AssociateResolverRule", []string{"ResolverRuleId", "rslvr-rr-1", "VPCId", own}, []string{"route53resolver:AssociateResolverRule " + rslvrARN + "resolver-rule/rslvr-rr-1"}},
+		{"route53resolver", "GetResolverRuleAssociation", []string{"ResolverRuleAssociationId", "rslvr-rrassoc-1"}, []string{"route53resolver:GetResolverRuleAssociation " + rslvrARN + "resolver-rule/rslvr-rr-1"}},
+		{"route53resolver", "GetResolverRuleAssociation", []string{"ResolverRuleAssociationId", "rslvr-rrassoc-2"}, []string{"route53resolver:GetResolverRuleAssociation " + rslvrARN + "resolver-rule/*"}},
+		{"route53resolver", "ListResolverRuleAssociations", nil, []string{"route53resolver:ListResolverRuleAssociations *"}},
+		{"route53resolver", "TagResource", []string{"ResourceArn", rslvrARN + "resolver-rule/rslvr-rr-1"}, []string{"route53resolver:TagResource " + rslvrARN + "resolver-rule/rslvr-rr-1"}},
 		{"iam", "GetPolicyVersion", []string{"PolicyArn", iamARN + "policy/x/own", "VersionId", "v1"}, []string{"iam:GetPolicyVersion " + iamARN + "policy/x/own"}},
 	} {
 		if got := authz.Checks(world("", ""), ann, request(c.service, c.action, c.params...)); !slices.Equal(got, c.want) {
@@ -232,6 +247,10 @@ func TestConditionKeysSayWhatIsKnownOfAResource(t *testing.T) {
 		{"ec2", "CreateTags", arn + "security-group-rule/sgr-00000001", []string{"ResourceId.1", "sgr-00000001", "Tag.1.Key", "a", "Tag.1.Value", "b"},
 			"aws:RequestTag/a=b aws:ResourceTag/rule=yes aws:TagKeys=a ec2:Region=us-east-1 ec2:ResourceID=sgr-00000001 ec2:ResourceTag/rule=yes ec2:Vpc=" + arn + "vpc/" + own},
 		{"elasticloadbalancing", "DeleteLoadBalancer", nlb, []string{"LoadBalancerArn", nlb}, "aws:ResourceTag/team=red elasticloadbalancing:ResourceTag/team=red"},
+		{"route53resolver", "DeleteResolverRule", "arn:aws:route53resolver:us-east-1:111111111111:resolver-rule/rslvr-rr-1", []string{"ResolverRuleId", "rslvr-rr-1"}, "aws:ResourceTag/team=red route53resolver:ResourceTag/team=red"},
+		{"route53resolver", "DeleteResolverRule", "arn:aws:route53resolver:us-east-1:111111111111:resolver-rule/rslvr-rr-2", []string{"ResolverRuleId", "rslvr-rr-2"}, ""},
+		{"route53resolver", "UntagResource", "arn:aws:route53resolver:us-east-1:111111111111:resolver-rule/rslvr-rr-1", []string{"ResourceArn", "arn:aws:route53resolver:us-east-1:111111111111:resolver-rule/rslvr-rr-1", "TagKeys.member.1", "team"}, "aws:ResourceTag/team=red aws:TagKeys=team route53resolver:ResourceTag/team=red"},
+		{"route53resolver", "CreateResolverEndpoint", "arn:aws:route53resolver:us-east-1:111111111111:resolver-endpoint/*", []string{"Tags.member.1.Key", "team", "Tags.member.1.Value", "red"}, "aws:RequestTag/team=red aws:TagKeys=team"},
 		{"elasticloadbalancing", "RemoveTags", nlb, []string{"ResourceArns.member.1", nlb, "TagKeys.member.1", "team"}, "aws:ResourceTag/team=red aws:TagKeys=team elasticloadbalancing:ResourceTag/team=red"},
 		{"iam", "AttachUserPolicy", "arn:aws:iam::111111111111:user/team/ann", []string{"UserName", "ann", "PolicyArn", "arn:p"}, "aws:ResourceTag/team=red iam:PolicyARN=arn:p iam:ResourceTag/team=red"},
 		{"iam", "UntagPolicy", "arn:aws:iam::111111111111:policy/x/own", []string{"PolicyArn", "arn:aws:iam::111111111111:policy/x/own", "TagKeys.member.1", "kind"}, "aws:ResourceTag/kind=policy aws:TagKeys=kind iam:ResourceTag/kind=policy"},

@@ -48,7 +48,7 @@ func (b *builder) resolverARN(kind vpc.Kind, id string) string {
 // resolverObject checks an endpoint or a rule with the tags it has.
 func (b *builder) resolverObject(arn, id string, context keys) {
 	for _, kind := range []vpc.Kind{vpc.KindResolverEndpoint, vpc.KindResolverRule} {
-		if o, ok := b.v.Object(kind, id); ok && arn == b.resolverARN(kind, id) {
+		if o := b.object(resourceType{kind: kind}, id); o != nil && arn == b.resolverARN(kind, id) {
 			resourceTags(Resolver, tagsOf(o, b.p.Account), context)
 		}
 	}

@@ -86,6 +86,52 @@ func TestServiceEndpointsReachTheEdgeAndAreIdentified(t *testing.T) {
 	w.drops(tcp(eniA1, addrA1, 6000, bucket, 443, "A"), bpf.DropNoRoute)
 }
 
+// An inbound resolver endpoint is the resolver behind groups and ACLs: nothing
+// but DNS, and the edge knows by the endpoint whose names are asked for.
+func TestInboundResolverEndpointsAreTheResolverBehindTheirGroups(t *testing.T) {
+	const ep, eni = vpc.EndpointID("rslvr-in-1"), vpc.InterfaceID("eni-resolver")
+	at := netip.MustParseAddr("10.0.0.53")
+	w := newWorld(t)
+	w.host.Endpoints[ep] = desired.Endpoint{ID: ep, VNI: vniA, Type: vpc.InterfaceEndpoint, Resolver: true}
+	w.host.Interfaces[eni] = desired.Interface{ID: eni, VNI: vniA, Subnet: subnetA1, Addr: at, MAC: "02:00:00:00:00:53", Kind: desired.KindEndpoint, Endpoint: ep, RuleSet: "open"}
+	w.apply()
+	for _, ask := range []packet{
+		udp(eniA1, addrA1, 5000, at, 53), tcp(eniA1, addrA1, 5000, at, 53, "S"), udp(eniA3, addrA3, 5001, at, 53), tcp(eniA3, addrA3, 5001, at, 53, "S"),
+	} {
+		there := endsOf(t, w.passes(ask, ""))
+		if !desired.ClientPrefix.Contains(there.src.Addr()) || there.dst != ap(desired.EdgeAddr, 53) {
+			t.Errorf("the edge sees %v", there)
+		}
+		id, err := w.dp.Identify(there.src, there.dst, ask.proto)
+		want := Identity{VNI: vniA, Client: ap(ask.src, ask.sport), Server: ap(at, 53), Interface: vpc.Num(ask.from), Endpoint: vpc.Num(ep)}
+		if err != nil || id != want {
+			t.Errorf("identity %+v, %v, want %+v", id, err, want)
+		}
+		reply := ask
+		reply.from, reply.src, reply.dst, reply.sport, reply.dport, reply.flags = "", desired.EdgeAddr, there.src.Addr(), 53, int(there.src.Port()), "SA"
+		if back := endsOf(t, w.passes(reply, ask.from)); back.src != ap(at, 53) || back.dst != ap(ask.src, ask.sport) {
+			t.Errorf("the client sees %v", back)
+		}
+	}
+	w.drops(tcp(eniA1, addrA1, 5002, at, 80, "S"), bpf.DropNoListener)
+	w.drops(udp(eniA1, addrA1, 5002, at, 5353), bpf.DropNoListener)
+	w.drops(ping(eniA1, addrA1, at, 8, 1), bpf.DropProtocol)
+	dns := desired.Rule{Protocol: vpc.UDP, From: 53, To: 53, Peers: []netip.Prefix{netip.PrefixFrom(addrA1, 32)}}
+	w.rules(eni, desired.RuleSet{Ingress: []desired.Rule{dns}})
+	w.apply()
+	w.passes(udp(eniA1, addrA1, 5003, at, 53), "")
+	w.drops(tcp(eniA1, addrA1, 5003, at, 53, "S"), bpf.DropGroupIngress)
+	w.drops(udp(eniA3, addrA3, 5003, at, 53), bpf.DropGroupIngress)
+	w.rules(eni, desired.RuleSet{Ingress: []desired.Rule{{Protocol: vpc.AllProtocols, Peers: []netip.Prefix{anywhere}}}})
+	w.host.ACLs["acl-a1"] = desired.ACL{}
+	w.apply()
+	w.passes(udp(eniA1, addrA1, 5004, at, 53), "") // no ACL within a subnet
+	w.drops(udp(eniA3, addrA3, 5004, at, 53), bpf.DropACLIn)
+	delete(w.host.Endpoints, ep)
+	w.apply()
+	w.drops(udp(eniA1, addrA1, 5005, at, 53), bpf.DropEndpointInactive)
+}
+
 func TestGatewayEndpointNeedsACLsBothWays(t *testing.T) {
 	w := newWorld(t)
 	there := endsOf(t, w.passes(tcp(eniA1, addrA1, 6000, bucket, 443, "S"), "")).src
