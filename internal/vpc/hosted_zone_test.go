@@ -4,7 +4,6 @@ package vpc_test
 
 import (
 	"crypto/rand"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -182,7 +181,7 @@ func FuzzRecordData(f *testing.F) {
 		}
 		if name, err := vpc.ParseDomainName(v); err == nil {
 			if again, err := vpc.ParseDomainName(name + "."); err != nil || again != name {
-				t.Error(fmt.Sprintf("%q is %q and then %q, %v", v, name, again, err))
+				t.Errorf("%q is %q and then %q, %v", v, name, again, err)
 			}
 		}
 	})
