@@ -130,14 +130,14 @@ func OwnedZone(v vpc.View, caller Caller, id vpc.HostedZoneID) (*vpc.HostedZone,
 	return z, nil
 }
 
-// DNSChange finds a change that the caller made, and whether every host has
-// applied it.
+// DNSChange finds a change that the caller made, and whether the resolver of
+// every live host answers by it.
 func (c *Control) DNSChange(v vpc.View, caller Caller, id string) (change *vpc.DNSChange, done bool, err error) {
 	change, err = Owned[vpc.DNSChange](v, caller, id)
 	if err != nil {
 		return nil, false, vpc.Errorf(vpc.NotFound, string(vpc.KindDNSChange), id, "Could not find resource with ID: %.64s", id)
 	}
-	done, _ = c.Hosts.AppliedByAll(v.Changed(vpc.KindDNSChange, id))
+	done, _ = c.Hosts.NamedByAll(v.Changed(vpc.KindDNSChange, id))
 	return change, done, nil
 }
 

@@ -146,7 +146,7 @@ func (r *RecordSet) Refs(add func(Kind, string)) {}
 func (r *RecordSet) Claims(add func(string))     {}
 
 // DNSChange is a change of hosted zones that was asked for. It is done when
-// every host has applied the revision that it was written at.
+// the resolver of every host answers by the revision that it was written at.
 type DNSChange struct {
 	ID        string    `json:"id"` // C...
 	Owner     AccountID `json:"owner"`

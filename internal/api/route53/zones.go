@@ -264,7 +264,7 @@ type GetChangeInput struct {
 	ID string `query:"Id,required"`
 }
 
-// getChange answers INSYNC when every live host has applied the change.
+// getChange answers INSYNC when the resolver of every live host answers by it.
 func getChange(c *Call, in *GetChangeInput) (*ChangeOutput, error) {
 	change, done, err := c.Control.DNSChange(c.view(), c.Caller, strings.TrimPrefix(strings.TrimPrefix(in.ID, "/"), changePrefix))
 	if err != nil {
