@@ -3,6 +3,7 @@
 package desired
 
 import (
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -32,26 +33,29 @@ func (b *builder) hostedZones(v *vpc.VPC, out *VPC) {
 func (b *builder) zone(z *vpc.HostedZone) Zone {
 	out := Zone{Name: vpc.ZoneFileName(z.Name)}
 	for r := range vpc.By[vpc.RecordSet](b.v, vpc.IndexZone, z.ID) {
-		if record, ok := b.record(r); ok {
-			record.Name = vpc.ZoneFileName(r.Name)
-			out.Records = append(out.Records, record)
-		}
+		record := b.record(r)
+		record.Name = vpc.ZoneFileName(r.Name)
+		out.Records = append(out.Records, record)
 	}
 	return out
 }
 
-// record is what a record set answers, without its name; false if it is an
-// alias of what is no longer there.
-func (b *builder) record(r *vpc.RecordSet) (Record, bool) {
+// nothing is the answer of an alias whose target is no longer there: the name
+// exists, so that no wildcard answers in its place, and has no such records. The
+// TTL is the longest, which leaves those of the name's other record sets as they are.
+var nothing = Record{TTL: math.MaxInt32}
+
+// record is what a record set answers, without its name.
+func (b *builder) record(r *vpc.RecordSet) Record {
 	for hops := 0; r.Alias != nil; hops++ {
 		if r.Alias.Zone != r.Zone {
 			name := strings.TrimPrefix(vpc.ZoneFileName(r.Alias.Name), vpc.DualStackPrefix)
-			return Record{Alias: name, AliasType: string(r.Type), TTL: recordTTL}, true
+			return Record{Alias: name, AliasType: string(r.Type), TTL: recordTTL}
 		}
 		// An alias has the records and the TTL of what it leads to.
 		next, ok := vpc.Get[vpc.RecordSet](b.v, vpc.RecordSetKey(r.Zone, r.Alias.Name, r.Type))
 		if !ok || hops == maxAliases {
-			return Record{}, false
+			return nothing
 		}
 		r = next
 	}
@@ -70,11 +74,11 @@ func (b *builder) record(r *vpc.RecordSet) (Record, bool) {
 	}
 	switch {
 	case len(data) == 0:
-		return Record{}, false
+		return nothing
 	case r.Type == "CNAME" && data[0] != ".":
 		out.CNAME = strings.TrimSuffix(data[0], ".")
 	case len(out.Addrs) < len(data):
 		out.Addrs, out.Type, out.Values = nil, string(r.Type), data
 	}
-	return out, true
+	return out
 }

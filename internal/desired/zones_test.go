@@ -116,6 +116,9 @@ func TestRecordSetsBecomeWhatTheResolverAnswers(t *testing.T) {
 		{Name: "f.example.com", Addrs: []netip.Addr{addr("10.0.1.6"), addr("10.0.1.5")}, TTL: 10},
 		{Name: "g.example.com", Addrs: []netip.Addr{addr("10.0.1.6"), addr("10.0.1.5")}, TTL: 10},
 		{Name: "h.example.com", Type: "MX", Values: []string{"10 mail.example.net."}, TTL: 14},
+		{Name: "i.example.com", TTL: 1<<31 - 1}, // no wildcard answers in the place of what has gone
+		{Name: "j.example.com", TTL: 1<<31 - 1},
+		{Name: "k.example.com", TTL: 1<<31 - 1},
 		{Name: "l.example.com", Alias: "x-1.elb.us-east-1.amazonaws.com", AliasType: "AAAA", TTL: 60},
 		{Name: "m.example.com", Alias: "vpce-1-x.s3.us-east-1.vpce.amazonaws.com", AliasType: "A", TTL: 60},
 		{Name: "n.example.com", Alias: "vpce-1-x.s3.us-east-1.vpce.amazonaws.com", AliasType: "A", TTL: 60},
