@@ -116,6 +116,9 @@ func TestWorkloadsResolvePrivateHostedZones(t *testing.T) {
 	z.change("DELETE www.corp.example A 192.0.2.7", "UPSERT mail.corp.example MX 20 www.corp.example")
 	ask("www.corp.example", "A", "NOERROR") // the wildcard has another type
 	ask("al.corp.example", "MX", "NOERROR | MX 20 www.corp.example.")
+	z.change("DELETE mail.corp.example MX 20 www.corp.example")
+	ask("al.corp.example", "MX", "NOERROR")
+	ask("al.corp.example", "TXT", "NOERROR") // the wildcard answers no name that exists
 	got(s.consumer.acct.ec2.ModifyVpcAttribute(ctx, &ec2.ModifyVpcAttributeInput{VpcId: &s.consumer.vpc, EnableDnsHostnames: &types.AttributeBooleanValue{Value: aws.Bool(false)}})).or(t)
 	ask("mail.corp.example", "MX", "SERVFAIL")
 }
