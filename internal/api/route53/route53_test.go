@@ -230,7 +230,7 @@ func TestRecordSetsAreListedInTheOrderOfReversedNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{"example.com. NS", "example.com. SOA", `\052\100.example.com. A`, "z.a.example.com. A", "b-2.example.com. A", "b.example.com. A", "b.example.com. TXT", `\052.b.example.com. A`}
-	// "\" sorts after letters, as in the escape codes that are compared.
+	// The "\" of an escape code sorts after digits and before letters.
 	slices.SortFunc(want, func(a, b string) int {
 		key := func(s string) string { n, t, _ := strings.Cut(s, ". "); return vpc.ReversedName(n) + " " + t }
 		return strings.Compare(key(a), key(b))
