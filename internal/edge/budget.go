@@ -39,6 +39,9 @@ func (b *budget) take(vni vpc.VNI, n int64) bool {
 }
 
 func (b *budget) give(vni vpc.VNI, n int64) {
+	if n == 0 { // nothing was ever taken, as for an empty body
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.all -= n
