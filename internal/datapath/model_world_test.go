@@ -430,6 +430,22 @@ func (in *installation) addEndpoints(r *rand.Rand, i int) {
 	}
 	in.view.Put(&vpc.Endpoint{ID: vpc.EndpointID(fmt.Sprintf("vpce-gw-%d", i)), Owner: modelAccount, VPC: v.ID, Type: vpc.GatewayEndpoint,
 		ServiceName: "com.amazonaws.us-east-1.s3", State: pick(r, states), RouteTables: []vpc.RouteTableID{vpc.RouteTableID(fmt.Sprintf("rtb-%d", i))}})
+	in.addResolverEndpoint(r, i)
+}
+
+// addResolverEndpoint adds a resolver endpoint, most often an inbound one.
+func (in *installation) addResolverEndpoint(r *rand.Rand, i int) {
+	v := in.vpcs[i]
+	e := &vpc.ResolverEndpoint{ID: vpc.ResolverEndpointID(fmt.Sprintf("rslvr-%d", i)), Owner: modelAccount, VPC: v.ID, Inbound: chance(r, 80), Groups: in.someGroups(r, v.ID), DualStack: in.feat.IPv6}
+	for s := range 2 {
+		sub, _ := vpc.Get[vpc.Subnet](in.view, vpc.SubnetID(fmt.Sprintf("subnet-%d-%d", i, s)))
+		eni := &vpc.NetworkInterface{ID: vpc.InterfaceID(in.id("eni-rslvr")), VPC: v.ID, Subnet: sub.ID, Zone: sub.Zone, Type: vpc.TypeResolver,
+			Groups: e.Groups, Resolver: e.ID, RequesterManaged: true}
+		in.place(r, eni, sub)
+		e.Addresses = append(e.Addresses, vpc.ResolverAddress{ID: in.id("rni"), Subnet: sub.ID, Interface: eni.ID, Addr: eni.Addr})
+		in.view.Put(eni)
+	}
+	in.view.Put(e)
 }
 
 // addRoutes gives a VPC's tables routes of every kind.

@@ -73,11 +73,13 @@ Every action that exists, with every parameter AWS's model has for it:
 - **works**: it does what AWS's documentation says;
 - **stored**: it is kept and returned, and has no effect here;
 - **refused**: a call that sends it fails with UnsupportedOperation (EC2),
-  InvalidInput (Route 53) or ValidationError (others) naming it, but for the values given in brackets, which ask for
-  what happens anyway.
+  InvalidInput (Route 53), InvalidParameterException (Route 53 Resolver) or ValidationError
+  (others) naming it, but for the values given in brackets, which ask for what happens anyway.
 
-An action that is not listed answers InvalidAction. A parameter that is not in
-AWS's model answers UnknownParameter. Nothing is accepted and ignored.
+An action that is not listed answers InvalidAction, in Route 53 Resolver
+UnknownOperationException; parameters there are named as a form would have them, with
+member.N for the elements of a list. A parameter that is not in AWS's model answers
+UnknownParameter. Nothing is accepted and ignored.
 `)
 	for _, s := range api.Services() {
 		fmt.Fprintf(&b, "\n## %s (%s): %d actions\n", s.Title, s.Version, len(s.Actions))

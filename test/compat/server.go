@@ -13,6 +13,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -28,6 +29,7 @@ import (
 	"time"
 
 	"postern.dev/postern/internal/api"
+	"postern.dev/postern/internal/api/awsjson"
 	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/api/route53"
 	"postern.dev/postern/internal/api/sdkmodel"
@@ -185,16 +187,26 @@ func (s *Server) watch(next http.Handler) http.Handler {
 
 // parameters are those of a request, with Action and Version, of whichever protocol.
 func parameters(r *http.Request, body []byte) url.Values {
-	if !strings.HasPrefix(r.URL.Path, "/"+awsquery.ServiceRoute53.Version+"/") {
+	parse, version := awsjson.Parse, ""
+	switch {
+	case strings.HasPrefix(r.URL.Path, "/"+awsquery.ServiceRoute53.Version+"/"):
+		parse, version = route53.Parse, awsquery.ServiceRoute53.Version
+	case awsjson.Is(r):
+		for _, s := range api.Services() {
+			if s.Dialect == awsquery.JSON && s.Namespace == awsjson.Target(r) {
+				version = s.Version
+			}
+		}
+	default:
 		form, _ := url.ParseQuery(string(body))
 		return form
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	form, _, err := route53.Parse(r, int64(len(body)))
+	form, _, err := parse(r, int64(len(body)))
 	if err != nil {
-		return url.Values{"Version": {awsquery.ServiceRoute53.Version}}
+		return url.Values{"Version": {version}}
 	}
-	out := url.Values{"Action": {form.Action}, "Version": {form.Version}}
+	out := url.Values{"Action": {form.Action}, "Version": {version}}
 	for _, name := range form.Names() {
 		out.Set(name, form.Get(name))
 	}
@@ -264,6 +276,13 @@ func (s *Server) fault(call *Call, what string) {
 
 // errorCode reads the code of an error answer in either dialect.
 func errorCode(body []byte) string {
+	var j struct {
+		Type    string `json:"__type"`
+		Message string
+	}
+	if json.Unmarshal(body, &j) == nil && j.Message != "" {
+		return j.Type
+	}
 	var e struct {
 		XMLName xml.Name
 		EC2     string `xml:"Errors>Error>Code"`

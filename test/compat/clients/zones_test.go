@@ -11,11 +11,12 @@ import (
 // zoneChecks are what zones.sh and zones.py find out.
 var zoneChecks = []string{"zone", "zone-refused", "records", "records-refused", "associations", "tags", "lists", "all-gone"}
 
-func playZones(t *testing.T, argv []string, more ...string) {
+// play runs a program, which has to find out all of the checks.
+func play(t *testing.T, checks, argv []string, more ...string) {
 	t.Helper()
 	a := newAPI(t)
-	if got := checked(a.run(".", a.environment(more...), argv...)); !slices.Equal(got, zoneChecks) {
-		t.Errorf("checked %s, want %s", strings.Join(got, " "), strings.Join(zoneChecks, " "))
+	if got := checked(a.run(".", a.environment(more...), argv...)); !slices.Equal(got, checks) {
+		t.Errorf("checked %s, want %s", strings.Join(got, " "), strings.Join(checks, " "))
 	}
 }
 
@@ -30,7 +31,7 @@ func TestPrivateHostedZonesWithTheAWSCommandLine(t *testing.T) {
 		t.Skip("no aws command line" + installHint)
 	}
 	t.Log(aws, ask(aws, "--version"))
-	playZones(t, []string{"./zones.sh"}, "AWS="+aws)
+	play(t, zoneChecks, []string{"./zones.sh"}, "AWS="+aws)
 }
 
 func TestPrivateHostedZonesWithBoto3(t *testing.T) {
@@ -38,7 +39,7 @@ func TestPrivateHostedZonesWithBoto3(t *testing.T) {
 	for _, python := range onPath("python3") {
 		if version := ask(python, "-c", "import boto3; print(boto3.__version__)"); strings.Count(version, ".") == 2 && !strings.Contains(version, " ") {
 			t.Log(python, version)
-			playZones(t, []string{python, "zones.py"})
+			play(t, zoneChecks, []string{python, "zones.py"})
 			return
 		}
 	}
