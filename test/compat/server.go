@@ -274,7 +274,7 @@ func (s *Server) fault(call *Call, what string) {
 	}
 }
 
-// errorCode reads the code of an error answer in either dialect.
+// errorCode reads the code of an error answer of any protocol.
 func errorCode(body []byte) string {
 	var j struct {
 		Type    string `json:"__type"`

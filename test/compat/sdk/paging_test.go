@@ -20,6 +20,7 @@ import (
 	"postern.dev/postern/internal/api"
 	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/control"
+	"postern.dev/postern/internal/vpc"
 	"postern.dev/postern/test/compat"
 )
 
@@ -342,12 +343,22 @@ func TestBadTokensAreRefusedByEveryAction(t *testing.T) {
 	lb := *must(c.elb.CreateLoadBalancer(t.Context(), &elb.CreateLoadBalancerInput{Name: aws.String("front"), Type: "network", Scheme: "internal", Subnets: []string{c.subnet(v, "10.0.0.0/24", "us-east-1a")}}))(t).LoadBalancers[0].LoadBalancerArn
 	service := *must(c.ec2.CreateVpcEndpointServiceConfiguration(t.Context(), &ec2.CreateVpcEndpointServiceConfigurationInput{NetworkLoadBalancerArns: []string{lb}}))(t).ServiceConfiguration.ServiceId
 	list := *must(c.ec2.DescribePrefixLists(t.Context(), &ec2.DescribePrefixListsInput{}))(t).PrefixLists[0].PrefixListId
+	group := must(c.ec2.DescribeSecurityGroups(t.Context(), &ec2.DescribeSecurityGroupsInput{}))(t).SecurityGroups[0].GroupId
+	subnet := vpc.SubnetID(c.subnet(v, "10.0.1.0/24", "us-east-1a"))
+	endpoint := must(c.srv.Control.CreateResolverEndpoint(t.Context(), control.Caller{Account: vpc.AccountID(c.key.ID)}, control.CreateResolverEndpointInput{
+		Request: "one", Groups: []vpc.GroupID{vpc.GroupID(*group)}, Addresses: []control.ResolverAddressInput{{Subnet: subnet}, {Subnet: subnet}}}))(t)
 	// What else an action needs, to come as far as its token.
-	needs := map[string]string{"ServiceId": service, "PrefixListId": list, "VpcId": v, "LoadBalancerArn": lb}
+	needs := map[string]string{
+		"ServiceId": service, "PrefixListId": list, "VpcId": v, "LoadBalancerArn": lb, "ResolverEndpointId": string(endpoint.ID),
+		"ResourceArn": control.ResolverARN(c.srv.Control.Region(), endpoint.Owner, vpc.KindResolverEndpoint, string(endpoint.ID)),
+	}
 	for _, s := range api.Services() {
 		token, codes := "NextToken", []string{"InvalidNextToken", "InvalidPaginationToken"}
 		if s.Dialect == awsquery.Query {
 			token, codes = "Marker", []string{"ValidationError", "InvalidMarker"}
+		}
+		if s.Dialect == awsquery.JSON {
+			codes = []string{"InvalidNextTokenException"}
 		}
 		tried := 0
 		for _, action := range s.Actions {
@@ -375,7 +386,7 @@ func TestBadTokensAreRefusedByEveryAction(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %d actions take a token", s.Title, tried)
-		if want := map[string]int{"ec2": 18, "elasticloadbalancing": 4}[s.Name]; tried < want {
+		if want := map[string]int{"ec2": 18, "elasticloadbalancing": 4, "route53resolver": 5}[s.Name]; tried < want {
 			t.Errorf("%s: tried only %d actions, want %d", s.Title, tried, want)
 		}
 	}
