@@ -4,7 +4,6 @@ package awsjson_test
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -129,7 +128,7 @@ func FuzzParse(f *testing.F) {
 		}
 		for _, n := range form.Names() {
 			if len(n) > awsquery.MaxNameLength || slices.Contains(strings.Split(n, "."), "") {
-				t.Error(fmt.Sprintf("name %q", n))
+				t.Errorf("name %q", n)
 			}
 		}
 	})
