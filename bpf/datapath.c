@@ -217,6 +217,9 @@ stale:
 #define FROM_UPLINK 2u
 #define FROM_HOST 3u
 
+/* The number that the loopback device has in every network namespace. */
+#define LOOPBACK 1
+
 /* decide makes every check about a packet. It is a function of its own so that
  * what most packets need (handle and repeat) lies close together. */
 static __noinline int decide(struct __sk_buff *ctx, struct port *port, struct conn *c, __u32 sender, __u32 from)
@@ -375,7 +378,10 @@ int from_overlay(struct __sk_buff *ctx)
 {
 	struct tunnel_key key = {};
 
-	if (bpf_skb_get_tunnel_key(ctx, (void *)&key, sizeof(key), 0)) { /* a test run, which has none */
+	if (bpf_skb_get_tunnel_key(ctx, (void *)&key, sizeof(key), 0)) {
+		if (ctx->ifindex != LOOPBACK) /* came over IPv6, which is no host's */
+			return TC_ACT_SHOT;
+		/* a test run: it has no tunnel, and that device in its place */
 		key.id = ctx->cb[3];
 		key.remote = bpf_ntohl(ctx->cb[4]);
 	}

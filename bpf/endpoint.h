@@ -408,11 +408,12 @@ static __always_inline int probe(struct __sk_buff *ctx, struct scratch *s, __u32
 	return provider(ctx, s, 0, 0, initiator);
 }
 
-/* checked says that a packet of the same flow in the same direction has passed
- * every check since the agent last changed anything. */
+/* checked says that a packet of the same flow in the same direction, and of the
+ * same interface, has passed every check since the agent last changed anything. */
 static __always_inline bool checked(const struct scratch *s, const struct conn *c, __u32 sender)
 {
 	return c->generation == s->generation && s->generation && c->kind != CONN_PLAIN &&
+	       s->packet.eni == (c->kind == CONN_PROVIDER ? c->target : c->eni) &&
 	       (sender == c->initiator) == (c->kind != CONN_PROVIDER) && !(s->packet.tcp_flags & TCP_SYN) &&
 	       s->packet.icmp != ICMP_ERROR;
 }

@@ -520,3 +520,14 @@ func TestAnAddressDoesNotPassItsFlowsOn(t *testing.T) {
 	w.apply()
 	w.drops(tcp(eniB1, addrB1, 8080, n.Addr(), int(n.Port()), "SA"), bpf.DropStale)
 }
+
+// An interface that may send from any address does not get into the flow of the
+// one that has it, also not while nothing has changed since the flow was judged.
+func TestOnlyItsOwnInterfaceContinuesAFlow(t *testing.T) {
+	w := newWorld(t, func(w *world) {
+		edit(w.host.Interfaces, eniA2, func(i *desired.Interface) { i.SourceCheck = false })
+	})
+	w.passes(tcp(eniA1, addrA1, 40000, addrEP, 80, "S"), eniB1)
+	w.passes(tcp(eniA1, addrA1, 40000, addrEP, 80, "A"), eniB1)
+	w.drops(tcp(eniA2, addrA1, 40000, addrEP, 80, "A"), bpf.DropStale)
+}
