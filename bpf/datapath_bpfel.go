@@ -325,6 +325,16 @@ type DatapathOverlay struct {
 	Mtu     uint32
 }
 
+type DatapathOverlayKind uint32
+
+const (
+	DatapathOverlayKindOVERLAY_NONE      DatapathOverlayKind = 0
+	DatapathOverlayKindOVERLAY_PLAIN     DatapathOverlayKind = 2
+	DatapathOverlayKindOVERLAY_TO_TARGET DatapathOverlayKind = 6
+	DatapathOverlayKindOVERLAY_TO_CLIENT DatapathOverlayKind = 10
+	DatapathOverlayKindOVERLAY_BEGINS    DatapathOverlayKind = 14
+)
+
 type DatapathPacket struct {
 	_          structs.HostLayout
 	Now        uint64
@@ -529,7 +539,7 @@ type DatapathScratch struct {
 		ConnFlag      DatapathConnFlag
 		ProxyLayout   DatapathProxyLayout
 		ProxyState    DatapathProxyState
-		OverlayKind   uint32
+		OverlayKind   DatapathOverlayKind
 	}
 }
 

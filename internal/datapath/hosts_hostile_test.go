@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"postern.dev/postern/bpf"
 	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/vpc"
 )
@@ -130,7 +131,8 @@ func TestFramesThatDoNotFitTheirHostAreDropped(t *testing.T) {
 		b := []byte{kind, byte(vni >> 16), byte(vni >> 8), byte(vni)}
 		return binary.NativeEndian.AppendUint64(b, number)
 	}
-	const plain, target, client, begins = 0x02, 0x06, 0x0a, 0x0e
+	plain, target := byte(bpf.DatapathOverlayKindOVERLAY_PLAIN), byte(bpf.DatapathOverlayKindOVERLAY_TO_TARGET)
+	client, begins := byte(bpf.DatapathOverlayKindOVERLAY_TO_CLIENT), byte(bpf.DatapathOverlayKindOVERLAY_BEGINS)
 	const fromA2, fromA1 = "10.0.0.6:7 > 10.0.0.5:80 tcp S", "10.0.0.5:4000 > 10.0.0.100:80 tcp S"
 	link := vpc.VNI(0x2001)
 	h.sendSketch(t, eniA1, eniB1, "10.0.0.5:4100 > 10.0.0.100:80 tcp S")

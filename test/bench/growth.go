@@ -10,10 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
 
 	"postern.dev/postern/internal/datapath"
 	"postern.dev/postern/internal/desired"
@@ -81,14 +78,10 @@ var (
 // growth sets up the smallest datapath and those that are larger by share of
 // the full sizes. What cannot be made is skipped and named.
 func (l *lab) growth(share float64, res *result, progress func(string, ...any)) (paths []*path, err error) {
-	bpffs := filepath.Join(l.dir, "bpf")
-	if err := os.Mkdir(bpffs, 0o700); err != nil {
+	bpffs, err := l.bpffs()
+	if err != nil {
 		return nil, err
 	}
-	if err := unix.Mount("bpf", bpffs, "bpf", 0, ""); err != nil {
-		return nil, fmt.Errorf("mount a bpf file system: %w", err)
-	}
-	l.undo(func() error { return unix.Unmount(bpffs, unix.MNT_DETACH) })
 	for _, s := range append([]size{{name: smallest, grow: func(*growing, int) {}}}, sizes...) {
 		n := int(float64(s.n) * share)
 		p, err := l.grown(s, n, filepath.Join(bpffs, s.name))

@@ -10,11 +10,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"postern.dev/postern/internal/datapath"
 	"postern.dev/postern/internal/desired"
@@ -191,14 +188,10 @@ func (l *lab) acrossHosts(name, bpffs string) (*path, error) {
 
 // hostsTable measures paths between two hosts.
 func (l *lab) hostsTable(p parameters, res *result, progress func(string, ...any)) error {
-	bpffs := filepath.Join(l.dir, "hosts-bpf")
-	if err := os.Mkdir(bpffs, 0o700); err != nil {
+	bpffs, err := l.bpffs()
+	if err != nil {
 		return err
 	}
-	if err := unix.Mount("bpf", bpffs, "bpf", 0, ""); err != nil {
-		return fmt.Errorf("mount a bpf file system: %w", err)
-	}
-	l.undo(func() error { return unix.Unmount(bpffs, unix.MNT_DETACH) })
 	var paths []*path
 	for _, name := range []string{plainVXLAN, plainVXLANAgain, acrossWorkloads, acrossEndpoint} {
 		make := l.vxlan

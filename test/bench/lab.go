@@ -54,6 +54,21 @@ func (l *lab) close() error {
 
 func (l *lab) undo(f func() error) { l.cleanups = append(l.cleanups, f) }
 
+// bpffs is a bpf file system for the pins of datapaths that no agent runs.
+func (l *lab) bpffs() (string, error) {
+	dir := filepath.Join(l.dir, "bpf")
+	if err := os.Mkdir(dir, 0o700); errors.Is(err, os.ErrExist) {
+		return dir, nil // mounted before
+	} else if err != nil {
+		return "", err
+	}
+	if err := unix.Mount("bpf", dir, "bpf", 0, ""); err != nil {
+		return "", fmt.Errorf("mount a bpf file system: %w", err)
+	}
+	l.undo(func() error { return unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir, nil
+}
+
 // missing is a path that cannot be built here for want of a program.
 type missing struct{ what string }
 

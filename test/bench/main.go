@@ -307,9 +307,7 @@ func removeLeftovers(postern string) error {
 		if err := unix.Lstat(d, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Uid != 0 {
 			continue
 		}
-		for _, bpffs := range []string{"bpf", "hosts-bpf"} {
-			unix.Unmount(filepath.Join(d, bpffs), unix.MNT_DETACH) // where it is mounted: it is ours
-		}
+		unix.Unmount(filepath.Join(d, "bpf"), unix.MNT_DETACH) // where it is mounted: it is ours
 		data := filepath.Join(d, "data")
 		if _, err := exec.LookPath(postern); err == nil {
 			if err := resetInstallation(postern, data); err != nil {
