@@ -228,3 +228,21 @@ func FuzzOverlay(f *testing.F) {
 		}
 	})
 }
+
+// A target whose client's host knows of no connection is told so by a reset, which
+// crosses back to its host and reaches it there as any other.
+func TestATargetLearnsThatItsClientsHostHasForgottenIt(t *testing.T) {
+	h := newHosts(t, []vpc.InterfaceID{eniB1})
+	v := h.sendSketch(t, eniA1, eniB1, "10.0.0.5:4000 > 10.0.0.100:80 tcp S seq=1")
+	port := binary.BigEndian.Uint16(v.Frame[34:])
+	for k := range h.near.conns() {
+		if err := h.near.dp.objs.Conns.Delete(k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v = h.sendSketch(t, eniB1, eniA1, fmt.Sprintf("10.0.0.5:8080 > 10.0.0.50:%d tcp SA seq=9 ack=2", port))
+	got, err := describe(v.Frame[14:], false)
+	if want := fmt.Sprintf("10.0.0.50:%d > 10.0.0.5:8080 tcp R", port); v.Action != ActionAnswer || v.Reason.Name != "no-connection" || err != nil || got != want {
+		t.Errorf("%v, %s, %v, want %s", v, got, err, want)
+	}
+}
