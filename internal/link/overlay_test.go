@@ -83,11 +83,19 @@ func TestTheOverlayIsMadeOnceAndRemoved(t *testing.T) {
 		if err != nil || len(items) != 1 || items[0] != (Item{ItemDevice, name, l.cfg.Tag, "overlay"}) {
 			t.Errorf("inventory %v, %v", items, err)
 		}
+		if got := Standing(first); got.Name != name {
+			t.Errorf("a device that is there: %+v", got)
+		}
 		for range 2 {
 			if err := l.RemoveOverlay(); err != nil {
 				t.Error(err)
 			}
 		}
+		show("ip", "link", "add", name, "type", "veth", "peer", "name", "other1") // another one of the name
+		if got := Standing(first); got.Name != "" {
+			t.Errorf("a device that is gone: %+v", got)
+		}
+		show("ip", "link", "del", name)
 		if items, err := l.Inventory(); err != nil || len(items) > 0 {
 			t.Errorf("left: %v, %v", items, err)
 		}
