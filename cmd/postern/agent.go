@@ -280,7 +280,7 @@ type hostSteps struct {
 	uplinkNetns string
 	// underlay is this host's address among hosts, if it has one.
 	underlay netip.Addr
-	over     link.Device // the overlay's, when it last worked
+	up, over link.Device // the uplink's and the overlay's, when they last worked
 	mtu      int         // of workloads
 	small    bool        // it was said that the overlay's is smaller
 	log      *slog.Logger
@@ -359,16 +359,17 @@ func (h *hostSteps) ensureUplink(d desired.Host) (link.Device, error) {
 	}
 	up, err := h.links.EnsureUplink(link.Uplink{Netns: h.uplinkNetns, Prefixes: slices.Collect(maps.Values(d.Uplink))})
 	if up.Ifindex == 0 {
-		return link.Device{}, err
+		return link.Standing(h.up), err
 	}
 	if aerr := h.dp.Attach(up.Name, up.Ifindex, datapath.Uplink); aerr != nil {
-		return link.Device{}, errors.Join(err, aerr)
+		return link.Standing(h.up), errors.Join(err, aerr)
 	}
+	h.up = up
 	return up, err
 }
 
 // ensureOverlay is the device to other hosts with its program; zero if there is
-// to be none, or none that ever worked.
+// to be none, or none that works.
 func (h *hostSteps) ensureOverlay() (link.Device, error) {
 	if !h.underlay.IsValid() {
 		return link.Device{}, nil
@@ -377,7 +378,7 @@ func (h *hostSteps) ensureOverlay() (link.Device, error) {
 		return h.dp.Attach(d.Name, d.Ifindex, datapath.Overlay)
 	})
 	if err != nil {
-		return h.over, err // what worked before carries packets until it is known not to
+		return link.Standing(h.over), err
 	}
 	h.over = d
 	if d.MTU < h.mtu && !h.small {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"postern.dev/postern/internal/api/admin"
 	"postern.dev/postern/internal/datapath"
 	"postern.dev/postern/internal/doctor"
 	"postern.dev/postern/internal/link"
@@ -66,13 +68,24 @@ func runDoctor(ctx context.Context, o *options, in doctorInput, out io.Writer) e
 	}
 	cl := newClient(o)
 	defer cl.Close()
+	var here admin.Host
 	if info, err := cl.Info(ctx); err == nil {
 		opts.APIRunning = info.Endpoint == "http://"+in.listen
+		if list, err := cl.Hosts(ctx); err == nil {
+			if i := slices.IndexFunc(list, func(h admin.Host) bool { return h.ID == info.Host }); i >= 0 {
+				here = list[i]
+			}
+		}
+	} else if id, err := loadIdentity(paths{o.dataDir}); err == nil && id != nil {
+		here.Underlay = id.Underlay
 	}
 	if !opts.NoDatapath {
 		opts.Probes = datapathProbes(ctx)
 		opts.Leftovers = func() ([]string, error) { return leftovers(o.dataDir) }
-		opts.Uplink = func() (string, error) { return describeUplink(o.dataDir) }
+		opts.Uplink = describe(o.dataDir, here.Errors["uplink"], (*link.Links).DescribeUplink)
+		if here.Underlay.IsValid() {
+			opts.Overlay = describe(o.dataDir, here.Errors["overlay"], func(l *link.Links) (string, error) { return l.DescribeOverlay(here.Underlay) })
+		}
 	}
 	checks := doctor.Run(ctx, opts)
 	write := doctor.WriteTable
@@ -107,17 +120,23 @@ func leftovers(dataDir string) ([]string, error) {
 	return out, nil
 }
 
-// describeUplink says what there is of the data directory's uplink.
-func describeUplink(dataDir string) (string, error) {
-	tag, err := link.TagFor(dataDir)
-	if err != nil {
-		return "", err
+// describe says what there is of something that the agent of the data directory
+// makes, or why it could not, which the host has told the server.
+func describe(dataDir, failed string, look func(*link.Links) (string, error)) func() (string, error) {
+	return func() (string, error) {
+		if failed != "" {
+			return "", errors.New(failed)
+		}
+		tag, err := link.TagFor(dataDir)
+		if err != nil {
+			return "", err
+		}
+		l, err := link.New(link.Config{Tag: tag, RunDir: link.DefaultRunDir(tag)})
+		if err != nil {
+			return "", err
+		}
+		return look(l)
 	}
-	l, err := link.New(link.Config{Tag: tag, RunDir: link.DefaultRunDir(tag)})
-	if err != nil {
-		return "", err
-	}
-	return l.DescribeUplink()
 }
 
 // Steps of the probe, each needing the one before.

@@ -192,6 +192,11 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 		door := &hostsync.Remote{
 			Server: streams, Authority: authority, Join: c.JoinHost, Now: time.Now,
 			IsHost: func(id vpc.HostID, key []byte) bool { return control.IsHost(c.View(), id, key) },
+			Asked: func(host vpc.HostID, from string, at time.Time, status int, err error) {
+				if record != nil {
+					record(joinRecord(host, from, at, status, err))
+				}
+			},
 		}
 		serve("hosts' door", tls.NewListener(l.hosts, secure), door.Handler())
 	}

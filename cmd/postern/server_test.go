@@ -3,7 +3,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,6 +22,11 @@ import (
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 	"github.com/miekg/dns"
+
+	"postern.dev/postern/internal/api/admin"
+	"postern.dev/postern/internal/audit"
+	"postern.dev/postern/internal/hostsync"
+	"postern.dev/postern/internal/vpc"
 )
 
 // zoneOnLoopback serves TXT records, name to text.
@@ -82,6 +89,11 @@ func serveAPI(t *testing.T, change func(*Config)) (region string, endpoint *stri
 	}
 	if l.admin, err = net.Listen("unix", p.adminSocket()); err != nil {
 		t.Fatal(err)
+	}
+	if cfg.HostsListen != "" {
+		if l.hosts, err = net.Listen("tcp", cfg.HostsListen); err != nil {
+			t.Fatal(err)
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -158,4 +170,59 @@ func TestServerFindsTheRecordOfAPrivateName(t *testing.T) {
 	verify(types.DnsNameStateFailed)
 	publish(*name.Name+".example.com", *name.Value)
 	verify(types.DnsNameStateVerified)
+}
+
+// Who became a host, and who tried to, is in the audit log as what made the
+// token is.
+func TestJoiningIsAudited(t *testing.T) {
+	t.Parallel()
+	var dir string
+	serveAPI(t, func(c *Config) { dir, c.DNSUpstreams, c.HostsListen = c.DataDir, []string{"none"}, "127.0.0.1:0" })
+	cl := admin.NewClient(paths{dir}.adminSocket())
+	t.Cleanup(func() { cl.Close() })
+	info, err := cl.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := cl.AddHost(t.Context(), admin.NewHost{ID: "host-b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := hostsync.Token{Host: j.Host, Secret: j.Secret, CA: info.Fingerprint}
+	for _, ok := range []bool{true, false} { // the token is good once
+		if _, err := hostsync.Join(t.Context(), joinURL(info.HostsListen), token); (err == nil) != ok {
+			t.Fatal(err)
+		}
+	}
+	// Lines are written behind the calls.
+	var b []byte
+	for end := time.Now().Add(10 * time.Second); bytes.Count(b, []byte(`"JoinHost"`)) < 2 || !bytes.HasSuffix(b, []byte("\n")); time.Sleep(5 * time.Millisecond) {
+		if b, err = os.ReadFile(info.AuditLog); err != nil {
+			t.Fatal(err)
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the audit log has %s", b)
+		}
+	}
+	var got []audit.Record
+	for line := range strings.Lines(string(b)) {
+		var r audit.Record
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.Action == "JoinHost" {
+			got = append(got, r)
+		}
+	}
+	if len(got) != 2 || got[0].Failed() || got[0].Status != 200 || got[1].ErrorCode != string(vpc.Denied) || got[1].Status != 403 {
+		t.Fatalf("the audit log has %+v", got)
+	}
+	for _, r := range got {
+		if r.Parameters["id"] != "host-b" || !strings.HasPrefix(r.Source, "127.0.0.1:") || !r.Write {
+			t.Errorf("%+v", r)
+		}
+	}
+	if strings.Contains(string(b), j.Secret) {
+		t.Error("the audit log holds the secret")
+	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // ServiceOperator is the Service of records that are no call of AWS's API: the
-// operator's own calls, and what the log says about itself.
+// operator's own calls, machines that ask to become a host, and what the log says about itself.
 const ServiceOperator = "postern"
 
 // ActionLinesLost is the action of the record that says how many lines could

@@ -185,8 +185,8 @@ func least(first bool) int {
 	return 1
 }
 
-// onHost checks that an instance in a zone can be on a host, and keeps the host
-// from being removed meanwhile.
+// onHost checks that what is in a zone can be on a host, and keeps the host from
+// being removed meanwhile.
 func (c *Control) onHost(tx *store.Tx, id vpc.HostID, zone string) error {
 	h, ok := vpc.Get[vpc.Host](tx, id)
 	switch {
@@ -195,7 +195,7 @@ func (c *Control) onHost(tx *store.Tx, id vpc.HostID, zone string) error {
 	case !ok:
 		return NotFound(vpc.KindHost, string(id))
 	case h.Zone != "" && h.Zone != zone:
-		return vpc.Errorf(vpc.Invalid, "host", string(id), "host %s is in zone %s, the instance would be in %s", id, h.Zone, zone)
+		return vpc.Errorf(vpc.Invalid, "host", string(id), "host %s is in zone %s, not in %s", id, h.Zone, zone)
 	}
 	tx.Touch(h)
 	return nil

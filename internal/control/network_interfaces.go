@@ -225,12 +225,9 @@ func (c *Control) AttachExternal(ctx context.Context, caller Caller, eni vpc.Int
 		if n.Attachment != nil {
 			return vpc.Errorf(vpc.InUse, string(vpc.KindInterface), string(eni), "Network interface '%s' is currently in use.", eni)
 		}
-		h, ok := vpc.Get[vpc.Host](tx, host)
-		if !ok {
-			return NotFound(vpc.KindHost, string(host))
-		}
-		if h.Zone != "" && h.Zone != n.Zone {
-			return vpc.Errorf(vpc.Invalid, "host", string(host), "host %s is in zone %s, network interface %s in %s", host, h.Zone, eni, n.Zone)
+		// Two attachments of one device conflict by this.
+		if err := c.onHost(tx, host, n.Zone); err != nil {
+			return err
 		}
 		// A device leads to one interface; a namespace may hold several.
 		for other := range vpc.By[vpc.NetworkInterface](tx, vpc.IndexHost, host) {
@@ -245,7 +242,6 @@ func (c *Control) AttachExternal(ctx context.Context, caller Caller, eni vpc.Int
 		n = vpc.Edit(n)
 		n.Attachment = &vpc.Attachment{ID: id, Time: c.Now(), Host: host, External: &w}
 		tx.Put(n)
-		tx.Touch(h) // so that two attachments of one device conflict
 		return nil
 	})
 }

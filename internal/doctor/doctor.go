@@ -89,9 +89,9 @@ type Options struct {
 	// Leftovers lists what other or earlier installations have on this host;
 	// nil leaves the check out.
 	Leftovers func() ([]string, error)
-	// Uplink says what this installation's uplink is; an error is what is wrong
-	// with it. nil leaves the check out.
-	Uplink func() (string, error)
+	// Uplink and Overlay say what this installation's uplink and its way to other
+	// hosts are; an error is what is wrong. nil leaves the check out.
+	Uplink, Overlay func() (string, error)
 	// Host is where to look; the zero value is this machine.
 	Host Host
 }
@@ -111,7 +111,10 @@ func Run(ctx context.Context, o Options) []Check {
 			}
 			out = append(out, h.ipv6(), h.settings())
 			if o.Uplink != nil {
-				out = append(out, uplink(o.Uplink))
+				out = append(out, made("uplink", o.Uplink, "internet and NAT gateways lead nowhere"))
+			}
+			if o.Overlay != nil {
+				out = append(out, made("overlay", o.Overlay, "workloads here and on other hosts do not reach each other"))
 			}
 		}
 	}
@@ -158,11 +161,11 @@ func (p Probe) run() Check {
 	return Check{p.Name, OK, p.Works, ""}
 }
 
-func uplink(look func() (string, error)) Check {
-	const name = "uplink"
+// made looks at something that the agent makes; without it, so much does not work.
+func made(name string, look func() (string, error), without string) Check {
 	found, err := look()
 	if err != nil {
-		return Check{name, Warn, err.Error(), "internet and NAT gateways lead nowhere: see what postern status says of it, or start postern serve again, which repairs it"}
+		return Check{name, Warn, err.Error(), without + ": see what postern status says of it; a start of postern serve or postern agent repairs it if it can"}
 	}
 	return Check{name, OK, found, ""}
 }

@@ -273,6 +273,10 @@ func TestIPv6AndUplink(t *testing.T) {
 		}
 	}
 	o := options(good())
+	o.Overlay = func() (string, error) { return "", errors.New("there is no p0vx") }
+	if c := find(t, Run(context.Background(), o), "overlay"); c.Status != Warn || c.Found != "there is no p0vx" || !strings.Contains(c.Do, "other hosts") {
+		t.Errorf("an overlay that is not there: %+v", c)
+	}
 	o.Uplink = func() (string, error) { return "", errors.New("p0up is down") }
 	if c := find(t, Run(context.Background(), o), "uplink"); c.Status != Warn || c.Found != "p0up is down" || c.Do == "" {
 		t.Errorf("%+v", c)

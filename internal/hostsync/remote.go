@@ -24,7 +24,10 @@ type Remote struct {
 	IsHost func(host vpc.HostID, key []byte) bool
 	// Join makes the machine with a public key the host that a secret is for.
 	Join func(ctx context.Context, host vpc.HostID, secret string, key []byte) (*vpc.Host, error)
-	Now  func() time.Time
+	// Asked is told of every try to join with a secret: from which address and
+	// when, and how it is answered.
+	Asked func(host vpc.HostID, from string, at time.Time, status int, err error)
+	Now   func() time.Time
 	// Life of certificates; zero is pki.HostLife.
 	Life time.Duration
 }
@@ -89,13 +92,17 @@ func (m *Remote) join(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// The certificate is worth nothing until its key is the host's.
+	at, status := m.Now(), http.StatusOK
 	h, err := m.Join(r.Context(), in.Host, in.Secret, key)
 	if err != nil {
-		m.Server.Log.Warn("a machine may not join", "host", in.Host, "from", r.RemoteAddr, "error", err)
-		status := http.StatusInternalServerError
+		status = http.StatusInternalServerError
 		if e := (*vpc.Error)(nil); errors.As(err, &e) {
 			status = http.StatusForbidden
 		}
+	}
+	m.Asked(in.Host, r.RemoteAddr, at, status, err)
+	if err != nil {
+		m.Server.Log.Warn("a machine may not join", "host", in.Host, "from", r.RemoteAddr, "error", err)
 		http.Error(w, err.Error(), status)
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -32,6 +33,7 @@ type door struct {
 	ca      *pki.Authority
 	url     string
 	remote  *hostsync.Remote
+	asked   chan string
 	reports chan hostsync.Report
 	gone    chan vpc.HostID
 
@@ -47,7 +49,7 @@ func newDoor(t *testing.T, life time.Duration) *door {
 		t.Fatal(err)
 	}
 	d := &door{
-		t: t, ca: ca, reports: make(chan hostsync.Report, 64), gone: make(chan vpc.HostID, 64),
+		t: t, ca: ca, asked: make(chan string, 64), reports: make(chan hostsync.Report, 64), gone: make(chan vpc.HostID, 64),
 		source:  &source{view: vpctest.Of(&vpc.Host{ID: "h1"}, &vpc.Host{ID: "h2"}), changed: make(chan struct{})},
 		secrets: map[vpc.HostID]string{"h2": "SECRET"}, keys: map[vpc.HostID][]byte{},
 	}
@@ -61,6 +63,9 @@ func newDoor(t *testing.T, life time.Duration) *door {
 			Gone:   func(h vpc.HostID) { d.gone <- h }, Log: slog.New(slog.DiscardHandler),
 		},
 		Authority: ca, Now: time.Now, Life: life,
+		Asked: func(h vpc.HostID, from string, _ time.Time, status int, err error) {
+			d.asked <- fmt.Sprint(h, " ", netip.MustParseAddrPort(from).Addr(), " ", status, " ", err != nil)
+		},
 		IsHost: func(h vpc.HostID, key []byte) bool {
 			d.mu.Lock()
 			defer d.mu.Unlock()
@@ -300,6 +305,11 @@ func TestJoiningFailsWithoutTheSecretOrTheRightServer(t *testing.T) {
 	}
 	if _, err := hostsync.Join(t.Context(), d.url, d.token()); err == nil {
 		t.Error("the secret is good twice")
+	}
+	for _, want := range []string{"h2 127.0.0.1 403 true", "h2 127.0.0.1 200 false", "h2 127.0.0.1 403 true"} {
+		if got := comes(t, "word of who asked", d.asked); got != want {
+			t.Errorf("asked: %s, want %s", got, want)
+		}
 	}
 	good := d.token().String()
 	if got, err := hostsync.ParseToken(good + "\n"); err != nil || got != d.token() {

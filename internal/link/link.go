@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -229,6 +230,18 @@ func hostLinks() (*netlink.Handle, []netlink.Link, error) {
 		return nil, nil, fmt.Errorf("list links: %w", err)
 	}
 	return h, links, nil
+}
+
+// Standing is a device that was made before, or zero if it is known not to be
+// there any more: a device that worked carries packets on when what would repair
+// it fails.
+func Standing(d Device) Device {
+	k, err := netlink.LinkByIndex(d.Ifindex)
+	var missing netlink.LinkNotFoundError
+	if errors.As(err, &missing) || err == nil && k.Attrs().Name != d.Name {
+		return Device{}
+	}
+	return d
 }
 
 // deviceOf is l as the datapath needs it.

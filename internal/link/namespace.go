@@ -82,6 +82,7 @@ func openNamespace(path string) (*os.File, error) {
 func onThread(enter, fn func() error) error {
 	done := make(chan error, 1)
 	go func() {
+		defer close(done) // a test's fn may end the goroutine
 		runtime.LockOSThread()
 		home, err := netns.GetFromPath("/proc/thread-self/ns/net")
 		if err != nil {

@@ -7,6 +7,7 @@ package link
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
@@ -152,6 +153,38 @@ func underlayMTU(h *netlink.Handle, links []netlink.Link, underlay netip.Addr) (
 
 // maxUnderlayMTU is the longest IPv4 packet; loopback's MTU is one more.
 const maxUnderlayMTU = 65535
+
+// DescribeOverlay says for people what there is of the overlay of a host with
+// the address underlay. An error is what is wrong with it.
+func (l *Links) DescribeOverlay(underlay netip.Addr) (string, error) {
+	h, links, err := hostLinks()
+	if err != nil {
+		return "", err
+	}
+	defer h.Close()
+	mtu, err := underlayMTU(h, links, underlay)
+	if err != nil {
+		return "", err
+	}
+	name := hostName(l.cfg.Tag, overlayOwner)
+	for _, k := range links {
+		if a, ok := claimed(k, l.cfg.Tag); !ok || a.owner != overlayOwner {
+			continue
+		}
+		if k.Attrs().RawFlags&unix.IFF_UP == 0 {
+			return "", fmt.Errorf("%s is down", name)
+		}
+		return fmt.Sprintf("%s leads to other hosts from %s; workloads' packets of up to %d bytes pass whole", name, underlay, mtu), nil
+	}
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{Port: OverlayPort})
+	if errors.Is(err, unix.EADDRINUSE) {
+		return "", fmt.Errorf("there is no %s, and another device or program of this host has VXLAN's port %d", name, OverlayPort)
+	}
+	if err == nil {
+		c.Close()
+	}
+	return "", fmt.Errorf("there is no %s", name)
+}
 
 // RemoveOverlay removes the overlay. One that does not exist is success.
 func (l *Links) RemoveOverlay() error { return l.removeOwned(overlayOwner) }

@@ -83,11 +83,22 @@ func TestTheOverlayIsMadeOnceAndRemoved(t *testing.T) {
 		if err != nil || len(items) != 1 || items[0] != (Item{ItemDevice, name, l.cfg.Tag, "overlay"}) {
 			t.Errorf("inventory %v, %v", items, err)
 		}
+		if says, err := l.DescribeOverlay(under); err != nil || !strings.Contains(says, name) || !strings.Contains(says, "up to 1450 bytes") {
+			t.Errorf("described as %q, %v", says, err)
+		}
+		if got := Standing(first); got.Name != name {
+			t.Errorf("a device that is there: %+v", got)
+		}
 		for range 2 {
 			if err := l.RemoveOverlay(); err != nil {
 				t.Error(err)
 			}
 		}
+		show("ip", "link", "add", name, "type", "veth", "peer", "name", "other1") // another one of the name
+		if got := Standing(first); got.Name != "" {
+			t.Errorf("a device that is gone: %+v", got)
+		}
+		show("ip", "link", "del", name)
 		if items, err := l.Inventory(); err != nil || len(items) > 0 {
 			t.Errorf("left: %v, %v", items, err)
 		}
@@ -112,9 +123,18 @@ func TestAnOverlayThatCannotBeIsSaid(t *testing.T) {
 	name := "p" + l.cfg.Tag + "vx"
 	none := func(Device) error { return nil }
 	on(func() {
-		if _, err := l.EnsureOverlay(netip.MustParseAddr("192.0.2.8"), none); err == nil || !strings.Contains(err.Error(), "192.0.2.8") {
+		describes := func(underlay netip.Addr, want string) {
+			t.Helper()
+			if says, err := l.DescribeOverlay(underlay); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("described as %q, %v; want %q", says, err, want)
+			}
+		}
+		nobodys := netip.MustParseAddr("192.0.2.8")
+		if _, err := l.EnsureOverlay(nobodys, none); err == nil || !strings.Contains(err.Error(), "192.0.2.8") {
 			t.Errorf("an address that no device has: %v", err)
 		}
+		describes(nobodys, "192.0.2.8")
+		describes(under, "there is no "+name)
 		show("ip", "link", "add", name, "type", "veth", "peer", "name", "other1")
 		if _, err := l.EnsureOverlay(under, none); err == nil || !strings.Contains(err.Error(), "not ours") {
 			t.Errorf("a device in the way: %v", err)
@@ -128,6 +148,8 @@ func TestAnOverlayThatCannotBeIsSaid(t *testing.T) {
 		if _, err := l.EnsureOverlay(under, none); err == nil || !strings.Contains(err.Error(), "port 4789") {
 			t.Errorf("somebody else has the port: %v", err)
 		}
+		show("ip", "link", "set", "other", "up") // binds it
+		describes(under, "port 4789")
 		show("ip", "link", "del", "other")
 		// Without its program it stays down, and a device that was interrupted
 		// before it was marked is found.
@@ -137,6 +159,7 @@ func TestAnOverlayThatCannotBeIsSaid(t *testing.T) {
 		if got := show("ip", "link", "show", name); strings.Contains(got, ",UP") {
 			t.Errorf("it is up without a program:\n%s", got)
 		}
+		describes(under, name+" is down")
 		show("ip", "link", "set", name, "alias", "")
 		if _, err := l.EnsureOverlay(under, none); err != nil {
 			t.Error(err)

@@ -246,7 +246,7 @@ func (l *Links) DescribeUplink() (string, error) {
 		}
 	}
 	if up == nil {
-		return "none: internet and NAT gateways lead nowhere (the setting uplink)", nil
+		return fmt.Sprintf("none (there is no %s): internet and NAT gateways lead nowhere (the setting uplink)", hostName(l.cfg.Tag, uplinkOwner)), nil
 	}
 	name := up.Attrs().Name
 	if a, _ := claimed(up, l.cfg.Tag); a.digest == "" {

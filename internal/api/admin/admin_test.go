@@ -574,7 +574,9 @@ func TestHostsAreAddedAndRemoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Attach(ctx, admin.Attachment{Interface: eni, Host: "h2", Workload: vpc.ExternalWorkload{Netns: "/run/netns/blue"}}); err != nil {
+	blue := vpc.ExternalWorkload{Netns: "/run/netns/blue"}
+	wantKind(t, l.Attach(ctx, admin.Attachment{Interface: eni, Host: "h9", Workload: blue}), vpc.NotFound)
+	if err := l.Attach(ctx, admin.Attachment{Interface: eni, Host: "h2", Workload: blue}); err != nil {
 		t.Fatal(err)
 	}
 	if w, err := l.Workload(ctx, string(eni)); err != nil || w.Host != "h2" {
