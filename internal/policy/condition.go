@@ -19,23 +19,19 @@ const (
 
 // condition is one operator on one key: "StringEquals": {"aws:SourceVpc": ...}.
 type condition struct {
-	operator string // canonical spelling with prefix and suffix, for explanations
-	key      string // as written
-	lowerKey string
+	operator
 	quantifier
 	ifExists bool
-	negated  bool
-	null     bool   // Null: about presence, not values
-	tests    []test // one per value of the document
+	spelling string // canonical, with prefix and suffix, for explanations
+	key      string // as written
+	id       keyID
+	operands []operand // one per value of the document
 	src      []string
+	at       []int // where each value is in the document
 }
 
-// test reports whether one value of the request satisfies one value of the
-// document under the positive form of an operator.
-type test func(e *evaluation, value string) bool
-
 // String is the short form used in decisions: "StringEquals aws:SourceVpc".
-func (c *condition) String() string { return c.operator + " " + c.key }
+func (c *condition) String() string { return c.spelling + " " + c.key }
 
 // maxKey bounds a condition key in bytes. The longest are tags: a prefix and at
 // most 128 characters.
@@ -44,71 +40,82 @@ const maxKey = 640
 // notPrintable keeps control characters out of reasons. Tag keys may hold spaces.
 func notPrintable(r rune) bool { return !unicode.IsPrint(r) }
 
-// parseConditions reads a Condition element. vars as in newTemplate.
-func parseConditions(n *node, vars bool) ([]condition, error) {
+// parseConditions reads a Condition element.
+func (p *parser) parseConditions(n *node) []condition {
 	if n.kind != kindObject {
-		return nil, fmt.Errorf("must be an object of operators, not %s", n.kind)
+		p.fail("Condition", n, "must be an object of operators, not %s", n.kind)
+		return nil
 	}
 	var out []condition
-	for _, op := range n.members {
+	for i := range n.members {
+		op := &n.members[i]
 		base, err := parseOperator(op.name)
 		if err != nil {
-			return nil, err
+			p.fail("Condition", &op.value, "%w", err)
+			continue
 		}
 		if op.value.kind != kindObject || len(op.value.members) == 0 {
-			return nil, fmt.Errorf("%s: must be an object with at least one condition key", base.operator)
+			p.fail("Condition", &op.value, "%s: must be an object with at least one condition key", base.spelling)
+			continue
 		}
-		for _, m := range op.value.members {
-			c := base.condition
-			c.key, c.lowerKey = m.name, strings.ToLower(m.name)
-			if prefix, name, found := strings.Cut(m.name, ":"); !found || prefix == "" || name == "" ||
-				len(m.name) > maxKey || strings.ContainsFunc(m.name, notPrintable) {
-				return nil, fmt.Errorf("%s: %s is not a condition key, write prefix:name", c.operator, quote(m.name))
+		for j := range op.value.members {
+			if c, ok := p.parseCondition(base, &op.value.members[j]); ok {
+				out = append(out, c)
 			}
-			if c.src, err = scalarList(&m.value); err != nil {
-				return nil, fmt.Errorf("%s: %s: %w", c.operator, quote(m.name), err)
-			}
-			for _, v := range c.src {
-				t, err := base.compile(v, vars)
-				if err != nil {
-					return nil, fmt.Errorf("%s: %s: %w", c.operator, quote(m.name), err)
-				}
-				c.tests = append(c.tests, t)
-			}
-			out = append(out, c)
 		}
 	}
-	return out, nil
+	return out
 }
 
-type parsedOperator struct {
-	condition
-	compile func(value string, vars bool) (test, error)
+// parseCondition reads one key of an operator.
+func (p *parser) parseCondition(c condition, m *member) (condition, bool) {
+	c.key = m.name
+	if prefix, name, found := strings.Cut(m.name, ":"); !found || prefix == "" || name == "" ||
+		len(m.name) > maxKey || strings.ContainsFunc(m.name, notPrintable) {
+		p.fail("Condition", &m.value, "%s: %s is not a condition key, write prefix:name", c.spelling, quote(m.name))
+		return c, false
+	}
+	c.id = p.keys.id(m.name)
+	values, err := scalarList(&m.value)
+	if err != nil {
+		p.fail("Condition", &m.value, "%s: %s: %w", c.spelling, quote(m.name), err)
+		return c, false
+	}
+	good := true
+	for _, v := range values {
+		o, err := c.newOperand(v.text, p.vars, p.keys)
+		if err != nil {
+			p.fail("Condition", v, "%s: %s: %w", c.spelling, quote(m.name), err)
+			good = false
+			continue
+		}
+		c.operands, c.src, c.at = append(c.operands, o), append(c.src, v.text), append(c.at, v.at)
+	}
+	return c, good
 }
 
 // parseOperator takes an operator name apart: [ForAllValues:|ForAnyValue:]Base[IfExists].
-func parseOperator(name string) (parsedOperator, error) {
-	var p parsedOperator
+func parseOperator(name string) (condition, error) {
+	var c condition
 	base := strings.ToLower(name)
 	prefix, suffix := "", ""
 	if rest, found := strings.CutPrefix(base, "forallvalues:"); found {
-		base, prefix, p.quantifier = rest, "ForAllValues:", forAllValues
+		base, prefix, c.quantifier = rest, "ForAllValues:", forAllValues
 	} else if rest, found := strings.CutPrefix(base, "foranyvalue:"); found {
-		base, prefix, p.quantifier = rest, "ForAnyValue:", forAnyValue
+		base, prefix, c.quantifier = rest, "ForAnyValue:", forAnyValue
 	}
 	if rest, found := strings.CutSuffix(base, "ifexists"); found {
-		base, suffix, p.ifExists = rest, "IfExists", true
+		base, suffix, c.ifExists = rest, "IfExists", true
 	}
 	op, known := operators[base]
 	if !known {
-		return p, fmt.Errorf("unknown condition operator %s", quote(name))
+		return c, fmt.Errorf("unknown condition operator %s", quote(name))
 	}
-	if op.null && p.ifExists {
-		return p, fmt.Errorf("condition operator %s: Null takes no IfExists", quote(name))
+	if op.kind == null && c.ifExists {
+		return c, fmt.Errorf("condition operator %s: Null takes no IfExists", quote(name))
 	}
-	p.operator = prefix + op.name + suffix
-	p.negated, p.null, p.compile = op.negated, op.null, op.compile
-	return p, nil
+	c.operator, c.spelling = op, prefix+op.name+suffix
+	return c, nil
 }
 
 // match evaluates c against the request.
@@ -120,8 +127,13 @@ func parseOperator(name string) (parsedOperator, error) {
 // "value" is a value of the request that equals one of the document's values;
 // under a quantifier and a negated operator, one that equals none of them.
 func (c *condition) match(e *evaluation) bool {
-	values := e.context[c.lowerKey]
-	if c.null {
+	for i := range c.operands {
+		if t := c.operands[i].template; t != nil {
+			t.admit(e)
+		}
+	}
+	values := e.values[c.id]
+	if c.kind == null {
 		return c.anyTest(e, presence(len(values) > 0))
 	}
 	if len(values) == 0 {
@@ -158,8 +170,8 @@ func (c *condition) match(e *evaluation) bool {
 }
 
 func (c *condition) anyTest(e *evaluation, value string) bool {
-	for _, t := range c.tests {
-		if t(e, value) {
+	for i := range c.operands {
+		if c.test(e, &c.operands[i], value) {
 			return true
 		}
 	}
@@ -177,10 +189,10 @@ func presence(present bool) string {
 // explain says in one line what the request had and the document wanted.
 func (c *condition) explain(e *evaluation) string {
 	have := "the request has no " + c.key
-	if values := e.context[c.lowerKey]; len(values) > 0 {
+	if values := e.values[c.id]; len(values) > 0 {
 		have = c.key + " is " + quoteList(values)
 	}
-	return fmt.Sprintf("%s (%s %s)", have, c.operator, quoteList(c.src))
+	return fmt.Sprintf("%s (%s %s)", have, c.spelling, quoteList(c.src))
 }
 
 // quoteList shows at most three values.

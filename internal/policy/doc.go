@@ -16,8 +16,9 @@
 //
 // A statement applies when its principal, action, resource and every condition
 // match. An applying Deny wins (explicit deny), else an applying Allow allows,
-// else the request is denied (implicit deny). An endpoint policy only narrows:
-// the caller's own policies and the resource's policy are the backend's to check.
+// else the request is denied (implicit deny). [Policy.Decide] says which and
+// allocates nothing; [Policy.Evaluate] also says why. An endpoint policy only
+// narrows: how it meets the caller's own policies and the resource's is [Set].
 //
 // The evaluator adds nothing to the context. Whoever builds a [Request] puts
 // aws:PrincipalArn, aws:SourceVpc and the like there, and leaves aws:SourceIp
@@ -50,7 +51,7 @@
 // length of one value; unknown or duplicate fields are errors, never ignored;
 // anything [Parse] accepts evaluates without panic. Matching a wildcard
 // pattern takes time linear in the text, whatever the pattern. A request whose
-// values would grow the policy's variables past a limit is denied, not judged on
-// half of them. Values from a request are quoted and cut before they enter a reason, which is always one
+// values would grow the policy's variables past a limit, or would fill bytes that
+// are not UTF-8 into one, is denied, not judged on half of them. Values from a request are quoted and cut before they enter a reason, which is always one
 // line. A [Policy] is immutable and safe for concurrent use.
 package policy

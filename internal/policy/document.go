@@ -3,8 +3,12 @@
 package policy
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // MaxBytes is the longest document in bytes, white space included. AWS says
@@ -26,6 +30,19 @@ type Policy struct {
 	ID string
 
 	statements []statement
+	keys       keyTable
+	// exact is the statements whose every Action is a whole name, by that name in
+	// lower case; wild is the others. Both are in order.
+	exact map[string][]candidate
+	wild  []candidate
+}
+
+// candidate is what most often tells without a look at a statement that it does
+// not apply. Policies are long because they name many resources.
+type candidate struct {
+	start string // what every resource that it can apply to starts with
+	index int32
+	deny  bool
 }
 
 type statement struct {
@@ -33,11 +50,27 @@ type statement struct {
 	deny         bool
 	principals   *principals // nil in an identity policy
 	notPrincipal bool
-	actions      []actionPattern
+	actions      []action
 	notAction    bool
 	resources    []*template
 	notResource  bool
 	conditions   []condition
+	at           []int // where each of resources is in the document
+}
+
+// action is one value of Action or NotAction. Its letter case means nothing.
+type action struct {
+	src     string
+	exact   bool // holds no wildcard
+	pattern *pattern
+}
+
+func newAction(s string) (action, error) {
+	t, err := newTemplate(strings.ToLower(s), true, false, nil)
+	if err != nil {
+		return action{}, err
+	}
+	return action{s, !strings.ContainsAny(s, "*?"), compile(t.pieces, true)}, nil
 }
 
 // Options changes what Parse expects.
@@ -57,6 +90,7 @@ type ParseError struct {
 	Statement int    // from 0, or -1 when the problem is outside the statements
 	Sid       string // of the statement, if it has one
 	Field     string // such as "Action", empty when the document is no JSON
+	Offset    int    // in bytes, of the value that the problem is with
 	Err       error
 }
 
@@ -88,176 +122,255 @@ func Parse(doc []byte) (*Policy, error) { return ParseOptions(doc, Options{}) }
 
 // ParseOptions is [Parse] with options.
 func ParseOptions(doc []byte, o Options) (*Policy, error) {
-	if len(doc) > MaxBytes {
-		return nil, outside("", fmt.Errorf("has %d bytes, more than %d", len(doc), MaxBytes))
-	}
-	root, err := decode(doc)
-	if err != nil {
-		return nil, outside("", err)
-	}
-	if root.kind != kindObject {
-		return nil, outside("", fmt.Errorf("must be an object, not %s", root.kind))
-	}
-	if err := onlyFields(&root, "Version", "Id", "Statement"); err != nil {
-		return nil, outside("", err)
-	}
-	p := &Policy{}
-	if p.Version, err = optionalString(root.get("Version")); err != nil {
-		return nil, outside("Version", err)
-	}
-	if v := root.get("Version"); v != nil && p.Version != Version2008 && p.Version != Version2012 {
-		return nil, outside("Version", fmt.Errorf("%s is not a version, use %q", quote(p.Version), Version2012))
-	}
-	if p.ID, err = optionalString(root.get("Id")); err != nil {
-		return nil, outside("Id", err)
-	}
-	list := root.get("Statement")
-	if list == nil {
-		return nil, outside("Statement", fmt.Errorf("missing"))
-	}
-	nodes := list.list
-	if list.kind == kindObject {
-		nodes = []node{*list}
-	} else if list.kind != kindList {
-		return nil, outside("Statement", fmt.Errorf("must be an object or a list, not %s", list.kind))
-	}
-	if len(nodes) == 0 {
-		return nil, outside("Statement", fmt.Errorf("empty, write at least one statement"))
-	}
-	sids := map[string]int{}
-	for i := range nodes {
-		s, field, err := parseStatement(&nodes[i], p.Version == Version2012, o)
-		if first, used := sids[s.sid]; err == nil && used && s.sid != "" {
-			field, err = "Sid", fmt.Errorf("already the Sid of Statement[%d]", first)
-		}
-		if err != nil {
-			return nil, &ParseError{Statement: i, Sid: s.sid, Field: field, Err: err}
-		}
-		sids[s.sid] = i
-		p.statements = append(p.statements, s)
+	p, problems := parse(doc, o)
+	if len(problems) > 0 {
+		return nil, problems[0]
 	}
 	return p, nil
 }
 
-func outside(field string, err error) error {
-	return &ParseError{Statement: -1, Field: field, Err: err}
+// Check finds every problem of a document, in its order. endpoint adds the rules
+// of [Policy.CheckEndpoint].
+func Check(doc []byte, o Options, endpoint bool) []*ParseError {
+	p, problems := parse(doc, o)
+	if endpoint && p != nil {
+		problems = append(problems, p.checkEndpoint()...)
+		slices.SortStableFunc(problems, func(a, b *ParseError) int { return cmp.Compare(a.Offset, b.Offset) })
+	}
+	return problems
 }
 
-// parseStatement returns, with an error, the field it is about and as much
-// of the statement as it knows: the Sid, so that the error can name it.
-func parseStatement(n *node, vars bool, o Options) (s statement, field string, err error) {
-	if n.kind != kindObject {
-		return s, "", fmt.Errorf("must be an object, not %s", n.kind)
+// Position is the line and column, both from 1, of an offset into a document.
+// The column counts characters.
+func Position(doc []byte, offset int) (line, column int) {
+	before := doc[:min(max(offset, 0), len(doc))]
+	last := bytes.LastIndexByte(before, '\n')
+	return bytes.Count(before, []byte("\n")) + 1, utf8.RuneCount(before[last+1:]) + 1
+}
+
+// parser collects what is wrong with a document.
+type parser struct {
+	Options
+	vars      bool // ${...} means something
+	keys      *keyTable
+	problems  []*ParseError
+	statement int // the one that is read, or -1
+	sid       string
+}
+
+// fail records a problem with n, which may be nil.
+func (p *parser) fail(field string, n *node, format string, args ...any) {
+	e := &ParseError{Statement: p.statement, Sid: p.sid, Field: field, Err: fmt.Errorf(format, args...)}
+	if n != nil {
+		e.Offset = n.at
 	}
-	if s.sid, err = optionalString(n.get("Sid")); err != nil {
-		return s, "Sid", err
+	p.problems = append(p.problems, e)
+}
+
+// parse reads what it can: the policy lacks what there are problems with, and is
+// nil when the document has no statements at all.
+func parse(doc []byte, o Options) (*Policy, []*ParseError) {
+	made := &Policy{exact: map[string][]candidate{}}
+	p := &parser{Options: o, keys: &made.keys, statement: -1}
+	if len(doc) > MaxBytes {
+		p.fail("", nil, "has %d bytes, more than %d", len(doc), MaxBytes)
+		return nil, p.problems
 	}
-	err = onlyFields(n, "Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition")
+	root, at, err := decode(doc)
 	if err != nil {
-		return s, "", err
+		p.fail("", &node{at: at}, "%w", err)
+		return nil, p.problems
 	}
+	if root.kind != kindObject {
+		p.fail("", &root, "must be an object, not %s", root.kind)
+		return nil, p.problems
+	}
+	p.onlyFields(&root, "Version", "Id", "Statement")
+	version := root.get("Version")
+	made.Version = p.optionalString("Version", version)
+	if version != nil && version.kind == kindString && made.Version != Version2008 && made.Version != Version2012 {
+		p.fail("Version", version, "%s is not a version, use %q", quote(made.Version), Version2012)
+	}
+	p.vars = made.Version == Version2012
+	made.ID = p.optionalString("Id", root.get("Id"))
+	list := root.get("Statement")
+	switch {
+	case list == nil:
+		p.fail("Statement", &root, "missing")
+		return nil, p.problems
+	case list.kind == kindObject:
+		list = &node{kind: kindList, list: []node{*list}, at: list.at}
+	case list.kind != kindList:
+		p.fail("Statement", list, "must be an object or a list, not %s", list.kind)
+		return nil, p.problems
+	}
+	if len(list.list) == 0 {
+		p.fail("Statement", list, "empty, write at least one statement")
+		return nil, p.problems
+	}
+	sids := map[string]int{}
+	for i := range list.list {
+		p.statement, p.sid = i, ""
+		made.add(p.parseStatement(&list.list[i]))
+		if first, used := sids[p.sid]; used && p.sid != "" {
+			p.fail("Sid", list.list[i].get("Sid"), "already the Sid of Statement[%d]", first)
+		} else {
+			sids[p.sid] = i
+		}
+	}
+	return made, p.problems
+}
+
+// add puts a statement last.
+func (p *Policy) add(s statement) {
+	c := candidate{s.start(), int32(len(p.statements)), s.deny}
+	p.statements = append(p.statements, s)
+	if s.notAction || slices.ContainsFunc(s.actions, func(a action) bool { return !a.exact }) {
+		p.wild = append(p.wild, c)
+		return
+	}
+	for _, a := range s.actions {
+		name := strings.ToLower(a.src)
+		if l := p.exact[name]; len(l) == 0 || l[len(l)-1].index != c.index {
+			p.exact[name] = append(l, c)
+		}
+	}
+}
+
+// start is the longest text that all resources of s start with.
+func (s *statement) start() string {
+	if s.notResource || len(s.resources) == 0 {
+		return ""
+	}
+	var start string
+	for i, r := range s.resources {
+		var literal string
+		if len(r.pieces) > 0 && r.pieces[0].kind == literalPiece {
+			literal = r.pieces[0].text
+		}
+		if r.vars {
+			literal = "" // what it fills counts against the limits also when the start differs
+		}
+		if i == 0 {
+			start = literal
+		}
+		n := 0
+		for n < len(start) && n < len(literal) && start[n] == literal[n] {
+			n++
+		}
+		start = start[:n]
+	}
+	return start
+}
+
+// parseStatement reads one statement. It sets p.sid first, so that problems can
+// name it.
+func (p *parser) parseStatement(n *node) (s statement) {
+	if n.kind != kindObject {
+		p.fail("", n, "must be an object, not %s", n.kind)
+		return s
+	}
+	if sid := n.get("Sid"); sid != nil && sid.kind == kindString {
+		p.sid = sid.text
+	}
+	s.sid = p.optionalString("Sid", n.get("Sid"))
+	p.onlyFields(n, "Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition")
 	switch e := n.get("Effect"); {
 	case e == nil:
-		return s, "Effect", fmt.Errorf(`missing, write "Allow" or "Deny"`)
+		p.fail("Effect", n, `missing, write "Allow" or "Deny"`)
 	case e.kind != kindString || e.text != "Allow" && e.text != "Deny":
-		return s, "Effect", fmt.Errorf(`must be "Allow" or "Deny"`)
+		p.fail("Effect", e, `must be "Allow" or "Deny"`)
 	default:
 		s.deny = e.text == "Deny"
 	}
-	if field, err = s.parsePrincipal(n, o); err != nil {
-		return s, field, err
-	}
-
-	list, field, err := oneOf(n, "Action", "NotAction")
-	if err != nil {
-		return s, field, err
-	}
-	s.notAction = field == "NotAction"
-	values, err := stringList(list)
-	if err != nil {
-		return s, field, err
-	}
-	for _, v := range values {
-		if err := checkAction(v); err != nil {
-			return s, field, err
-		}
-		s.actions = append(s.actions, newActionPattern(v))
-	}
-
-	if field, err = s.parseResource(n, vars, o); err != nil {
-		return s, field, err
-	}
-	if c := n.get("Condition"); c != nil {
-		if s.conditions, err = parseConditions(c, vars); err != nil {
-			return s, "Condition", err
-		}
-	}
-	return s, "", nil
-}
-
-func (s *statement) parsePrincipal(n *node, o Options) (field string, err error) {
-	if o.Identity {
-		for _, name := range []string{"Principal", "NotPrincipal"} {
-			if n.get(name) != nil {
-				return name, fmt.Errorf("not allowed in a policy attached to a user or role")
+	p.parsePrincipal(n, &s)
+	if list, field, ok := p.oneOf(n, "Action", "NotAction"); ok {
+		s.notAction = field == "NotAction"
+		for _, v := range p.strings(field, list) {
+			err := checkAction(v.text)
+			if err == nil {
+				var a action
+				a, err = newAction(v.text)
+				s.actions = append(s.actions, a)
+			}
+			if err != nil {
+				p.fail(field, v, "%w", err)
 			}
 		}
-		return "", nil
 	}
-	value, field, err := oneOf(n, "Principal", "NotPrincipal")
-	if err != nil {
-		return field, err
+	p.parseResource(n, &s)
+	if c := n.get("Condition"); c != nil {
+		s.conditions = p.parseConditions(c)
+	}
+	return s
+}
+
+func (p *parser) parsePrincipal(n *node, s *statement) {
+	if p.Identity {
+		for _, name := range []string{"Principal", "NotPrincipal"} {
+			if v := n.get(name); v != nil {
+				p.fail(name, v, "not allowed in a policy attached to a user or role")
+			}
+		}
+		return
+	}
+	value, field, ok := p.oneOf(n, "Principal", "NotPrincipal")
+	if !ok {
+		return
 	}
 	s.notPrincipal = field == "NotPrincipal"
-	s.principals, err = parsePrincipals(value)
-	return field, err
+	s.principals = p.parsePrincipals(field, value)
 }
 
-func (s *statement) parseResource(n *node, vars bool, o Options) (field string, err error) {
-	if o.Trust {
+func (p *parser) parseResource(n *node, s *statement) {
+	if p.Trust {
 		for _, name := range []string{"Resource", "NotResource"} {
-			if n.get(name) != nil {
-				return name, fmt.Errorf("not allowed in a role's trust policy")
+			if v := n.get(name); v != nil {
+				p.fail(name, v, "not allowed in a role's trust policy")
 			}
 		}
-		everything, err := newTemplate("*", true, false)
-		s.resources = []*template{everything}
-		return "Resource", err
+		s.resources, s.at = []*template{everything()}, []int{0}
+		return
 	}
-	list, field, err := oneOf(n, "Resource", "NotResource")
-	if err != nil {
-		return field, err
+	list, field, ok := p.oneOf(n, "Resource", "NotResource")
+	if !ok {
+		return
 	}
 	s.notResource = field == "NotResource"
-	values, err := stringList(list)
-	if err != nil {
-		return field, err
-	}
-	for _, v := range values {
-		if strings.Trim(v, "*") != "" && !strings.HasPrefix(v, "arn:") || v == "" {
-			return field, fmt.Errorf(`%s is not a resource, write an ARN or "*"`, quote(v))
+	for _, v := range p.strings(field, list) {
+		if strings.Trim(v.text, "*") != "" && !strings.HasPrefix(v.text, "arn:") || v.text == "" {
+			p.fail(field, v, `%s is not a resource, write an ARN or "*"`, quote(v.text))
+			continue
 		}
-		t, err := newTemplate(v, true, vars)
+		t, err := newTemplate(v.text, true, p.vars, p.keys)
 		if err != nil {
-			return field, err
+			p.fail(field, v, "%w", err)
+			continue
 		}
-		s.resources = append(s.resources, t)
+		s.resources, s.at = append(s.resources, t), append(s.at, v.at)
 	}
-	return field, nil
+}
+
+// everything is the resource "*".
+func everything() *template {
+	pieces := []piece{{kind: anyRun, key: noKey}}
+	return &template{src: "*", pieces: pieces, size: 1, pattern: compile(pieces, false)}
 }
 
 // oneOf returns the one of two exclusive fields that n has, and its name.
-func oneOf(n *node, name, notName string) (*node, string, error) {
+func (p *parser) oneOf(n *node, name, notName string) (*node, string, bool) {
 	yes, no := n.get(name), n.get(notName)
 	switch {
 	case yes != nil && no != nil:
-		return nil, name, fmt.Errorf("cannot stand beside %s, write one of them", notName)
+		p.fail(name, yes, "cannot stand beside %s, write one of them", notName)
+		return nil, name, false
 	case yes != nil:
-		return yes, name, nil
+		return yes, name, true
 	case no != nil:
-		return no, notName, nil
+		return no, notName, true
 	}
-	return nil, name, fmt.Errorf("missing")
+	p.fail(name, n, "missing")
+	return nil, name, false
 }
 
 // checkAction wants "*" or service:name in the characters AWS uses for them.
@@ -271,9 +384,10 @@ func checkAction(s string) error {
 }
 
 // onlyFields refuses fields that would otherwise be silently without effect.
-func onlyFields(n *node, known ...string) error {
+func (p *parser) onlyFields(n *node, known ...string) {
 next:
-	for _, m := range n.members {
+	for i := range n.members {
+		m := &n.members[i]
 		hint := ""
 		for _, k := range known {
 			if m.name == k {
@@ -283,47 +397,56 @@ next:
 				hint = ", did you mean " + k
 			}
 		}
-		return fmt.Errorf("has the unknown field %s%s", quote(m.name), hint)
+		p.fail("", &m.value, "has the unknown field %s%s", quote(m.name), hint)
 	}
-	return nil
 }
 
-func optionalString(n *node) (string, error) {
+func (p *parser) optionalString(field string, n *node) string {
 	if n == nil {
-		return "", nil
+		return ""
 	}
 	if n.kind != kindString {
-		return "", fmt.Errorf("must be a string, not %s", n.kind)
+		p.fail(field, n, "must be a string, not %s", n.kind)
+		return ""
 	}
-	return n.text, nil
+	return n.text
 }
 
-// stringList reads a string or a non-empty list of strings.
-func stringList(n *node) ([]string, error) {
+// strings reads a string or a non-empty list of strings.
+func (p *parser) strings(field string, n *node) []*node {
+	list, err := stringList(n)
+	if err != nil {
+		p.fail(field, n, "%w", err)
+	}
+	return list
+}
+
+func stringList(n *node) ([]*node, error) {
 	return valueList(n, "a string", func(k nodeKind) bool { return k == kindString })
 }
 
 // scalarList is stringList that also takes numbers and booleans, as text.
-func scalarList(n *node) ([]string, error) {
+func scalarList(n *node) ([]*node, error) {
 	return valueList(n, "a string, number or boolean", func(k nodeKind) bool {
 		return k == kindString || k == kindNumber || k == kindBool
 	})
 }
 
-func valueList(n *node, want string, accept func(nodeKind) bool) ([]string, error) {
-	nodes := []node{*n}
-	if n.kind == kindList {
-		nodes = n.list
+func valueList(n *node, want string, accept func(nodeKind) bool) ([]*node, error) {
+	var out []*node
+	if n.kind != kindList {
+		out = []*node{n}
 	}
-	if len(nodes) == 0 {
+	for i := range n.list {
+		out = append(out, &n.list[i])
+	}
+	if len(out) == 0 {
 		return nil, fmt.Errorf("empty list")
 	}
-	var out []string
-	for i := range nodes {
-		if !accept(nodes[i].kind) {
-			return nil, fmt.Errorf("must be %s or a list of them, not %s", want, nodes[i].kind)
+	for _, v := range out {
+		if !accept(v.kind) {
+			return nil, fmt.Errorf("must be %s or a list of them, not %s", want, v.kind)
 		}
-		out = append(out, nodes[i].text)
 	}
 	return out, nil
 }
@@ -334,13 +457,13 @@ const defaultDocument = `{"Version":"2008-10-17","Statement":[{"Effect":"Allow",
 // Default returns the policy of an endpoint created without one, as text and
 // parsed: everybody may do everything, which leaves the decision to the backend.
 func Default() (text string, p *Policy) {
-	everything := compile([]rune{anyRun})
-	return defaultDocument, &Policy{
-		Version: Version2008,
-		statements: []statement{{
-			principals: &principals{any: true, src: []string{"*"}},
-			actions:    []actionPattern{{"*", everything}},
-			resources:  []*template{{src: "*", fixed: []rune{anyRun}, ready: everything}},
-		}},
-	}
+	p = &Policy{Version: Version2008, exact: map[string][]candidate{}}
+	all := everything()
+	p.add(statement{
+		principals: &principals{any: true, src: []string{"*"}},
+		actions:    []action{{"*", false, compile(all.pieces, true)}},
+		resources:  []*template{all},
+		at:         []int{strings.Index(defaultDocument, `"*"}]`)},
+	})
+	return defaultDocument, p
 }

@@ -32,45 +32,52 @@ var variable = regexp.MustCompile(`\$\{[^}]*\}`)
 //
 // Errors are of type *[ParseError].
 func (p *Policy) CheckEndpoint() error {
+	if problems := p.checkEndpoint(); len(problems) > 0 {
+		return problems[0]
+	}
+	return nil
+}
+
+func (p *Policy) checkEndpoint() []*ParseError {
+	var problems []*ParseError
 	for i := range p.statements {
 		s := &p.statements[i]
 		field := "Resource"
 		if s.notResource {
 			field = "NotResource"
 		}
-		for _, r := range s.resources {
+		for j, r := range s.resources {
 			if err := checkAccount(p.plain(r.src)); err != nil {
-				return &ParseError{Statement: i, Sid: s.sid, Field: field, Err: err}
+				problems = append(problems, &ParseError{i, s.sid, field, s.at[j], err})
 			}
 		}
 		for j := range s.conditions {
-			if err := p.checkCondition(&s.conditions[j]); err != nil {
-				return &ParseError{Statement: i, Sid: s.sid, Field: "Condition", Err: err}
+			c := &s.conditions[j]
+			for k := range c.src {
+				if err := p.checkValue(c, c.src[k]); err != nil {
+					problems = append(problems, &ParseError{i, s.sid, "Condition", c.at[k], fmt.Errorf("%s: %w", c.spelling, err)})
+				}
 			}
 		}
 	}
-	return nil
+	return problems
 }
 
-func (p *Policy) checkCondition(c *condition) error {
-	op := strings.ToLower(c.operator)
-	generated := slices.Contains(generatedKeys, c.lowerKey)
-	if generated && strings.Contains(op, "numeric") {
-		return fmt.Errorf("%s: %s holds a generated id, which no numeric operator can be used with", c.operator, quote(c.key))
+// checkValue looks at one value of a condition.
+func (p *Policy) checkValue(c *condition, src string) error {
+	generated := slices.Contains(generatedKeys, strings.ToLower(c.key))
+	if generated && c.kind == numeric {
+		return fmt.Errorf("%s holds a generated id, which no numeric operator can be used with", quote(c.key))
 	}
-	text := strings.Contains(op, "stringlike") || strings.Contains(op, "stringnotlike")
-	arn := strings.Contains(op, "arn")
-	for _, src := range c.src {
-		v := p.plain(src)
-		if generated && (text || arn) && strings.ContainsAny(v, "*?") {
-			return fmt.Errorf("%s: %s holds a generated id, which no wildcard can be used with: %s", c.operator, quote(c.key), quote(src))
-		}
-		if text && !enoughBeside(v) {
-			return fmt.Errorf("%s: %s: %s needs at least %d characters in a row before or after each wildcard", c.operator, quote(c.key), quote(src), besideWildcard)
-		}
-		if err := checkAccount(v); err != nil {
-			return fmt.Errorf("%s: %s: %w", c.operator, quote(c.key), err)
-		}
+	v := p.plain(src)
+	if generated && (c.kind == stringLike || c.kind == arnLike) && strings.ContainsAny(v, "*?") {
+		return fmt.Errorf("%s holds a generated id, which no wildcard can be used with: %s", quote(c.key), quote(src))
+	}
+	if c.kind == stringLike && !enoughBeside(v) {
+		return fmt.Errorf("%s: %s needs at least %d characters in a row before or after each wildcard", quote(c.key), quote(src), besideWildcard)
+	}
+	if err := checkAccount(v); err != nil {
+		return fmt.Errorf("%s: %w", quote(c.key), err)
 	}
 	return nil
 }

@@ -4,8 +4,8 @@ package policy
 
 import (
 	"fmt"
-	"sort"
 	"strings"
+	"sync"
 )
 
 // Request is one call to be judged. Its parts must come from the signature and
@@ -51,49 +51,63 @@ type Decision struct {
 	Condition string
 	// Reason is one line for people. Values from the request are quoted and cut.
 	Reason string
+	// Failed is, for an implicit deny, every condition that statement failed when
+	// all else matched.
+	Failed []FailedCondition
 }
 
-// evaluation is what one Evaluate call works out once.
+// FailedCondition is a condition that a request did not meet.
+type FailedCondition struct {
+	Operator string   // such as "StringEquals"
+	Key      string   // as the policy spells it
+	Want     []string // the policy's values, variables not filled in
+	Have     []string // the request's, none if the key is absent
+}
+
+// Verdict is a decision without its explanation.
+type Verdict struct {
+	// Allowed and Explicit are as in [Decision].
+	Allowed, Explicit bool
+	// Statement is the index of the Deny or Allow that applied, -1 if none did.
+	Statement int
+}
+
+// evaluation is what one decision works out once.
 type evaluation struct {
-	request *Request
-	action  []rune
-	context map[string][]string // by lower-case key
-	split   map[string][]rune
-	filled  map[*template]*filled
+	request    Request
+	values     [][]string // of the keys that the policy asks about, by keyID
+	caller     principalARN
+	callerRead bool
+	made       map[*template]made
 	// fillSize counts the characters that variables brought in; failed is set
-	// when that or one value went past its limit.
+	// when that or one value went past its limit, or is no text.
 	fillSize int
-	failed   bool
+	failed   failure
 }
 
-// runes is textRunes, done once for each text.
-func (e *evaluation) runes(s string) []rune {
-	r, ok := e.split[s]
-	if !ok {
-		r = textRunes(s)
-		e.split[s] = r
-	}
-	return r
-}
+// failure is why a request cannot be judged.
+type failure int8
 
-func newEvaluation(r *Request) *evaluation {
-	e := &evaluation{
-		request: r,
-		action:  textRunes(strings.ToLower(r.Action)),
-		context: make(map[string][]string, len(r.Context)),
-		split:   map[string][]rune{},
-		filled:  map[*template]*filled{},
-	}
-	keys := make([]string, 0, len(r.Context))
-	for k := range r.Context {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	for _, k := range keys {
-		lower := strings.ToLower(k)
-		e.context[lower] = append(e.context[lower], r.Context[k]...)
-	}
+const (
+	failedNot failure = iota
+	failedSize
+	failedText
+)
+
+var evaluations = sync.Pool{New: func() any { return new(evaluation) }}
+
+func (p *Policy) begin(r *Request) *evaluation {
+	e := evaluations.Get().(*evaluation)
+	e.request = *r
+	p.keys.read(e, r.Context)
 	return e
+}
+
+// end gives e back without what it holds of the request.
+func (e *evaluation) end() {
+	clear(e.values)
+	*e = evaluation{values: e.values[:0]}
+	evaluations.Put(e)
 }
 
 // stage is how far a statement got, in the order that makes the most useful
@@ -111,40 +125,107 @@ const (
 // outcome is how a statement met a request.
 type outcome struct {
 	stage
-	condition int // which one failed, or the number that matched
+	condition int   // which one failed, or the number that matched
+	how       grant // of a statement that applies
 }
 
-// Evaluate judges r. It never panics and does not keep r.
+// Sid is the Sid of the statement with that index, empty if there is none.
+func (p *Policy) Sid(statement int) string {
+	if statement < 0 || statement >= len(p.statements) {
+		return ""
+	}
+	return p.statements[statement].sid
+}
+
+// Decide judges r as [Policy.Evaluate] does and does not say why. It allocates
+// nothing, unless the request spells a key in two ways, or the policy has a
+// variable in an ARN condition, in StringEqualsIgnoreCase or between two
+// wildcards. It never panics and does not keep r.
+func (p *Policy) Decide(r *Request) Verdict {
+	e := p.begin(r)
+	defer e.end()
+	v := Verdict{Statement: -1}
+	exact, wild := p.named(r.Action), p.wild
+	for {
+		var c *candidate
+		var named bool
+		switch {
+		case len(exact) > 0 && (len(wild) == 0 || exact[0].index < wild[0].index):
+			c, exact, named = &exact[0], exact[1:], true
+		case len(wild) > 0:
+			c, wild = &wild[0], wild[1:]
+		default:
+			return v
+		}
+		if v.Allowed && !c.deny || !strings.HasPrefix(r.Resource, c.start) {
+			continue
+		}
+		s := &p.statements[c.index]
+		if !named && !s.takesAction(r.Action) {
+			continue
+		}
+		o := s.match(e)
+		switch {
+		case e.failed != failedNot:
+			return Verdict{Statement: -1}
+		case o.stage != applies:
+		case s.deny:
+			return Verdict{Explicit: true, Statement: int(c.index)}
+		default:
+			v = Verdict{Allowed: true, Statement: int(c.index)}
+		}
+	}
+}
+
+// named is the statements that name an action whole.
+func (p *Policy) named(action string) []candidate {
+	var buf [64]byte
+	if len(action) > len(buf) {
+		return p.exact[strings.ToLower(action)]
+	}
+	for i := range len(action) {
+		buf[i] = lowerByte(action[i])
+	}
+	return p.exact[string(buf[:len(action)])]
+}
+
+// Evaluate judges r and explains. It never panics and does not keep r.
 func (p *Policy) Evaluate(r Request) Decision {
-	e := newEvaluation(&r)
+	e := p.begin(&r)
+	defer e.end()
 	allow, nearest := -1, -1
 	var best outcome
 	for i := range p.statements {
 		s := &p.statements[i]
-		o := s.match(e)
-		if e.failed {
-			return Decision{Statement: -1, Reason: "denied, the request fills more into the variables of " +
-				statementName(i, s.sid) + " than an evaluation allows"}
-		}
-		if s.deny {
-			if o.stage == applies {
-				d := p.decision(e, i, o)
-				d.Explicit = true
-				d.Reason = "explicitly denied by " + d.Reason
-				return d
-			}
+		if allow >= 0 && !s.deny {
 			continue
 		}
-		if o.stage == applies && allow < 0 {
-			allow = i
+		o := outcome{stage: failedAction}
+		if s.takesAction(r.Action) {
+			o = s.match(e)
 		}
-		if nearest < 0 || o.stage > best.stage || o.stage == best.stage && o.condition > best.condition {
+		switch {
+		case e.failed == failedSize:
+			return Decision{Statement: -1, Reason: "denied, the request fills more into the variables of " +
+				statementName(i, s.sid) + " than an evaluation allows"}
+		case e.failed == failedText:
+			return Decision{Statement: -1, Reason: "denied, the request fills bytes that are no text into the variables of " +
+				statementName(i, s.sid)}
+		case s.deny && o.stage == applies:
+			d := p.decision(e, i, o)
+			d.Explicit = true
+			d.Reason = "explicitly denied by " + d.Reason
+			return d
+		case s.deny:
+		case o.stage == applies:
+			allow = i
+		case nearest < 0 || o.stage > best.stage || o.stage == best.stage && o.condition > best.condition:
 			nearest, best = i, o
 		}
 	}
 	switch {
 	case allow >= 0:
-		d := p.decision(e, allow, outcome{applies, len(p.statements[allow].conditions)})
+		d := p.decision(e, allow, outcome{stage: applies, condition: len(p.statements[allow].conditions)})
 		d.Allowed = true
 		d.Reason = "allowed by " + d.Reason
 		return d
@@ -156,42 +237,52 @@ func (p *Policy) Evaluate(r Request) Decision {
 	return Decision{Statement: -1, Reason: "implicitly denied, the policy has no Allow statement"}
 }
 
-// match compares in the order of stage and stops at the first element that fails.
+// match compares all but the action, in the order of stage, and stops at the
+// first element that fails.
 func (s *statement) match(e *evaluation) outcome {
-	if s.matchAction(e) == s.notAction {
-		return outcome{stage: failedAction}
-	}
 	if !s.matchResource(e) {
 		return outcome{stage: failedResource}
 	}
-	if s.principals != nil && s.principals.match(e.request) == s.notPrincipal {
-		return outcome{stage: failedPrincipal}
+	how := grantDirect
+	if s.principals != nil {
+		how = s.principals.match(e)
+		if s.notPrincipal {
+			if how != grantNone {
+				return outcome{stage: failedPrincipal}
+			}
+			how = grantDirect
+		}
+		if how == grantNone {
+			return outcome{stage: failedPrincipal}
+		}
 	}
 	for i := range s.conditions {
 		if !s.conditions[i].match(e) {
-			return outcome{failedCondition, i}
+			return outcome{stage: failedCondition, condition: i}
 		}
 	}
-	return outcome{applies, len(s.conditions)}
+	return outcome{applies, len(s.conditions), how}
 }
 
-func (s *statement) matchAction(e *evaluation) bool {
-	for _, a := range s.actions {
-		if a.pattern.match(e.action, nil) {
-			return true
+// takesAction compares the action.
+func (s *statement) takesAction(name string) bool {
+	for i := range s.actions {
+		if s.actions[i].pattern.match(nil, name, nil) {
+			return !s.notAction
 		}
 	}
-	return false
+	return s.notAction
 }
 
 func (s *statement) matchResource(e *evaluation) bool {
 	unknown := false
 	for _, t := range s.resources {
-		matched, known := t.matchText(e, e.request.Resource)
-		if matched {
+		t.admit(e)
+		if !t.known(e) {
+			unknown = true
+		} else if t.match(e, e.request.Resource) {
 			return !s.notResource
 		}
-		unknown = unknown || !known
 	}
 	if s.notResource {
 		// An unknown value might have been this resource: count it against
@@ -225,6 +316,11 @@ func (p *Policy) decision(e *evaluation, index int, o outcome) Decision {
 		c := &s.conditions[o.condition]
 		d.Condition = c.String()
 		why = "condition not met: " + c.explain(e)
+		for i := o.condition; i < len(s.conditions); i++ {
+			if c := &s.conditions[i]; !c.match(e) {
+				d.Failed = append(d.Failed, FailedCondition{c.spelling, c.key, c.src, e.values[c.id]})
+			}
+		}
 	case applies:
 		if n := len(s.conditions); n > 0 {
 			c := &s.conditions[n-1]

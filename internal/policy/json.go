@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -35,6 +36,7 @@ func (k nodeKind) String() string {
 type node struct {
 	kind    nodeKind
 	text    string // of a string, number or boolean
+	at      int    // its first byte in the document
 	list    []node
 	members []member
 }
@@ -53,53 +55,76 @@ func (n *node) get(name string) *node {
 	return nil
 }
 
-// decode reads exactly one JSON value and refuses what encoding/json lets pass:
-// duplicate members, invalid UTF-8, trailing data and deep nesting.
-func decode(doc []byte) (node, error) {
-	if !utf8.Valid(doc) {
-		return node{}, errors.New("is not valid UTF-8")
-	}
-	dec := json.NewDecoder(bytes.NewReader(doc))
-	dec.UseNumber()
-	n, err := decodeValue(dec, 1)
-	if err != nil {
-		return node{}, err
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return node{}, fmt.Errorf("has something after the closing brace, near byte %d", dec.InputOffset())
-	}
-	return n, nil
+// decoder reads nodes.
+type decoder struct {
+	*json.Decoder
+	doc []byte
 }
 
-func decodeValue(dec *json.Decoder, depth int) (node, error) {
-	tok, err := nextToken(dec)
+// decode reads exactly one JSON value and refuses what encoding/json lets pass:
+// duplicate members, invalid UTF-8, trailing data and deep nesting. at is where
+// the problem is.
+func decode(doc []byte) (n node, at int, err error) {
+	if !utf8.Valid(doc) {
+		for at < len(doc) {
+			r, size := utf8.DecodeRune(doc[at:])
+			if r == utf8.RuneError && size == 1 {
+				break
+			}
+			at += size
+		}
+		return node{}, at, errors.New("is not valid UTF-8")
+	}
+	dec := decoder{json.NewDecoder(bytes.NewReader(doc)), doc}
+	dec.UseNumber()
+	if n, err = dec.value(1); err != nil {
+		return node{}, int(dec.InputOffset()), err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return node{}, dec.next(), fmt.Errorf("has something after the closing brace, near byte %d", dec.InputOffset())
+	}
+	return n, 0, nil
+}
+
+// next is where the next token starts.
+func (dec decoder) next() int {
+	at := int(dec.InputOffset())
+	for at < len(dec.doc) && strings.IndexByte(" \t\r\n:,", dec.doc[at]) >= 0 {
+		at++
+	}
+	return at
+}
+
+func (dec decoder) value(depth int) (node, error) {
+	at := dec.next()
+	tok, err := dec.token()
 	if err != nil {
 		return node{}, err
 	}
 	switch t := tok.(type) {
 	case string:
-		return node{kind: kindString, text: t}, nil
+		return node{kind: kindString, text: t, at: at}, nil
 	case json.Number:
-		return node{kind: kindNumber, text: t.String()}, nil
+		return node{kind: kindNumber, text: t.String(), at: at}, nil
 	case bool:
-		return node{kind: kindBool, text: fmt.Sprint(t)}, nil
+		return node{kind: kindBool, text: fmt.Sprint(t), at: at}, nil
 	case json.Delim:
 		if depth > maxDepth {
 			return node{}, fmt.Errorf("is nested deeper than %d levels", maxDepth)
 		}
 		if t == '{' {
-			return decodeObject(dec, depth)
+			return dec.object(at, depth)
 		}
-		return decodeList(dec, depth)
+		return dec.list(at, depth)
 	}
-	return node{kind: kindNull}, nil
+	return node{kind: kindNull, at: at}, nil
 }
 
-func decodeObject(dec *json.Decoder, depth int) (node, error) {
-	n := node{kind: kindObject}
+func (dec decoder) object(at, depth int) (node, error) {
+	n := node{kind: kindObject, at: at}
 	seen := map[string]bool{}
 	for dec.More() {
-		tok, err := nextToken(dec)
+		tok, err := dec.token()
 		if err != nil {
 			return node{}, err
 		}
@@ -111,30 +136,30 @@ func decodeObject(dec *json.Decoder, depth int) (node, error) {
 			return node{}, fmt.Errorf("has the field %s twice in one object, near byte %d", quote(name), dec.InputOffset())
 		}
 		seen[name] = true
-		v, err := decodeValue(dec, depth+1)
+		v, err := dec.value(depth + 1)
 		if err != nil {
 			return node{}, err
 		}
 		n.members = append(n.members, member{name, v})
 	}
-	_, err := nextToken(dec)
+	_, err := dec.token()
 	return n, err
 }
 
-func decodeList(dec *json.Decoder, depth int) (node, error) {
-	n := node{kind: kindList}
+func (dec decoder) list(at, depth int) (node, error) {
+	n := node{kind: kindList, at: at}
 	for dec.More() {
-		v, err := decodeValue(dec, depth+1)
+		v, err := dec.value(depth + 1)
 		if err != nil {
 			return node{}, err
 		}
 		n.list = append(n.list, v)
 	}
-	_, err := nextToken(dec)
+	_, err := dec.token()
 	return n, err
 }
 
-func nextToken(dec *json.Decoder) (json.Token, error) {
+func (dec decoder) token() (json.Token, error) {
 	tok, err := dec.Token()
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF

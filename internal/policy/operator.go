@@ -13,138 +13,189 @@ import (
 	"time"
 )
 
-// operator is one base condition operator. A negated one compiles the test of
-// its positive form; condition.match turns the result around.
+// operator is one base condition operator. A negated one has the kind of its
+// positive form; condition.match turns the result around.
 type operator struct {
 	name    string
+	kind    operatorKind
+	order   order // of numbers and dates
 	negated bool
-	null    bool
-	compile func(value string, vars bool) (test, error)
+}
+
+type operatorKind int8
+
+const (
+	stringEquals operatorKind = iota
+	stringEqualsIgnoreCase
+	stringLike
+	numeric
+	date
+	boolean
+	binaryEquals
+	ipAddress
+	arnLike
+	null
+)
+
+// order is which results of a comparison an operator takes.
+type order int8
+
+const (
+	less order = 1 << iota
+	equal
+	greater
+)
+
+func (o order) holds(c int) bool {
+	switch {
+	case c < 0:
+		return o&less != 0
+	case c > 0:
+		return o&greater != 0
+	}
+	return o&equal != 0
 }
 
 // operators holds every base operator by lower-case name.
 var operators = func() map[string]operator {
-	less := func(c int) bool { return c < 0 }
-	lessEqual := func(c int) bool { return c <= 0 }
-	equal := func(c int) bool { return c == 0 }
-	greater := func(c int) bool { return c > 0 }
-	greaterEqual := func(c int) bool { return c >= 0 }
 	m := map[string]operator{}
 	for _, op := range []operator{
-		{name: "StringEquals", compile: stringEquals},
-		{name: "StringNotEquals", negated: true, compile: stringEquals},
-		{name: "StringEqualsIgnoreCase", compile: stringEqualsIgnoreCase},
-		{name: "StringNotEqualsIgnoreCase", negated: true, compile: stringEqualsIgnoreCase},
-		{name: "StringLike", compile: stringLike},
-		{name: "StringNotLike", negated: true, compile: stringLike},
-		{name: "NumericEquals", compile: numeric(equal)},
-		{name: "NumericNotEquals", negated: true, compile: numeric(equal)},
-		{name: "NumericLessThan", compile: numeric(less)},
-		{name: "NumericLessThanEquals", compile: numeric(lessEqual)},
-		{name: "NumericGreaterThan", compile: numeric(greater)},
-		{name: "NumericGreaterThanEquals", compile: numeric(greaterEqual)},
-		{name: "DateEquals", compile: date(equal)},
-		{name: "DateNotEquals", negated: true, compile: date(equal)},
-		{name: "DateLessThan", compile: date(less)},
-		{name: "DateLessThanEquals", compile: date(lessEqual)},
-		{name: "DateGreaterThan", compile: date(greater)},
-		{name: "DateGreaterThanEquals", compile: date(greaterEqual)},
-		{name: "Bool", compile: boolean},
-		{name: "BinaryEquals", compile: binaryEquals},
-		{name: "IpAddress", compile: ipAddress},
-		{name: "NotIpAddress", negated: true, compile: ipAddress},
+		{name: "StringEquals", kind: stringEquals},
+		{name: "StringNotEquals", kind: stringEquals, negated: true},
+		{name: "StringEqualsIgnoreCase", kind: stringEqualsIgnoreCase},
+		{name: "StringNotEqualsIgnoreCase", kind: stringEqualsIgnoreCase, negated: true},
+		{name: "StringLike", kind: stringLike},
+		{name: "StringNotLike", kind: stringLike, negated: true},
+		{name: "NumericEquals", kind: numeric, order: equal},
+		{name: "NumericNotEquals", kind: numeric, order: equal, negated: true},
+		{name: "NumericLessThan", kind: numeric, order: less},
+		{name: "NumericLessThanEquals", kind: numeric, order: less | equal},
+		{name: "NumericGreaterThan", kind: numeric, order: greater},
+		{name: "NumericGreaterThanEquals", kind: numeric, order: greater | equal},
+		{name: "DateEquals", kind: date, order: equal},
+		{name: "DateNotEquals", kind: date, order: equal, negated: true},
+		{name: "DateLessThan", kind: date, order: less},
+		{name: "DateLessThanEquals", kind: date, order: less | equal},
+		{name: "DateGreaterThan", kind: date, order: greater},
+		{name: "DateGreaterThanEquals", kind: date, order: greater | equal},
+		{name: "Bool", kind: boolean},
+		{name: "BinaryEquals", kind: binaryEquals},
+		{name: "IpAddress", kind: ipAddress},
+		{name: "NotIpAddress", kind: ipAddress, negated: true},
 		// ArnEquals and ArnLike behave alike on AWS: both take wildcards.
-		{name: "ArnEquals", compile: arnLike},
-		{name: "ArnLike", compile: arnLike},
-		{name: "ArnNotEquals", negated: true, compile: arnLike},
-		{name: "ArnNotLike", negated: true, compile: arnLike},
-		{name: "Null", null: true, compile: boolean},
+		{name: "ArnEquals", kind: arnLike},
+		{name: "ArnLike", kind: arnLike},
+		{name: "ArnNotEquals", kind: arnLike, negated: true},
+		{name: "ArnNotLike", kind: arnLike, negated: true},
+		{name: "Null", kind: null},
 	} {
 		m[strings.ToLower(op.name)] = op
 	}
 	return m
 }()
 
-func stringEquals(value string, vars bool) (test, error) {
-	return literalTest(value, vars, func(a, b string) bool { return a == b })
+// operand is one value of the document under an operator, read once. Which
+// fields are set depends on the operator's kind.
+type operand struct {
+	template *template   // of strings and ARNs
+	text     string      // without variables: of StringEqualsIgnoreCase, of Bool, of BinaryEquals
+	arn      *arnPattern // without variables
+	number   float64
+	time     time.Time
+	prefix   netip.Prefix
+	bytes    []byte
 }
 
-func stringEqualsIgnoreCase(value string, vars bool) (test, error) {
-	return literalTest(value, vars, strings.EqualFold)
-}
-
-// literalTest compares whole strings in which * and ? mean themselves.
-func literalTest(value string, vars bool, same func(a, b string) bool) (test, error) {
-	t, err := newTemplate(value, false, vars)
-	if err != nil {
-		return nil, err
-	}
-	if t.parts == nil {
-		want := runesText(t.fixed)
-		return func(_ *evaluation, v string) bool { return same(want, v) }, nil
-	}
-	return func(e *evaluation, v string) bool {
-		want := t.resolve(e)
-		return want.known && same(runesText(want.runes), v)
-	}, nil
-}
-
-// runesText undoes textRunes.
-func runesText(runes []rune) string {
-	var b strings.Builder
-	for _, r := range runes {
-		if r >= badByte {
-			b.WriteByte(byte(r - badByte))
-		} else {
-			b.WriteRune(r)
+// newOperand reads a value. vars as in newTemplate.
+func (op operator) newOperand(value string, vars bool, keys *keyTable) (operand, error) {
+	var o operand
+	var err error
+	ok, want := true, ""
+	switch op.kind {
+	case stringEquals, stringEqualsIgnoreCase:
+		if o.template, err = newTemplate(value, false, vars, keys); err == nil && !o.template.vars {
+			o.text = o.template.joinedText(nil)
+		}
+	case stringLike:
+		o.template, err = newTemplate(value, true, vars, keys)
+	case arnLike:
+		if o.template, err = newTemplate(value, true, vars, keys); err == nil && !o.template.vars {
+			o.arn = newArnPattern(o.template.pieces)
+			ok, want = o.arn != nil, "an ARN, write six parts separated by colons"
+		}
+	case numeric:
+		o.number, ok = parseNumber(value)
+		want = "a number"
+	case date:
+		o.time, ok = parseDate(value)
+		want = "a date, write ISO 8601 such as 2026-01-31T12:00:00Z or seconds since 1970"
+	case boolean, null:
+		o.text = strings.ToLower(value)
+		if o.text != "true" && o.text != "false" {
+			err = fmt.Errorf("%s is neither true nor false", quote(value))
+		}
+	case binaryEquals:
+		o.text = value
+		if o.bytes, err = base64.StdEncoding.DecodeString(value); err != nil {
+			err = fmt.Errorf("%s is not base64: %w", quote(value), err)
+		}
+	case ipAddress:
+		if o.prefix, ok = parsePrefix(value); !ok {
+			err = fmt.Errorf("%s is neither an IP address nor a CIDR block", quote(value))
 		}
 	}
-	return b.String()
+	if err == nil && !ok {
+		err = fmt.Errorf("%s is not %s", quote(value), want)
+	}
+	return o, err
 }
 
-func stringLike(value string, vars bool) (test, error) {
-	t, err := newTemplate(value, true, vars)
-	if err != nil {
-		return nil, err
-	}
-	return func(e *evaluation, v string) bool {
-		matched, _ := t.matchText(e, v)
-		return matched
-	}, nil
-}
-
-func arnLike(value string, vars bool) (test, error) {
-	t, err := newTemplate(value, true, vars)
-	if err != nil {
-		return nil, err
-	}
-	if t.parts == nil {
-		want := newArnPattern(t.fixed)
-		if want == nil {
-			return nil, fmt.Errorf("%s is not an ARN, write six parts separated by colons", quote(value))
+// test reports whether one value of the request satisfies o under the positive
+// form of the operator.
+func (op operator) test(e *evaluation, o *operand, v string) bool {
+	switch op.kind {
+	case stringEquals:
+		if o.template.vars {
+			return o.template.match(e, v)
 		}
-		return func(e *evaluation, v string) bool { return want.match(e.runes(v)) }, nil
-	}
-	return func(e *evaluation, v string) bool {
-		want := t.resolve(e)
-		if want.known && want.arn == nil {
-			want.arn = newArnPattern(want.runes)
+		return o.text == v
+	case stringEqualsIgnoreCase:
+		if !o.template.vars {
+			return strings.EqualFold(o.text, v)
 		}
-		return want.arn.match(e.runes(v))
-	}, nil
-}
-
-func numeric(holds func(int) bool) func(string, bool) (test, error) {
-	return func(value string, _ bool) (test, error) {
-		want, ok := parseNumber(value)
-		if !ok {
-			return nil, fmt.Errorf("%s is not a number", quote(value))
+		return o.template.known(e) && strings.EqualFold(o.template.joinedText(e), v)
+	case stringLike:
+		return o.template.match(e, v)
+	case arnLike:
+		if o.template.vars {
+			return o.template.matchArn(e, v)
 		}
-		return func(_ *evaluation, v string) bool {
-			have, ok := parseNumber(v)
-			return ok && holds(cmp.Compare(have, want))
-		}, nil
+		return o.arn.match(v)
+	case numeric:
+		have, ok := parseNumber(v)
+		return ok && op.order.holds(cmp.Compare(have, o.number))
+	case date:
+		have, ok := parseDate(v)
+		return ok && op.order.holds(have.Compare(o.time))
+	case boolean, null:
+		return len(v) == len(o.text) && equalFold(v, o.text)
+	case binaryEquals:
+		if v == o.text {
+			return true
+		}
+		if len(v) != base64.StdEncoding.EncodedLen(len(o.bytes)) {
+			return false
+		}
+		have, err := base64.StdEncoding.DecodeString(v)
+		return err == nil && bytes.Equal(have, o.bytes)
+	case ipAddress:
+		if len(v) > maxScalar {
+			return false
+		}
+		have, err := netip.ParseAddr(v)
+		return err == nil && o.prefix.Contains(have.Unmap().WithZone(""))
 	}
+	return false
 }
 
 // maxScalar bounds the text of a number, date or address, so that a long request
@@ -158,19 +209,6 @@ func parseNumber(s string) (float64, bool) {
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	return f, err == nil
-}
-
-func date(holds func(int) bool) func(string, bool) (test, error) {
-	return func(value string, _ bool) (test, error) {
-		want, ok := parseDate(value)
-		if !ok {
-			return nil, fmt.Errorf("%s is not a date, write ISO 8601 such as 2026-01-31T12:00:00Z or seconds since 1970", quote(value))
-		}
-		return func(_ *evaluation, v string) bool {
-			have, ok := parseDate(v)
-			return ok && holds(have.Compare(want))
-		}, nil
-	}
 }
 
 // dateLayouts are the W3C profile of ISO 8601 and the compact form of AWS
@@ -191,8 +229,10 @@ func parseDate(s string) (time.Time, bool) {
 		t, err := time.Parse("2006", s)
 		return t, err == nil
 	}
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return time.Unix(n, 0), -maxEpoch <= n && n <= maxEpoch
+	if strings.Trim(s, "+-0123456789") == "" {
+		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+			return time.Unix(n, 0), -maxEpoch <= n && n <= maxEpoch
+		}
 	}
 	for _, layout := range dateLayouts {
 		if t, err := time.Parse(layout, s); err == nil {
@@ -200,42 +240,6 @@ func parseDate(s string) (time.Time, bool) {
 		}
 	}
 	return time.Time{}, false
-}
-
-func boolean(value string, _ bool) (test, error) {
-	want := strings.ToLower(value)
-	if want != "true" && want != "false" {
-		return nil, fmt.Errorf("%s is neither true nor false", quote(value))
-	}
-	return func(_ *evaluation, v string) bool { return len(v) == len(want) && strings.ToLower(v) == want }, nil
-}
-
-func binaryEquals(value string, _ bool) (test, error) {
-	want, err := base64.StdEncoding.DecodeString(value)
-	if err != nil {
-		return nil, fmt.Errorf("%s is not base64: %w", quote(value), err)
-	}
-	return func(_ *evaluation, v string) bool {
-		if len(v) != base64.StdEncoding.EncodedLen(len(want)) {
-			return false
-		}
-		have, err := base64.StdEncoding.DecodeString(v)
-		return err == nil && bytes.Equal(have, want)
-	}, nil
-}
-
-func ipAddress(value string, _ bool) (test, error) {
-	want, ok := parsePrefix(value)
-	if !ok {
-		return nil, fmt.Errorf("%s is neither an IP address nor a CIDR block", quote(value))
-	}
-	return func(_ *evaluation, v string) bool {
-		if len(v) > maxScalar {
-			return false
-		}
-		have, err := netip.ParseAddr(v)
-		return err == nil && want.Contains(have.Unmap().WithZone(""))
-	}, nil
 }
 
 // parsePrefix takes an address or a block of either family. An IPv4 address

@@ -11,49 +11,53 @@ import (
 type principals struct {
 	any      bool     // "*" or {"AWS": "*"}: everybody, also unsigned requests
 	accounts []string // account ids, also those written as a root ARN
-	arns     []string // users, roles and sessions, compared exactly
+	arns     []principalARN
 	src      []string // as written, for explanations
 }
 
 // parsePrincipals reads "*" or an object of principal types.
-func parsePrincipals(n *node) (*principals, error) {
+func (p *parser) parsePrincipals(field string, n *node) *principals {
+	out := &principals{}
 	if n.kind == kindString {
 		if n.text != "*" {
-			return nil, fmt.Errorf(`%s is not a principal, write "*" or an object such as {"AWS": "123456789012"}`, quote(n.text))
+			p.fail(field, n, `%s is not a principal, write "*" or an object such as {"AWS": "123456789012"}`, quote(n.text))
 		}
-		return &principals{any: true, src: []string{"*"}}, nil
+		out.any, out.src = true, []string{"*"}
+		return out
 	}
 	if n.kind != kindObject {
-		return nil, fmt.Errorf(`must be "*" or an object, not %s`, n.kind)
+		p.fail(field, n, `must be "*" or an object, not %s`, n.kind)
+		return out
 	}
 	if len(n.members) == 0 {
-		return nil, fmt.Errorf("names nobody, write at least one principal")
+		p.fail(field, n, "names nobody, write at least one principal")
 	}
-	p := &principals{}
-	for _, m := range n.members {
+	for i := range n.members {
+		m := &n.members[i]
 		names, err := stringList(&m.value)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", quote(m.name), err)
+			p.fail(field, &m.value, "%s: %w", quote(m.name), err)
 		}
 		for _, name := range names {
 			switch m.name {
 			case "AWS":
-				err = p.addAWS(name)
+				err = out.addAWS(name.text)
 			case "Service", "Federated", "CanonicalUser":
 				// Valid, and never the caller of an endpoint: see the package comment.
-				if name == "" || name != "*" && strings.ContainsAny(name, "*?") {
-					err = fmt.Errorf("%s is not a principal, wildcards within a name are not supported", quote(name))
+				if name.text == "" || name.text != "*" && strings.ContainsAny(name.text, "*?") {
+					err = fmt.Errorf("%s is not a principal, wildcards within a name are not supported", quote(name.text))
 				}
 			default:
 				err = fmt.Errorf("unknown principal type, use AWS, Service, Federated or CanonicalUser")
 			}
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", quote(m.name), err)
+				p.fail(field, name, "%s: %w", quote(m.name), err)
+				err = nil
 			}
-			p.src = append(p.src, name)
+			out.src = append(out.src, name.text)
 		}
 	}
-	return p, nil
+	return out
 }
 
 func (p *principals) addAWS(name string) error {
@@ -72,64 +76,107 @@ func (p *principals) addAWS(name string) error {
 	if a.resource == "root" {
 		p.accounts = append(p.accounts, a.account)
 	} else {
-		p.arns = append(p.arns, name)
+		p.arns = append(p.arns, a)
 	}
 	return nil
 }
 
-// match reports whether the request's principal is one of p.
-func (p *principals) match(r *Request) bool {
+// grant is how an element comes to speak of a caller. The order counts: the
+// later ones are the more direct.
+type grant int8
+
+const (
+	grantNone    grant = iota
+	grantAccount       // it names the caller's account, which may pass it on
+	grantRole          // it names the role of which the caller is a session
+	grantDirect        // it names the caller, or everybody
+)
+
+// match is how p speaks of the request's principal.
+func (p *principals) match(e *evaluation) grant {
 	if p.any {
-		return true
+		return grantDirect
 	}
+	r := &e.request
 	if r.Principal == "" {
-		return false
+		return grantNone
 	}
-	caller, ok := parsePrincipalARN(r.Principal)
+	e.readCaller()
+	best := grantNone
 	account := r.Account
-	if account == "" && ok {
-		account = caller.account
+	if account == "" {
+		account = e.caller.account // "" for a caller that has no ARN
 	}
 	for _, want := range p.accounts {
-		if want == account && (!r.GatewayEndpoint || ok && caller.resource == "root") {
-			return true
+		if want != account {
+			continue
+		}
+		switch {
+		case e.caller.resource == "root":
+			return grantDirect
+		case !r.GatewayEndpoint:
+			best = grantAccount
 		}
 	}
-	for _, want := range p.arns {
-		if want == r.Principal || ok && isSessionOf(caller, want) {
-			return true
+	for i := range p.arns {
+		switch want := &p.arns[i]; {
+		case want.text == r.Principal:
+			return grantDirect
+		case isSessionOf(&e.caller, want):
+			best = grantRole
 		}
 	}
-	return false
+	return best
+}
+
+// readCaller parses the request's principal, once.
+func (e *evaluation) readCaller() {
+	if !e.callerRead {
+		e.caller, _ = parsePrincipalARN(e.request.Principal)
+		e.callerRead = true
+	}
 }
 
 // principalARN is arn:PARTITION:SERVICE::ACCOUNT:RESOURCE of IAM or STS.
 type principalARN struct {
-	partition, service, account, resource string
+	text, partition, service, account, resource string
 }
 
 func parsePrincipalARN(s string) (principalARN, bool) {
-	f := strings.SplitN(s, ":", arnParts)
-	if len(f) != arnParts || f[0] != "arn" || f[1] == "" || f[3] != "" || !isAccountID(f[4]) {
-		return principalARN{}, false
+	var none principalARN
+	rest, ok := strings.CutPrefix(s, "arn:")
+	if !ok {
+		return none, false
 	}
-	a := principalARN{f[1], f[2], f[4], f[5]}
-	kind, name, _ := strings.Cut(a.resource, "/")
-	switch a.service + " " + kind {
-	case "iam root":
-		return a, a.resource == "root"
-	case "iam user", "iam role", "sts assumed-role", "sts federated-user":
-		return a, name != ""
+	partition, rest, _ := strings.Cut(rest, ":")
+	service, rest, _ := strings.Cut(rest, ":")
+	region, rest, _ := strings.Cut(rest, ":")
+	account, resource, ok := strings.Cut(rest, ":")
+	if !ok || partition == "" || region != "" || !isAccountID(account) {
+		return none, false
 	}
-	return principalARN{}, false
+	a := principalARN{s, partition, service, account, resource}
+	kind, name, _ := strings.Cut(resource, "/")
+	switch {
+	case service == "iam" && kind == "root":
+		ok = resource == "root"
+	case service == "iam" && (kind == "user" || kind == "role"),
+		service == "sts" && (kind == "assumed-role" || kind == "federated-user"):
+		ok = name != ""
+	default:
+		ok = false
+	}
+	if !ok {
+		return none, false
+	}
+	return a, true
 }
 
-// isSessionOf reports whether caller is a session of the role with ARN role.
+// isSessionOf reports whether caller is a session of the role want.
 // A session's ARN leaves out the role's path; role names are unique in an
 // account whatever the path, so the last component decides.
-func isSessionOf(caller principalARN, role string) bool {
-	want, ok := parsePrincipalARN(role)
-	if !ok || want.service != "iam" || caller.service != "sts" ||
+func isSessionOf(caller, want *principalARN) bool {
+	if want.service != "iam" || caller.service != "sts" ||
 		want.partition != caller.partition || want.account != caller.account {
 		return false
 	}
