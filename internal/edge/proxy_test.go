@@ -25,6 +25,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -596,7 +597,9 @@ func TestBulkDeleteIsJudgedKeyByKeyAndSentUnchanged(t *testing.T) {
 	if resp, got := b.do(b.request("POST", testHost, "/data?delete", want)); resp.StatusCode != 200 || got != "POST /data?delete "+want {
 		t.Errorf("%d %s", resp.StatusCode, got)
 	}
-	b.last()
+	if rec := b.last(); rec.Resource != "arn:aws:s3:::data/tmp/a" || !slices.Equal(rec.Further, []Asked{{"s3:DeleteObject", "arn:aws:s3:::data/tmp/b & c"}}) {
+		t.Errorf("%+v", rec)
+	}
 	resp, got := b.do(b.request("POST", testHost, "/data?delete=", body("tmp/a", "keep/b")))
 	if rec := b.last(); resp.StatusCode != 403 || rec.Resource != "arn:aws:s3:::data/keep/b" {
 		t.Errorf("%d %s %+v", resp.StatusCode, got, rec)

@@ -38,11 +38,16 @@ type Record struct {
 	Host      string `json:"host"`
 	Action    string `json:"action,omitempty"`
 	Resource  string `json:"resource,omitempty"`
-	Bucket    string `json:"bucket,omitempty"`
-	Key       string `json:"key,omitempty"`
-	UserAgent string `json:"userAgent,omitempty"`
-	Secure    bool   `json:"secure"` // TLS
-	Status    int    `json:"status"` // 0 if the connection ended before an answer
+	// Further is what the policy was asked about beside Action on Resource, each
+	// once: the source of a copy, the objects of a batch, the tables of a
+	// transaction. FurtherLeftOut counts what is not named here.
+	Further        []Asked `json:"further,omitempty"`
+	FurtherLeftOut int     `json:"furtherLeftOut,omitempty"`
+	Bucket         string  `json:"bucket,omitempty"`
+	Key            string  `json:"key,omitempty"`
+	UserAgent      string  `json:"userAgent,omitempty"`
+	Secure         bool    `json:"secure"` // TLS
+	Status         int     `json:"status"` // 0 if the connection ended before an answer
 	// BytesIn and BytesOut count bodies.
 	BytesIn    int64 `json:"bytesIn"`
 	BytesOut   int64 `json:"bytesOut"`
@@ -56,6 +61,35 @@ type Record struct {
 	Reason    string `json:"reason,omitempty"`
 	// Error is what went wrong between the edge and the backend or client.
 	Error string `json:"error,omitempty"`
+}
+
+// Asked is one action on one resource that a request needs.
+type Asked struct {
+	Action   string `json:"action"`
+	Resource string `json:"resource"`
+}
+
+// maxFurther bounds what a record names.
+const maxFurther = 100
+
+// noteFurther puts a call's checks beside its own in the record.
+func (r *Record) noteFurther(checks []call.Check) {
+	if len(checks) == 1 {
+		return
+	}
+	seen := map[Asked]bool{}
+	for _, c := range checks[1:] {
+		a := Asked{call.Cut(c.Action, maxField), call.Cut(strings.ToValidUTF8(c.Resource, "\uFFFD"), maxField)}
+		if seen[a] || a.Action == r.Action && a.Resource == r.Resource {
+			continue
+		}
+		seen[a] = true
+		if len(r.Further) < maxFurther {
+			r.Further = append(r.Further, a)
+		} else {
+			r.FurtherLeftOut++
+		}
+	}
 }
 
 // maxField bounds a value in a record; a key fits.

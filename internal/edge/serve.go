@@ -185,6 +185,7 @@ func (x *exchange) judge(c *call.Call, r *http.Request, now time.Time) *call.Err
 		}
 	}
 	x.rec.Decision = DecisionAllow
+	x.rec.noteFurther(c.Checks)
 	return nil
 }
 

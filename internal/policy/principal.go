@@ -186,6 +186,21 @@ func isSessionOf(caller, want *principalARN) bool {
 	return isRole && isSession && name != "" && name == path[strings.LastIndexByte(path, '/')+1:]
 }
 
+// PrincipalOf is what a caller's ARN says of it: the aws:PrincipalArn of its
+// requests, which for a session is its role's ARN without the path, and its
+// account.
+func PrincipalOf(arn string) (principalArn, account string, ok bool) {
+	a, ok := parsePrincipalARN(arn)
+	if !ok {
+		return "", "", false
+	}
+	if session, found := strings.CutPrefix(a.resource, "assumed-role/"); found {
+		name, _, _ := strings.Cut(session, "/")
+		return "arn:" + a.partition + ":iam::" + a.account + ":role/" + name, a.account, true
+	}
+	return arn, a.account, true
+}
+
 func isAccountID(s string) bool {
 	return len(s) == 12 && strings.Trim(s, "0123456789") == ""
 }

@@ -2,8 +2,6 @@
 
 package policy
 
-import "strings"
-
 // Kind is what a policy is attached to.
 type Kind string
 
@@ -144,24 +142,4 @@ func (p *Policy) grants(r Request) grant {
 		}
 	}
 	return best
-}
-
-// Article is the kind with its article, for sentences such as "an explicit deny
-// in a VPC endpoint policy".
-func (k Kind) Article() string {
-	name := string(k)
-	switch k {
-	case EndpointPolicy:
-		name = "VPC endpoint policy"
-	case Boundary:
-		name = "permissions boundary"
-	case IdentityPolicy, ResourcePolicy:
-		name += "-based policy"
-	case SessionPolicy:
-		name += " policy"
-	}
-	if strings.ContainsRune("aeiou", rune(name[0])) {
-		return "an " + name
-	}
-	return "a " + name
 }
