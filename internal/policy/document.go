@@ -33,16 +33,38 @@ type Policy struct {
 	keys       keyTable
 	// exact is the statements whose every Action is a whole name, by that name in
 	// lower case; wild is the others. Both are in order.
-	exact map[string][]candidate
-	wild  []candidate
+	exact map[string]candidates
+	wild  candidates
 }
+
+// candidates are statements by their Effect.
+type candidates struct{ deny, allow []candidate }
 
 // candidate is what most often tells without a look at a statement that it does
 // not apply. Policies are long because they name many resources.
 type candidate struct {
 	start string // what every resource that it can apply to starts with
-	index int32
-	deny  bool
+	end   uint64 // the last eight bytes of start, where names differ most, if it has them
+	index int
+}
+
+// fits reports whether a resource starts as c wants.
+func (c *candidate) fits(resource string) bool {
+	n := len(c.start)
+	if n > len(resource) {
+		return false
+	}
+	if n >= 8 && eight(resource[n-8:n]) != c.end {
+		return false
+	}
+	return resource[:n] == c.start
+}
+
+// eight is the first eight bytes of s as a number.
+func eight(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 type statement struct {
@@ -170,7 +192,7 @@ func (p *parser) fail(field string, n *node, format string, args ...any) {
 // parse reads what it can: the policy lacks what there are problems with, and is
 // nil when the document has no statements at all.
 func parse(doc []byte, o Options) (*Policy, []*ParseError) {
-	made := &Policy{exact: map[string][]candidate{}}
+	made := &Policy{exact: map[string]candidates{}}
 	p := &parser{Options: o, keys: &made.keys, statement: -1}
 	if len(doc) > MaxBytes {
 		p.fail("", nil, "has %d bytes, more than %d", len(doc), MaxBytes)
@@ -223,18 +245,30 @@ func parse(doc []byte, o Options) (*Policy, []*ParseError) {
 
 // add puts a statement last.
 func (p *Policy) add(s statement) {
-	c := candidate{s.start(), int32(len(p.statements)), s.deny}
+	c := candidate{start: s.start(), index: len(p.statements)}
+	if n := len(c.start); n >= 8 {
+		c.end = eight(c.start[n-8:])
+	}
 	p.statements = append(p.statements, s)
 	if s.notAction || slices.ContainsFunc(s.actions, func(a action) bool { return !a.exact }) {
-		p.wild = append(p.wild, c)
+		*p.wild.of(s.deny) = append(*p.wild.of(s.deny), c)
 		return
 	}
 	for _, a := range s.actions {
 		name := strings.ToLower(a.src)
-		if l := p.exact[name]; len(l) == 0 || l[len(l)-1].index != c.index {
-			p.exact[name] = append(l, c)
+		named := p.exact[name]
+		if l := named.of(s.deny); len(*l) == 0 || (*l)[len(*l)-1].index != c.index {
+			*l = append(*l, c)
 		}
+		p.exact[name] = named
 	}
+}
+
+func (c *candidates) of(deny bool) *[]candidate {
+	if deny {
+		return &c.deny
+	}
+	return &c.allow
 }
 
 // start is the longest text that all resources of s start with.
@@ -457,7 +491,7 @@ const defaultDocument = `{"Version":"2008-10-17","Statement":[{"Effect":"Allow",
 // Default returns the policy of an endpoint created without one, as text and
 // parsed: everybody may do everything, which leaves the decision to the backend.
 func Default() (text string, p *Policy) {
-	p = &Policy{Version: Version2008, exact: map[string][]candidate{}}
+	p = &Policy{Version: Version2008, exact: map[string]candidates{}}
 	all := everything()
 	p.add(statement{
 		principals: &principals{any: true, src: []string{"*"}},

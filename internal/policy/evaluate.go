@@ -144,41 +144,46 @@ func (p *Policy) Sid(statement int) string {
 func (p *Policy) Decide(r *Request) Verdict {
 	e := p.begin(r)
 	defer e.end()
-	v := Verdict{Statement: -1}
-	exact, wild := p.named(r.Action), p.wild
-	for {
+	named := p.named(r.Action)
+	if i := p.first(e, named.deny, p.wild.deny); i >= 0 {
+		return Verdict{Explicit: true, Statement: i}
+	}
+	if i := p.first(e, named.allow, p.wild.allow); i >= 0 && e.failed == failedNot {
+		return Verdict{Allowed: true, Statement: i}
+	}
+	return Verdict{Statement: -1}
+}
+
+// first is the first statement that applies, -1 if none does or the request
+// cannot be judged. exact name the action and wild may; both are in order.
+func (p *Policy) first(e *evaluation, exact, wild []candidate) int {
+	for e.failed == failedNot {
 		var c *candidate
-		var named bool
+		named := len(exact) > 0 && (len(wild) == 0 || exact[0].index < wild[0].index)
 		switch {
-		case len(exact) > 0 && (len(wild) == 0 || exact[0].index < wild[0].index):
-			c, exact, named = &exact[0], exact[1:], true
+		case named:
+			c, exact = &exact[0], exact[1:]
 		case len(wild) > 0:
 			c, wild = &wild[0], wild[1:]
 		default:
-			return v
+			return -1
 		}
-		if v.Allowed && !c.deny || !strings.HasPrefix(r.Resource, c.start) {
+		if !c.fits(e.request.Resource) {
 			continue
 		}
 		s := &p.statements[c.index]
-		if !named && !s.takesAction(r.Action) {
+		if !named && !s.takesAction(e.request.Action) {
 			continue
 		}
-		o := s.match(e)
-		switch {
-		case e.failed != failedNot:
-			return Verdict{Statement: -1}
-		case o.stage != applies:
-		case s.deny:
-			return Verdict{Explicit: true, Statement: int(c.index)}
-		default:
-			v = Verdict{Allowed: true, Statement: int(c.index)}
+		if o := s.match(e); o.stage == applies && e.failed == failedNot {
+			return c.index
 		}
 	}
+	return -1
 }
 
 // named is the statements that name an action whole.
-func (p *Policy) named(action string) []candidate {
+func (p *Policy) named(action string) candidates {
 	var buf [64]byte
 	if len(action) > len(buf) {
 		return p.exact[strings.ToLower(action)]
@@ -195,11 +200,8 @@ func (p *Policy) Evaluate(r Request) Decision {
 	defer e.end()
 	allow, nearest := -1, -1
 	var best outcome
-	for i := range p.statements {
+	for _, i := range p.denyFirst() {
 		s := &p.statements[i]
-		if allow >= 0 && !s.deny {
-			continue
-		}
 		o := outcome{stage: failedAction}
 		if s.takesAction(r.Action) {
 			o = s.match(e)
@@ -217,10 +219,14 @@ func (p *Policy) Evaluate(r Request) Decision {
 			d.Reason = "explicitly denied by " + d.Reason
 			return d
 		case s.deny:
+			continue
 		case o.stage == applies:
 			allow = i
 		case nearest < 0 || o.stage > best.stage || o.stage == best.stage && o.condition > best.condition:
 			nearest, best = i, o
+		}
+		if allow >= 0 {
+			break
 		}
 	}
 	switch {
@@ -235,6 +241,19 @@ func (p *Policy) Evaluate(r Request) Decision {
 		return d
 	}
 	return Decision{Statement: -1, Reason: "implicitly denied, the policy has no Allow statement"}
+}
+
+// denyFirst is the indexes of the statements as they are judged.
+func (p *Policy) denyFirst() []int {
+	var deny, allow []int
+	for i := range p.statements {
+		if p.statements[i].deny {
+			deny = append(deny, i)
+		} else {
+			allow = append(allow, i)
+		}
+	}
+	return append(deny, allow...)
 }
 
 // match compares all but the action, in the order of stage, and stops at the

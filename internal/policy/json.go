@@ -80,8 +80,9 @@ func decode(doc []byte) (n node, at int, err error) {
 	if n, err = dec.value(1); err != nil {
 		return node{}, int(dec.InputOffset()), err
 	}
+	at = dec.next()
 	if _, err := dec.Token(); err != io.EOF {
-		return node{}, dec.next(), fmt.Errorf("has something after the closing brace, near byte %d", dec.InputOffset())
+		return node{}, at, fmt.Errorf("has something after the closing brace, near byte %d", dec.InputOffset())
 	}
 	return n, 0, nil
 }
