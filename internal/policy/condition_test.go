@@ -169,7 +169,7 @@ func TestKeysAndOperatorsAreAllNeeded(t *testing.T) {
 
 func TestKeysThatDifferInCaseAreOneKey(t *testing.T) {
 	ctx := map[string][]string{"aws:TagKeys": {"a"}, "AWS:TAGKEYS": {"b"}}
-	if !yes(t, `{"ForAnyValue:StringEquals":{"aws:tagkeys":"a"}}`, ctx) || yes(t, `{"ForAllValues:StringEquals":{"aws:tagkeys":"a"}}`, ctx) {
+	if !yes(t, `{"ForAnyValue:StringEquals":{"aws:tagkeys":"a"}}`, ctx) || !yes(t, `{"ForAnyValue:StringEquals":{"aws:tagkeys":"b"}}`, ctx) || yes(t, `{"ForAllValues:StringEquals":{"aws:tagkeys":"a"}}`, ctx) {
 		t.Error("both spellings should give their values to one key")
 	}
 	if len(ctx["aws:TagKeys"]) != 1 || len(ctx["AWS:TAGKEYS"]) != 1 {

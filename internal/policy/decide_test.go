@@ -106,6 +106,17 @@ func TestDecideAndEvaluateAgree(t *testing.T) {
 	}
 }
 
+// What is filled into a policy counts also in a statement about other resources.
+func TestTooMuchToFillIsDeniedByBoth(t *testing.T) {
+	p := mustParse(t, doc(`{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::other/${a:v}"}`, stmt()))
+	for size, allowed := range map[int]bool{10: true, maxResolved: false} {
+		r := Request{Action: "s3:GetObject", Resource: "arn:aws:s3:::mine/k", Context: map[string][]string{"a:v": {strings.Repeat("x", size)}}}
+		if v, d := p.Decide(&r), p.Evaluate(r); v.Allowed != allowed || d.Allowed != allowed {
+			t.Errorf("%d characters: decided %+v, evaluated %+v", size, v, d)
+		}
+	}
+}
+
 func TestAnImplicitDenyListsEveryConditionThatFailed(t *testing.T) {
 	p := mustParse(t, doc(stmt(`"Condition":{"StringEquals":{"aws:SourceVpc":["vpc-1","vpc-2"],"aws:x":"1"},"Bool":{"aws:SecureTransport":true}}`)))
 	d := p.Evaluate(Request{Action: "s3:GetObject", Resource: "*", Context: map[string][]string{"AWS:sourcevpc": {"vpc-9"}, "aws:x": {"1"}}})

@@ -48,16 +48,11 @@ type candidate struct {
 	index int
 }
 
-// fits reports whether a resource starts as c wants.
+// fits is false when a resource cannot start as c wants. Statements compare it
+// whole.
 func (c *candidate) fits(resource string) bool {
 	n := len(c.start)
-	if n > len(resource) {
-		return false
-	}
-	if n >= 8 && eight(resource[n-8:n]) != c.end {
-		return false
-	}
-	return resource[:n] == c.start
+	return n <= len(resource) && (n < 8 || eight(resource[n-8:n]) == c.end)
 }
 
 // eight is the first eight bytes of s as a number.

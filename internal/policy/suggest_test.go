@@ -36,6 +36,8 @@ func TestSuggestedPoliciesAreTheLeast(t *testing.T) {
 		{"one folder", on("s3:GetObject", many(b+"/x/%d", 6)...), `s3:GetObject on arn:aws:s3:::b/x/*`},
 		{"an object beside a folder", on("s3:GetObject", append(many(b+"/x/%d", 6), b+"/top")...), `s3:GetObject on arn:aws:s3:::b/top arn:aws:s3:::b/x/*`},
 		{"many folders", on("s3:GetObject", many(b+"/x/%d/y/k", 6)...), `s3:GetObject on arn:aws:s3:::b/x/*`},
+		{"a folder and what is in it", on("s3:GetObject", b+"/x/a/s/k", b+"/x/a/t/k", b+"/x/a/1", b+"/y/1", b+"/y/2", b+"/y/3"),
+			`s3:GetObject on arn:aws:s3:::b/x/a/* arn:aws:s3:::b/y/1 arn:aws:s3:::b/y/2 arn:aws:s3:::b/y/3`},
 		{"the whole bucket", on("s3:GetObject", many(b+"/%d", 6)...), `s3:GetObject on arn:aws:s3:::b/*`},
 		{"buckets apart", on("s3:GetObject", append(many(b+"/x/%d", 6), "arn:aws:s3:::c/x/1")...), `s3:GetObject on arn:aws:s3:::b/x/* arn:aws:s3:::c/x/1`},
 		{"actions apart", append(on("s3:GetObject", many(b+"/x/%d", 6)...), on("s3:PutObject", b+"/x/1")...), `s3:GetObject on arn:aws:s3:::b/x/*; s3:PutObject on arn:aws:s3:::b/x/1`},
