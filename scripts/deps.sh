@@ -3,7 +3,8 @@
 # Installs what this machine lacks: deps.sh [base] [compat] [dev] [bench]
 #
 #   base   to run Postern, its demo and its tests
-#   compat the clients that test/compat runs: without them its tests skip
+#   compat the clients that test/compat runs and the server that test/dns
+#          compares with: without them their tests skip
 #   dev    to regenerate the eBPF objects and to test with the race detector
 #   bench  to run the benchmark
 #
@@ -53,6 +54,7 @@ for group in "${@:-base}"; do
 		/usr/bin/python3 -c 'import boto3' 2>/dev/null || clients+=(python3-boto3)
 		[[ $(/usr/bin/aws --version 2>/dev/null) == aws-cli/2* ]] || clients+=(awscli)
 		[[ -e /usr/bin/ansible-playbook ]] || clients+=(ansible)
+		[[ -e /usr/sbin/unbound ]] || clients+=(unbound)
 		;;
 	dev)
 		have clang-19 || need clang-19
@@ -66,6 +68,8 @@ for group in "${@:-base}"; do
 		have nginx || need nginx
 		[[ -e /usr/lib/nginx/modules/ngx_stream_module.so ]] || need libnginx-mod-stream
 		have nft || need nftables
+		have dnsperf || need dnsperf
+		[[ -e /usr/sbin/unbound ]] || need unbound
 		;;
 	*)
 		echo "deps: unknown group $group: want base, compat, dev or bench" >&2
@@ -78,7 +82,7 @@ done
 
 if ! have apt-get || [[ $EUID -ne 0 ]]; then
 	if [[ ${#clients[@]} -gt 0 ]]; then
-		echo "deps: clients that are not here, whose tests will skip (Debian's package names): ${clients[*]}" >&2
+		echo "deps: programs that are not here, whose tests will skip (Debian's package names): ${clients[*]}" >&2
 		[[ ${#packages[@]} -gt 0 || -n $aws_missing ]] || exit 0
 	fi
 	{
@@ -119,7 +123,7 @@ done
 # What tests and measurements start themselves is not to run otherwise: Debian
 # would start a proxy on port 80, a name server on port 53.
 policy=/usr/sbin/policy-rc.d
-if [[ " ${packages[*]-} " =~ \ (nginx|haproxy|nsd)\  && ! -e $policy ]]; then
+if [[ " ${packages[*]-} " =~ \ (nginx|haproxy|unbound|nsd)\  && ! -e $policy ]]; then
 	trap 'rm -f "$log" "$policy"' EXIT
 	printf '#!/bin/sh\nexit 101\n' >"$policy"
 	chmod +x "$policy"
