@@ -35,10 +35,11 @@ demo: deps build ## the main job with the AWS command line, every step checked a
 	@test/demo/demo.sh
 
 ##@ Test
-# The clients of test/compat are installed when their tests are to run.
+# The clients of test/compat and the server for test/dns are installed when
+# their tests are to run.
 .PHONY: test-deps
 test-deps:
-	@scripts/deps.sh base $(if $(filter ./... ./test/...,$(PKG))$(findstring compat,$(PKG)),compat)
+	@scripts/deps.sh base $(if $(filter ./... ./test/...,$(PKG))$(findstring compat,$(PKG))$(findstring test/dns,$(PKG)),compat)
 
 .PHONY: test
 test: test-deps build ## unit, kernel and end-to-end tests; without root those that need it skip, counted by reason
@@ -51,10 +52,11 @@ test-long: test-deps build ## make test with the race detector and the long test
 	@[ "$$EUID" -ne 0 ] || { scripts/deps.sh base dev; $(GO) run ./test/mutants; }
 
 .PHONY: bench
-bench: build ## ratios: packets against a plain veth, nftables, HAProxy and nginx, the API against moto and etcd; writes dated JSON (as root)
+bench: build ## ratios: packets against a plain veth, nftables, HAProxy and nginx, the API against moto and etcd, the resolver against CoreDNS and unbound; writes dated JSON (as root)
 	@scripts/deps.sh base bench
 	@$(GO) run ./test/bench $(BENCHFLAGS)
 	@$(GO) run ./test/bench/api $(APIBENCHFLAGS)
+	@$(GO) run ./test/bench/dns $(DNSBENCHFLAGS)
 
 ##@ Change
 .PHONY: generate

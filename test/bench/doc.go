@@ -40,6 +40,9 @@
 // growth.go those of different sizes; accept.go and workloads.go the two times;
 // traffic.go, packets.go and proxy.go the generator.
 //
+// Benchmarks of their own are api, of the server's calls, and dns, of the VPC
+// resolver.
+//
 // Everything it makes is named pbench and removed at the end, also after
 // Ctrl-C; what a killed run left is removed by the next one.
 package main
