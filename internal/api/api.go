@@ -36,8 +36,7 @@ const maxBody = 1 << 20
 
 // served are the services that are answered. What belongs to none is answered
 // as the first would.
-var served = []awsquery.Service{awsquery.ServiceEC2, awsquery.ServiceELBv2, awsquery.ServiceIAM, awsquery.ServiceSTS, awsquery.ServiceRoute53,
-	awsquery.ServiceRoute53Resolver}
+var served = []*actions.Table{&ec2.Actions, &elbv2.Actions, &iam.Actions, &sts.Actions, &route53.Actions, &route53resolver.Actions}
 
 // global is the region that clients of services without regions sign for.
 const global = "us-east-1"
@@ -69,8 +68,8 @@ func New(c *control.Control, log *slog.Logger) *Server {
 		},
 		Now: c.Now,
 	}
-	for _, service := range served {
-		s.verifier.Services = append(s.verifier.Services, service.Name)
+	for _, t := range served {
+		s.verifier.Services = append(s.verifier.Services, t.Service.Name)
 	}
 	return s
 }
@@ -127,7 +126,8 @@ func (s *Server) serve(w *call, r *http.Request) {
 		s.log.Info("call", "request", id, "account", caller.Name, "principal", caller.ARN, "service", service, "action", form.Action,
 			"from", r.RemoteAddr, "took", time.Since(start).Round(time.Microsecond).String())
 	}()
-	named := serviceNamed(service)
+	table := tableOf(service)
+	named := table.Service
 	if json := named.Dialect == awsquery.JSON; json != awsjson.Is(r) || json && (awsjson.Target(r) != named.Namespace || form.Action == "") {
 		fail(w, service, id, otherProtocol(service))
 		return
@@ -140,25 +140,12 @@ func (s *Server) serve(w *call, r *http.Request) {
 		fail(w, service, id, code{"NoSuchVersion", http.StatusBadRequest, fmt.Sprintf("The requested version (%.32s) is not valid; this service is version %s", form.Version, want)})
 		return
 	}
-	switch service {
-	case awsquery.ServiceEC2.Name:
-		ec2.Serve(w, &ec2.Call{Context: r.Context(), Control: s.control, Caller: caller}, form, id)
-	case awsquery.ServiceELBv2.Name:
-		elbv2.Serve(w, &elbv2.Call{Context: r.Context(), Control: s.control, Caller: caller}, form, id)
-	case awsquery.ServiceIAM.Name:
-		if caller.Session != nil && caller.Role == "" {
-			// AWS wants MFA for this, and says it so.
-			fail(w, service, id, signatureCode(service, &sigv4.Error{Kind: sigv4.BadToken}))
-			return
-		}
-		iam.Serve(w, &iam.Call{Context: r.Context(), Control: s.control, Caller: caller}, form, id)
-	case awsquery.ServiceRoute53.Name:
-		route53.Serve(w, &route53.Call{Context: r.Context(), Control: s.control, Caller: caller}, form, id)
-	case awsquery.ServiceSTS.Name:
-		sts.Serve(w, &sts.Call{Context: r.Context(), Control: s.control, Caller: caller}, form, id)
-	case awsquery.ServiceRoute53Resolver.Name:
-		route53resolver.Serve(w, &route53resolver.Call{Context: r.Context(), Control: s.control, Caller: caller}, form, id)
+	if service == awsquery.ServiceIAM.Name && caller.Session != nil && caller.Role == "" {
+		// AWS wants MFA for this, and says it so.
+		fail(w, service, id, signatureCode(service, &sigv4.Error{Kind: sigv4.BadToken}))
+		return
 	}
+	table.Serve(w, &actions.Call{Context: r.Context(), Control: s.control, Caller: caller}, form, id)
 }
 
 // source is how a request came. The address is that of the connection: a header
@@ -182,15 +169,18 @@ func fail(w http.ResponseWriter, service, id string, c code) {
 	_ = actions.WriteError(w, serviceNamed(service), id, c.status, c.name, c.message)
 }
 
-// serviceNamed finds a service by its signing name.
-func serviceNamed(name string) awsquery.Service {
-	for _, s := range served {
-		if s.Name == name {
-			return s
+// tableOf finds the actions of a service by its signing name.
+func tableOf(name string) *actions.Table {
+	for _, t := range served {
+		if t.Service.Name == name {
+			return t
 		}
 	}
 	return served[0]
 }
+
+// serviceNamed finds a service by the same.
+func serviceNamed(name string) awsquery.Service { return tableOf(name).Service }
 
 // internalError says nothing of what went wrong: that is in the log.
 func internalError(service string) code {
@@ -272,22 +262,22 @@ func signatureCodeJSON(e *sigv4.Error) code {
 // serviceOf guesses the service of a request without a readable scope, for
 // the form of its error.
 func serviceOf(version string) string {
-	for _, s := range served {
-		if s.Version == version {
-			return s.Name
+	for _, t := range served {
+		if t.Service.Version == version {
+			return t.Service.Name
 		}
 	}
-	return served[0].Name
+	return served[0].Service.Name
 }
 
 // serviceTargeted is the same of a request of the JSON protocol.
 func serviceTargeted(target string) string {
-	for _, s := range served {
-		if s.Dialect == awsquery.JSON && s.Namespace == target {
+	for _, t := range served {
+		if s := t.Service; s.Dialect == awsquery.JSON && s.Namespace == target {
 			return s.Name
 		}
 	}
-	return served[0].Name
+	return served[0].Service.Name
 }
 
 // otherProtocol is the answer to a request in a protocol that is not its service's.

@@ -5,6 +5,7 @@ package api
 import (
 	"reflect"
 
+	"postern.dev/postern/internal/api/actions"
 	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/api/ec2"
 	"postern.dev/postern/internal/api/elbv2"
@@ -32,11 +33,15 @@ type Described struct {
 // Services describes every service that is served here.
 func Services() []Described {
 	return []Described{
-		{awsquery.ServiceEC2, "EC2", "ec2", ec2.Actions(), ec2.Input, ec2.Output},
-		{awsquery.ServiceELBv2, "Elastic Load Balancing v2", "elasticloadbalancingv2", elbv2.Actions(), elbv2.Input, elbv2.Output},
-		{awsquery.ServiceIAM, "IAM", "iam", iam.Actions(), iam.Input, iam.Output},
-		{awsquery.ServiceRoute53, "Route 53", "route53", route53.Actions(), route53.Input, route53.Output},
-		{awsquery.ServiceRoute53Resolver, "Route 53 Resolver", "route53resolver", route53resolver.Actions(), route53resolver.Input, route53resolver.Output},
-		{awsquery.ServiceSTS, "STS", "sts", sts.Actions(), sts.Input, sts.Output},
+		described("EC2", "ec2", &ec2.Actions),
+		described("Elastic Load Balancing v2", "elasticloadbalancingv2", &elbv2.Actions),
+		described("IAM", "iam", &iam.Actions),
+		described("Route 53", "route53", &route53.Actions),
+		described("Route 53 Resolver", "route53resolver", &route53resolver.Actions),
+		described("STS", "sts", &sts.Actions),
 	}
+}
+
+func described(title, module string, t *actions.Table) Described {
+	return Described{t.Service, title, module, t.Names(), t.Input, t.Output}
 }

@@ -418,7 +418,7 @@ func TestEveryActionThatMakesSomethingMakesAResourceOfAWS(t *testing.T) {
 	types := strings.Fields(`vpc subnet route-table security-group network-acl network-interface instance volume vpc-endpoint vpc-endpoint-service
 		natgateway internet-gateway egress-only-internet-gateway elastic-ip dhcp-options prefix-list vpc-peering-connection vpc-flow-log
 		vpc-endpoint-connection-notification vpc-block-public-access-exclusion`)
-	for _, action := range ec2.Actions() {
+	for _, action := range ec2.Actions.Names() {
 		if !strings.HasPrefix(action, "Create") {
 			continue
 		}

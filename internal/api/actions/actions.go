@@ -9,27 +9,30 @@
 package actions
 
 import (
+	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"reflect"
 	"sort"
 
 	"postern.dev/postern/internal/api/awsjson"
 	"postern.dev/postern/internal/api/awsquery"
-	"postern.dev/postern/internal/authz"
+	"postern.dev/postern/internal/control"
+	"postern.dev/postern/internal/vpc"
 )
 
-// Call is what a service needs of one call to judge it.
-type Call interface {
-	// Authorize returns nil if the caller may do the action.
-	Authorize(service, action string, params authz.Params) error
-	// Log is where internal errors go, which clients learn nothing of.
-	Log() *slog.Logger
+// Call is one authenticated request on its way through an action.
+type Call struct {
+	Context context.Context
+	Control *control.Control
+	Caller  control.Caller
 }
 
+// View is the newest state; taken after an operation it shows its writes.
+func (c *Call) View() vpc.View { return c.Control.View() }
+
 // Table is the actions of a service. The zero value lacks Service and Code.
-type Table[C Call] struct {
+type Table struct {
 	// Service says how answers are written.
 	Service awsquery.Service
 	// Code turns an error into AWS's code, HTTP status and message.
@@ -37,30 +40,30 @@ type Table[C Call] struct {
 	// Free are the actions that need no permission.
 	Free map[string]bool
 
-	entries map[string]entry[C]
+	entries map[string]entry
 }
 
-type entry[C Call] struct {
+type entry struct {
 	in, out reflect.Type
-	run     func(call C, form *awsquery.Form) (any, error)
+	run     func(call *Call, form *awsquery.Form) (any, error)
 }
 
 // Add adds an action; fn gets the decoded input. It is for init functions and
 // panics when the name is taken.
-func Add[C Call, In, Out any](t *Table[C], name string, fn func(C, *In) (*Out, error)) {
+func Add[In, Out any](t *Table, name string, fn func(*Call, *In) (*Out, error)) {
 	if _, dup := t.entries[name]; dup {
 		panic(t.Service.Name + ": action " + name + " registered twice")
 	}
 	if t.entries == nil {
-		t.entries = map[string]entry[C]{}
+		t.entries = map[string]entry{}
 	}
-	t.entries[name] = entry[C]{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), run: func(call C, form *awsquery.Form) (any, error) {
+	t.entries[name] = entry{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), run: func(call *Call, form *awsquery.Form) (any, error) {
 		in := new(In)
 		if err := awsquery.Decode(t.Service.Dialect, form, in); err != nil {
 			return nil, err
 		}
 		if !t.Free[name] {
-			if err := call.Authorize(t.Service.Name, name, form); err != nil {
+			if err := call.Control.Authorize(call.Caller, t.Service.Name, name, form); err != nil {
 				return nil, err
 			}
 		}
@@ -69,7 +72,7 @@ func Add[C Call, In, Out any](t *Table[C], name string, fn func(C, *In) (*Out, e
 }
 
 // Names lists the actions that exist, sorted.
-func (t *Table[C]) Names() []string {
+func (t *Table) Names() []string {
 	names := make([]string, 0, len(t.entries))
 	for n := range t.entries {
 		names = append(names, n)
@@ -80,14 +83,14 @@ func (t *Table[C]) Names() []string {
 
 // Input is the type of an action's input struct, for the generated documents
 // and the golden tests; nil if there is no such action.
-func (t *Table[C]) Input(name string) reflect.Type { return t.entries[name].in }
+func (t *Table) Input(name string) reflect.Type { return t.entries[name].in }
 
 // Output is the type of an action's output struct, for the same.
-func (t *Table[C]) Output(name string) reflect.Type { return t.entries[name].out }
+func (t *Table) Output(name string) reflect.Type { return t.entries[name].out }
 
 // Serve runs one request whose signature has been verified. A failure to send
 // the answer is the connection's and has nobody to be told.
-func (t *Table[C]) Serve(w http.ResponseWriter, call C, form *awsquery.Form, requestID string) {
+func (t *Table) Serve(w http.ResponseWriter, call *Call, form *awsquery.Form, requestID string) {
 	a, ok := t.entries[form.Action]
 	if !ok && t.Service.Dialect == awsquery.JSON {
 		_ = awsjson.WriteError(w, requestID, http.StatusBadRequest, "UnknownOperationException", fmt.Sprintf("Could not find operation %.128s", form.Action))
@@ -105,13 +108,13 @@ func (t *Table[C]) Serve(w http.ResponseWriter, call C, form *awsquery.Form, req
 	if err != nil {
 		code, status, message := t.Code(form.Action, err)
 		if status == http.StatusInternalServerError {
-			call.Log().Error("internal error", "request", requestID, "service", t.Service.Name, "action", form.Action, "error", err)
+			call.Control.Log.Error("internal error", "request", requestID, "service", t.Service.Name, "action", form.Action, "error", err)
 		}
 		_ = WriteError(w, t.Service, requestID, status, code, message)
 		return
 	}
 	if err := write(w, t.Service, requestID, form.Action, out); err != nil {
-		call.Log().Error("answer cannot be written", "request", requestID, "service", t.Service.Name, "action", form.Action, "error", err)
+		call.Control.Log.Error("answer cannot be written", "request", requestID, "service", t.Service.Name, "action", form.Action, "error", err)
 		code := "InternalFailure"
 		if t.Service.Dialect == awsquery.EC2 {
 			code = "InternalError"

@@ -99,7 +99,7 @@ func allocateAddress(call *Call, in *AllocateAddressInput) (*AllocateAddressOutp
 	if err != nil {
 		return nil, err
 	}
-	e, err := control.OwnedAddress(call.view(), call.Caller, control.AddressRef{Allocation: id})
+	e, err := control.OwnedAddress(call.View(), call.Caller, control.AddressRef{Allocation: id})
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +167,7 @@ func ownedAddress(call *Call, v vpc.View) func(string) (*vpc.ElasticIP, error) {
 }
 
 func describeAddresses(call *Call, in *DescribeAddressesInput) (*DescribeAddressesOutput, error) {
-	v := call.view()
+	v := call.View()
 	ids := in.AllocationIDs
 	for _, s := range in.PublicIPs {
 		a, err := publicIP(s)
@@ -264,7 +264,7 @@ func classicAddress(call *Call, ip, needs string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := control.OwnedAddress(call.view(), call.Caller, control.AddressRef{Public: a}); err != nil {
+	if _, err := control.OwnedAddress(call.View(), call.Caller, control.AddressRef{Public: a}); err != nil {
 		return err
 	}
 	return vpc.Errorf(vpc.Invalid, "publicIp", ip, "You must specify an %s for the VPC address %s", needs, ip)
@@ -329,7 +329,7 @@ type AddressAttribute struct {
 }
 
 func describeAddressesAttribute(call *Call, in *DescribeAddressesAttributeInput) (*DescribeAddressesAttributeOutput, error) {
-	v := call.view()
+	v := call.View()
 	list, next, err := describeOwned(call, v, addressResource, in.AllocationIDs, nil, in.Page, ownedAddress(call, v))
 	if err != nil {
 		return nil, err

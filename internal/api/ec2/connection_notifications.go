@@ -67,7 +67,7 @@ func createConnectionNotification(call *Call, in *CreateVpcEndpointConnectionNot
 	if err != nil {
 		return nil, err
 	}
-	return &CreateVpcEndpointConnectionNotificationOutput{renderNotification(call.view(), n), in.ClientToken}, nil
+	return &CreateVpcEndpointConnectionNotificationOutput{renderNotification(call.View(), n), in.ClientToken}, nil
 }
 
 func connectionEvents(list []string) []vpc.ConnectionEvent {
@@ -145,7 +145,7 @@ var notificationResource = resource[*vpc.ConnectionNotification]{
 }
 
 func describeConnectionNotifications(call *Call, in *DescribeVpcEndpointConnectionNotificationsInput) (*DescribeVpcEndpointConnectionNotificationsOutput, error) {
-	v := call.view()
+	v := call.View()
 	var ids []string
 	if in.ConnectionNotificationID != "" {
 		ids = []string{in.ConnectionNotificationID}

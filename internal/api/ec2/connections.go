@@ -66,7 +66,7 @@ func describeVpcEndpointConnections(call *Call, in *DescribeVpcEndpointConnectio
 	if err := in.Page.atLeast(minServicePage); err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	list, next, err := describe(call, v, connectionResource, nil, in.Filters, in.Page, nil, control.Connections(v, call.Caller))
 	if err != nil {
 		return nil, err

@@ -24,7 +24,7 @@ func createDefaultVpc(call *Call, _ *CreateDefaultVpcInput) (*CreateVpcOutput, e
 	if err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	o, err := control.Owned[vpc.VPC](v, call.Caller, id)
 	if err != nil {
 		return nil, err

@@ -79,7 +79,7 @@ func createDhcpOptions(call *Call, in *CreateDhcpOptionsInput) (*CreateDhcpOptio
 	if err != nil {
 		return nil, err
 	}
-	d, err := control.SeenDHCPOptions(call.view(), call.Caller, id)
+	d, err := control.SeenDHCPOptions(call.View(), call.Caller, id)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func seenDhcpOptions(call *Call, v vpc.View) iter.Seq[*vpc.DHCPOptions] {
 }
 
 func describeDhcpOptions(call *Call, in *DescribeDhcpOptionsInput) (*DescribeDhcpOptionsOutput, error) {
-	v := call.view()
+	v := call.View()
 	get := func(id string) (*vpc.DHCPOptions, error) {
 		return control.SeenDHCPOptions(v, call.Caller, vpc.DHCPOptionsID(id))
 	}

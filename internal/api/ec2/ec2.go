@@ -13,35 +13,13 @@
 package ec2
 
 import (
-	"context"
-	"log/slog"
-	"net/http"
-	"reflect"
-
 	"postern.dev/postern/internal/api/actions"
 	"postern.dev/postern/internal/api/awsquery"
-	"postern.dev/postern/internal/authz"
-	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/vpc"
 )
 
 // Call is one authenticated request on its way through an action.
-type Call struct {
-	Context context.Context
-	Control *control.Control
-	Caller  control.Caller
-}
-
-// view is the newest state; taken after an operation it shows its writes.
-func (c *Call) view() vpc.View { return c.Control.View() }
-
-// Authorize implements actions.Call.
-func (c *Call) Authorize(service, action string, params authz.Params) error {
-	return c.Control.Authorize(c.Caller, service, action, params)
-}
-
-// Log implements actions.Call.
-func (c *Call) Log() *slog.Logger { return c.Control.Log }
+type Call = actions.Call
 
 // DryRun is embedded by the inputs of actions that take DryRun.
 type DryRun struct {
@@ -69,13 +47,13 @@ type void struct {
 
 var done = &void{Return: true}
 
-// table holds the actions.
-var table = actions.Table[*Call]{Service: awsquery.ServiceEC2, Code: errorCode}
+// Actions holds the actions that exist.
+var Actions = actions.Table{Service: awsquery.ServiceEC2, Code: errorCode}
 
 // register adds an action. fn gets the decoded input; for a describe action
 // (write false) DryRun is answered before fn runs.
 func register[In, Out any](name string, write bool, fn func(*Call, *In) (*Out, error)) {
-	actions.Add(&table, name, func(call *Call, in *In) (*Out, error) {
+	actions.Add(&Actions, name, func(call *Call, in *In) (*Out, error) {
 		if d, ok := any(in).(interface{ dryRun() bool }); ok && d.dryRun() {
 			if !write {
 				return nil, vpc.Errorf(vpc.DryRun, "", "", "Request would have succeeded, but DryRun flag is set.")
@@ -84,19 +62,4 @@ func register[In, Out any](name string, write bool, fn func(*Call, *In) (*Out, e
 		}
 		return fn(call, in)
 	})
-}
-
-// Actions lists the names of the actions that exist, sorted.
-func Actions() []string { return table.Names() }
-
-// Input is the type of an action's input struct, for the generated documents
-// and the golden tests; nil if there is no such action.
-func Input(name string) reflect.Type { return table.Input(name) }
-
-// Output is the type of an action's output struct, for the same.
-func Output(name string) reflect.Type { return table.Output(name) }
-
-// Serve runs one request whose signature has been verified.
-func Serve(w http.ResponseWriter, call *Call, form *awsquery.Form, requestID string) {
-	table.Serve(w, call, form, requestID)
 }

@@ -52,7 +52,7 @@ func createEgressOnlyInternetGateway(call *Call, in *CreateEgressOnlyInternetGat
 	if err != nil {
 		return nil, err
 	}
-	g, err := control.OwnedEgressOnlyGateway(call.view(), call.Caller, id)
+	g, err := control.OwnedEgressOnlyGateway(call.View(), call.Caller, id)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ var egressOnlyResource = resource[*vpc.EgressOnlyGateway]{
 }
 
 func describeEgressOnlyInternetGateways(call *Call, in *DescribeEgressOnlyInternetGatewaysInput) (*DescribeEgressOnlyInternetGatewaysOutput, error) {
-	v := call.view()
+	v := call.View()
 	for _, id := range in.IDs {
 		if err := checkID(vpc.KindEgressOnly, vpc.PrefixEgressOnly, id); err != nil {
 			return nil, err

@@ -49,7 +49,7 @@ func describeVpcEndpointAssociations(call *Call, in *DescribeVpcEndpointAssociat
 			return nil, err
 		}
 	}
-	v := call.view()
+	v := call.View()
 	for _, id := range in.VpcEndpointIDs {
 		if err := checkFamilyID(vpc.KindEndpoint, vpc.PrefixEndpoint, id); err != nil {
 			return nil, err

@@ -98,7 +98,7 @@ func (a *endpointAPI) call(caller control.Caller, form url.Values) (int, string)
 		a.t.Fatal(err)
 	}
 	w := httptest.NewRecorder()
-	ec2.Serve(w, &ec2.Call{Context: context.Background(), Control: a.c, Caller: caller}, f, "11111111-2222-3333-4444-555555555555")
+	ec2.Actions.Serve(w, &ec2.Call{Context: context.Background(), Control: a.c, Caller: caller}, f, "11111111-2222-3333-4444-555555555555")
 	return w.Code, w.Body.String()
 }
 

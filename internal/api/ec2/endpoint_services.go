@@ -105,7 +105,7 @@ func createVpcEndpointService(call *Call, in *CreateVpcEndpointServiceConfigurat
 	if err != nil {
 		return nil, err
 	}
-	return &CreateVpcEndpointServiceConfigurationOutput{renderService(call.view(), s), in.ClientToken}, nil
+	return &CreateVpcEndpointServiceConfigurationOutput{renderService(call.View(), s), in.ClientToken}, nil
 }
 
 // ModifyVpcEndpointServiceConfigurationInput is the input of ModifyVpcEndpointServiceConfiguration.
@@ -268,7 +268,7 @@ func describeVpcEndpointServiceConfigurations(call *Call, in *DescribeVpcEndpoin
 	if err := in.Page.atLeast(minServicePage); err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	get := func(id string) (*vpc.EndpointService, error) {
 		return control.OwnedService(v, call.Caller, vpc.ServiceID(id))
 	}
@@ -386,7 +386,7 @@ func offeredTo(caller control.Caller) resource[offered] {
 }
 
 func describeVpcEndpointServices(call *Call, in *DescribeVpcEndpointServicesInput) (*DescribeVpcEndpointServicesOutput, error) {
-	v := call.view()
+	v := call.View()
 	offers := control.Offers(v, call.Caller)
 	if len(in.ServiceNames) > 0 {
 		offers = nil

@@ -139,7 +139,7 @@ func createVpcEndpoint(call *Call, in *CreateVpcEndpointInput) (*CreateVpcEndpoi
 	if err != nil {
 		return nil, err
 	}
-	return &CreateVpcEndpointOutput{VpcEndpoint: renderVpcEndpoint(call.view(), e), ClientToken: in.ClientToken}, nil
+	return &CreateVpcEndpointOutput{VpcEndpoint: renderVpcEndpoint(call.View(), e), ClientToken: in.ClientToken}, nil
 }
 
 // ModifyVpcEndpointInput is the input of ModifyVpcEndpoint.
@@ -301,7 +301,7 @@ func endpointStates(s vpc.EndpointState) []string {
 }
 
 func describeVpcEndpoints(call *Call, in *DescribeVpcEndpointsInput) (*DescribeVpcEndpointsOutput, error) {
-	v := call.view()
+	v := call.View()
 	get := func(id string) (*vpc.Endpoint, error) {
 		return control.OwnedEndpoint(v, call.Caller, vpc.EndpointID(id))
 	}

@@ -30,7 +30,7 @@ func (a *netAPI) client() *awsec2.Client {
 			a.t.Error(err)
 			return
 		}
-		ec2.Serve(w, &ec2.Call{Context: r.Context(), Control: a.c, Caller: controltest.Consumer}, form, "req-1")
+		ec2.Actions.Serve(w, &ec2.Call{Context: r.Context(), Control: a.c, Caller: controltest.Consumer}, form, "req-1")
 	}))
 	a.t.Cleanup(srv.Close)
 	return awsec2.New(awsec2.Options{

@@ -35,7 +35,7 @@ func describeSecurityGroupReferences(call *Call, in *DescribeSecurityGroupRefere
 	if err != nil {
 		return nil, err
 	}
-	refs, err := control.GroupReferences(call.view(), call.Caller, ids)
+	refs, err := control.GroupReferences(call.View(), call.Caller, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func describeStaleSecurityGroups(call *Call, in *DescribeStaleSecurityGroupsInpu
 	if err := checkID(vpc.KindVPC, vpc.PrefixVPC, in.VpcID); err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	o, err := control.Owned[vpc.VPC](v, call.Caller, in.VpcID)
 	if err != nil {
 		return nil, err

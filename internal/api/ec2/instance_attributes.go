@@ -177,7 +177,7 @@ func describeInstanceAttribute(call *Call, in *DescribeInstanceAttributeInput) (
 	if err := checkID(vpc.KindInstance, vpc.PrefixInstance, in.InstanceID); err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	i, err := control.Owned[vpc.Instance](v, call.Caller, in.InstanceID)
 	if err != nil {
 		return nil, err
@@ -236,7 +236,7 @@ type StateChangesOutput struct {
 
 // namedInstances finds the instances a call names.
 func namedInstances(call *Call, ids []string) ([]*vpc.Instance, error) {
-	v := call.view()
+	v := call.View()
 	var out []*vpc.Instance
 	for _, id := range ids {
 		if err := checkID(vpc.KindInstance, vpc.PrefixInstance, id); err != nil {

@@ -245,7 +245,7 @@ func runInstances(call *Call, in *RunInstancesInput) (*Reservation, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	var list []*vpc.Instance
 	for _, id := range ids {
 		if i, ok := vpc.Get[vpc.Instance](v, id); ok {
@@ -354,7 +354,7 @@ var instanceResource = resource[*vpc.Instance]{
 }
 
 func describeInstances(call *Call, in *DescribeInstancesInput) (*DescribeInstancesOutput, error) {
-	v := call.view()
+	v := call.View()
 	list, next, err := describeOwned(call, v, instanceResource, in.InstanceIDs, in.Filters, in.Page, nil)
 	if err != nil {
 		return nil, err
@@ -455,7 +455,7 @@ func statusOf(call *Call, v vpc.View, i *vpc.Instance) StatusSummary {
 }
 
 func describeInstanceStatus(call *Call, in *DescribeInstanceStatusInput) (*DescribeInstanceStatusOutput, error) {
-	v := call.view()
+	v := call.View()
 	status := func(v vpc.View, i *vpc.Instance) []string { return instanceValue(statusOf(call, v, i).Status) }
 	r := resource[*vpc.Instance]{prefix: vpc.PrefixInstance, filters: filterSet[*vpc.Instance]{
 		"availability-zone":      instanceResource.filters["availability-zone"],

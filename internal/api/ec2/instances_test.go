@@ -54,7 +54,7 @@ func newInstanceClient(t *testing.T) *awsec2.Client {
 			t.Error(err)
 			return
 		}
-		ec2.Serve(w, &ec2.Call{Context: r.Context(), Control: c, Caller: controltest.Consumer}, form, "req-1")
+		ec2.Actions.Serve(w, &ec2.Call{Context: r.Context(), Control: c, Caller: controltest.Consumer}, form, "req-1")
 	}))
 	t.Cleanup(srv.Close)
 	return awsec2.New(awsec2.Options{

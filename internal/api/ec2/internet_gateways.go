@@ -58,7 +58,7 @@ func createInternetGateway(call *Call, in *CreateInternetGatewayInput) (*CreateI
 	if err != nil {
 		return nil, err
 	}
-	g, err := control.OwnedInternetGateway(call.view(), call.Caller, id)
+	g, err := control.OwnedInternetGateway(call.View(), call.Caller, id)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ var internetGatewayResource = resource[*vpc.InternetGateway]{
 }
 
 func describeInternetGateways(call *Call, in *DescribeInternetGatewaysInput) (*DescribeInternetGatewaysOutput, error) {
-	v := call.view()
+	v := call.View()
 	get := func(id string) (*vpc.InternetGateway, error) {
 		return control.OwnedInternetGateway(v, call.Caller, vpc.InternetGatewayID(id))
 	}

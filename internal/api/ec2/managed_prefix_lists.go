@@ -189,7 +189,7 @@ func deleteManagedPrefixList(call *Call, in *DeleteManagedPrefixListInput) (*Man
 }
 
 func listOutput(call *Call, l *vpc.PrefixList) *ManagedPrefixListOutput {
-	return &ManagedPrefixListOutput{renderPrefixList(call, call.view(), prefixList{customer: l})}
+	return &ManagedPrefixListOutput{renderPrefixList(call, call.View(), prefixList{customer: l})}
 }
 
 func renderPrefixList(call *Call, v vpc.View, l prefixList) ManagedPrefixList {
@@ -221,7 +221,7 @@ func describeManagedPrefixLists(call *Call, in *DescribeManagedPrefixListsInput)
 	if err := in.Page.within(minListPage, maxListPage); err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	list, next, err := describe(call, v, managedPrefixListResource, in.IDs, in.Filters, in.Page, findManagedList(call, v), managedLists(call, v))
 	if err != nil {
 		return nil, err
@@ -267,7 +267,7 @@ func entriesOf(call *Call, in *GetManagedPrefixListEntriesInput) ([]ListEntry, e
 	if err := checkID(vpc.KindPrefixList, vpc.PrefixManagedList, in.ID); err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	l, err := findManagedList(call, v)(in.ID)
 	if err != nil {
 		return nil, err
@@ -322,7 +322,7 @@ func getManagedPrefixListAssociations(call *Call, in *GetManagedPrefixListAssoci
 	if err := in.Page.within(minUserPage, maxUserPage); err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	if _, err := findManagedList(call, v)(in.ID); err != nil {
 		return nil, err
 	}

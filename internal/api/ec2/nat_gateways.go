@@ -121,7 +121,7 @@ func createNatGateway(call *Call, in *CreateNatGatewayInput) (*CreateNatGatewayO
 	if err != nil {
 		return nil, err
 	}
-	g, err := control.OwnedNATGateway(call.view(), call.Caller, id)
+	g, err := control.OwnedNATGateway(call.View(), call.Caller, id)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +154,7 @@ var natGatewayResource = resource[*vpc.NATGateway]{
 }
 
 func describeNatGateways(call *Call, in *DescribeNatGatewaysInput) (*DescribeNatGatewaysOutput, error) {
-	v := call.view()
+	v := call.View()
 	get := func(id string) (*vpc.NATGateway, error) {
 		return control.OwnedNATGateway(v, call.Caller, vpc.NATGatewayID(id))
 	}

@@ -91,7 +91,7 @@ func createNetworkACL(call *Call, in *CreateNetworkACLInput) (*CreateNetworkACLO
 	if err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	a, err := control.Owned[vpc.NetworkACL](v, call.Caller, id)
 	if err != nil {
 		return nil, err
@@ -253,7 +253,7 @@ var aclResource = resource[*vpc.NetworkACL]{
 }
 
 func describeNetworkACLs(call *Call, in *DescribeNetworkACLsInput) (*DescribeNetworkACLsOutput, error) {
-	v := call.view()
+	v := call.View()
 	list, next, err := describeOwned(call, v, aclResource, in.IDs, in.Filters, in.Page, nil)
 	if err != nil {
 		return nil, err

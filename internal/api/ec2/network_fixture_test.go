@@ -98,7 +98,7 @@ func (a *netAPI) serve(caller control.Caller, action string, pairs []string) (in
 		a.t.Fatal(err)
 	}
 	w := httptest.NewRecorder()
-	ec2.Serve(w, &ec2.Call{Context: context.Background(), Control: a.c, Caller: caller}, f, "11111111-2222-3333-4444-555555555555")
+	ec2.Actions.Serve(w, &ec2.Call{Context: context.Background(), Control: a.c, Caller: caller}, f, "11111111-2222-3333-4444-555555555555")
 	var tree xmlTree
 	if err := xml.Unmarshal(w.Body.Bytes(), &tree); err != nil {
 		a.t.Fatalf("%s: %v in %s", action, err, w.Body)

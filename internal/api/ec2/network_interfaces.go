@@ -171,7 +171,7 @@ func createNetworkInterface(call *Call, in *CreateNetworkInterfaceInput) (*Creat
 	if err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	n, err := control.Owned[vpc.NetworkInterface](v, call.Caller, id)
 	if err != nil {
 		return nil, err
@@ -366,7 +366,7 @@ func groupsFilter(f func(vpc.View, vpc.GroupID) string) func(vpc.View, *vpc.Netw
 }
 
 func describeNetworkInterfaces(call *Call, in *DescribeNetworkInterfacesInput) (*DescribeNetworkInterfacesOutput, error) {
-	v := call.view()
+	v := call.View()
 	list, next, err := describeOwned(call, v, interfaceResource, in.InterfaceIDs, in.Filters, in.Page, nil)
 	if err != nil {
 		return nil, err
@@ -500,7 +500,7 @@ func describeNetworkInterfaceAttribute(call *Call, in *DescribeNetworkInterfaceA
 	if err := checkID(vpc.KindInterface, vpc.PrefixInterface, in.InterfaceID); err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	n, err := control.Owned[vpc.NetworkInterface](v, call.Caller, vpc.InterfaceID(in.InterfaceID))
 	if err != nil {
 		return nil, err

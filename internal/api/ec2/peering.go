@@ -137,7 +137,7 @@ func renderPeering(v vpc.View, p *vpc.Peering, caller vpc.AccountID) VpcPeeringC
 
 // showPeering answers with a connection that the caller just changed.
 func showPeering(call *Call, id vpc.PeeringID) (*PeeringOutput, error) {
-	v := call.view()
+	v := call.View()
 	p, err := call.Control.Peering(v, call.Caller, id)
 	if err != nil {
 		return nil, err
@@ -271,7 +271,7 @@ func peeringResource(caller vpc.AccountID) resource[*vpc.Peering] {
 }
 
 func describeVpcPeeringConnections(call *Call, in *DescribeVpcPeeringConnectionsInput) (*DescribeVpcPeeringConnectionsOutput, error) {
-	v := call.view()
+	v := call.View()
 	get := func(id string) (*vpc.Peering, error) {
 		return call.Control.Peering(v, call.Caller, vpc.PeeringID(id))
 	}
@@ -329,7 +329,7 @@ func modifyVpcPeeringConnectionOptions(call *Call, in *ModifyVpcPeeringConnectio
 	if err := call.Control.ModifyPeeringOptions(call.Context, call.Caller, id, change(in.Requester), change(in.Accepter)); err != nil {
 		return nil, err
 	}
-	p, err := call.Control.Peering(call.view(), call.Caller, id)
+	p, err := call.Control.Peering(call.View(), call.Caller, id)
 	if err != nil {
 		return nil, err
 	}

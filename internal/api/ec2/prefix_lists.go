@@ -151,7 +151,7 @@ type PrefixList struct {
 }
 
 func describePrefixLists(call *Call, in *DescribePrefixListsInput) (*DescribePrefixListsOutput, error) {
-	v := call.view()
+	v := call.View()
 	list, next, err := describe(call, v, prefixListResource, in.IDs, in.Filters, in.Page, findCatalogueList(v), catalogueLists(v))
 	if err != nil {
 		return nil, err

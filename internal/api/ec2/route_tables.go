@@ -90,7 +90,7 @@ func createRouteTable(call *Call, in *CreateRouteTableInput) (*CreateRouteTableO
 	if err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	t, err := control.Owned[vpc.RouteTable](v, call.Caller, id)
 	if err != nil {
 		return nil, err
@@ -211,7 +211,7 @@ var routeTableResource = resource[*vpc.RouteTable]{
 }
 
 func describeRouteTables(call *Call, in *DescribeRouteTablesInput) (*DescribeRouteTablesOutput, error) {
-	v := call.view()
+	v := call.View()
 	list, next, err := describeOwned(call, v, routeTableResource, in.RouteTableIDs, in.Filters, in.Page, nil)
 	if err != nil {
 		return nil, err

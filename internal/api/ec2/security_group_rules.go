@@ -183,7 +183,7 @@ func authorize(call *Call, group string, egress bool, perms []IPPermission, spec
 	if err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	out := &AuthorizeOutput{Return: true}
 	for _, r := range added {
 		out.Rules = append(out.Rules, renderRule(v, call.Caller.Account, vpc.GroupID(group), r))
@@ -334,7 +334,7 @@ var groupRuleResource = resource[*groupRule]{
 }
 
 func describeSecurityGroupRules(call *Call, in *DescribeSecurityGroupRulesInput) (*DescribeSecurityGroupRulesOutput, error) {
-	v := call.view()
+	v := call.View()
 	get := func(id string) (*groupRule, error) {
 		if g, ok := vpc.First[vpc.SecurityGroup](v, vpc.IndexRule, id); ok && g.Owner == call.Caller.Account {
 			for _, r := range g.Rules {

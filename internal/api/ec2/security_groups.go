@@ -33,7 +33,7 @@ type CreateSecurityGroupOutput struct {
 
 func createSecurityGroup(call *Call, in *CreateSecurityGroupInput) (*CreateSecurityGroupOutput, error) {
 	if in.VpcID == "" {
-		d, err := control.CallersDefaultVPC(call.view(), call.Caller)
+		d, err := control.CallersDefaultVPC(call.View(), call.Caller)
 		if err != nil {
 			return nil, err
 		}
@@ -54,7 +54,7 @@ func createSecurityGroup(call *Call, in *CreateSecurityGroupInput) (*CreateSecur
 	}
 	return &CreateSecurityGroupOutput{
 		GroupID: string(id), Tags: tagList(tags["security-group"]),
-		GroupARN: groupARN(call.view(), call.Caller.Account, id),
+		GroupARN: groupARN(call.View(), call.Caller.Account, id),
 	}, nil
 }
 
@@ -179,7 +179,7 @@ func groupRefs(v vpc.View, ids []vpc.GroupID) []GroupRef {
 }
 
 func describeSecurityGroups(call *Call, in *DescribeSecurityGroupsInput) (*DescribeSecurityGroupsOutput, error) {
-	v := call.view()
+	v := call.View()
 	get := func(id string) (*vpc.SecurityGroup, error) {
 		g, err := control.Owned[vpc.SecurityGroup](v, call.Caller, id)
 		if err != nil {
@@ -237,7 +237,7 @@ func groupOrName(call *Call, id, name string) (string, error) {
 	case id != "" && name != "":
 		return "", vpc.Errorf(vpc.Combination, "GroupName", name, "The parameters groupId and groupName may not be used together")
 	case name != "":
-		ids, err := control.DefaultGroups(call.view(), call.Caller, name)
+		ids, err := control.DefaultGroups(call.View(), call.Caller, name)
 		if err != nil {
 			return "", err
 		}

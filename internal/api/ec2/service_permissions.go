@@ -60,7 +60,7 @@ func describeVpcEndpointServicePermissions(call *Call, in *DescribeVpcEndpointSe
 	if err := in.Page.atLeast(minServicePage); err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	s, err := control.OwnedService(v, call.Caller, vpc.ServiceID(in.ServiceID))
 	if err != nil {
 		return nil, err

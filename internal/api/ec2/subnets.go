@@ -121,7 +121,7 @@ func subnetMade(call *Call, id vpc.SubnetID, err error) (*CreateSubnetOutput, er
 	if err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	s, err := control.Owned[vpc.Subnet](v, call.Caller, id)
 	if err != nil {
 		return nil, err
@@ -219,7 +219,7 @@ var subnetResource = resource[*vpc.Subnet]{
 }
 
 func describeSubnets(call *Call, in *DescribeSubnetsInput) (*DescribeSubnetsOutput, error) {
-	v := call.view()
+	v := call.View()
 	list, next, err := describeOwned(call, v, subnetResource, in.SubnetIDs, in.Filters, in.Page, nil)
 	if err != nil {
 		return nil, err

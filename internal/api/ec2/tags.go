@@ -103,7 +103,7 @@ func describeTags(call *Call, in *DescribeTagsInput) (*DescribeTagsOutput, error
 	if err := tagResource.checkFilters(in.Filters); err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	var list []*taggedKey
 	for _, r := range control.AllTags(v, call.Caller.Account) {
 		for k := range r.Tags {

@@ -79,7 +79,7 @@ func describeVpcAttribute(call *Call, in *DescribeVpcAttributeInput) (*DescribeV
 	if err := checkID(vpc.KindVPC, vpc.PrefixVPC, in.VpcID); err != nil {
 		return nil, err
 	}
-	o, err := control.Owned[vpc.VPC](call.view(), call.Caller, in.VpcID)
+	o, err := control.Owned[vpc.VPC](call.View(), call.Caller, in.VpcID)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +120,7 @@ type VpcCidrBlockOutput struct {
 // cidrBlockOutput shows a block of either family.
 func cidrBlockOutput(call *Call, id string, a vpc.CIDRAssociation, state string) *VpcCidrBlockOutput {
 	if a.CIDR.Addr().Is6() {
-		b := vpcIPv6Cidr(call.view(), a, state)
+		b := vpcIPv6Cidr(call.View(), a, state)
 		return &VpcCidrBlockOutput{VpcID: id, IPv6Block: &b}
 	}
 	return &VpcCidrBlockOutput{VpcID: id, Block: &VpcCidr{a.ID, a.CIDR.String(), CidrState{state}}}

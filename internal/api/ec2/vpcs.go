@@ -112,7 +112,7 @@ func createVpc(call *Call, in *CreateVpcInput) (*CreateVpcOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	o, err := control.Owned[vpc.VPC](v, call.Caller, id)
 	if err != nil {
 		return nil, err
@@ -177,7 +177,7 @@ func vpcDHCPOptions(v vpc.View, o *vpc.VPC) []string {
 }
 
 func describeVpcs(call *Call, in *DescribeVpcsInput) (*DescribeVpcsOutput, error) {
-	v := call.view()
+	v := call.View()
 	list, next, err := describeOwned(call, v, vpcResource, in.VpcIDs, in.Filters, in.Page, nil)
 	if err != nil {
 		return nil, err

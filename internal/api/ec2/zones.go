@@ -81,7 +81,7 @@ func describeAvailabilityZones(call *Call, in *DescribeAvailabilityZonesInput) (
 	if err := zoneResource.checkFilters(in.Filters); err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	r := control.RegionOf(v)
 	for _, name := range in.ZoneNames {
 		if r.ZoneID(name) == "" {
@@ -140,7 +140,7 @@ func describeRegions(call *Call, in *DescribeRegionsInput) (*DescribeRegionsOutp
 	if err := regionResource.checkFilters(in.Filters); err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	name := control.RegionOf(v).Name
 	for _, n := range in.RegionNames {
 		if n != name {
@@ -179,7 +179,7 @@ type AccountAttributeValue struct {
 
 // accountAttributes are what an account has and may have.
 func accountAttributes(call *Call) [][2]string {
-	v, q := call.view(), call.Control.Quotas
+	v, q := call.View(), call.Control.Quotas
 	d := "none"
 	if o, ok := vpc.DefaultVPC(v, call.Caller.Account); ok {
 		d = string(o.ID)

@@ -64,7 +64,7 @@ func newServer(t *testing.T) server {
 			t.Error(err)
 			return
 		}
-		elbv2.Serve(w, &elbv2.Call{Context: r.Context(), Control: c, Caller: controltest.Consumer}, form, "req-1")
+		elbv2.Actions.Serve(w, &elbv2.Call{Context: r.Context(), Control: c, Caller: controltest.Consumer}, form, "req-1")
 	}))
 	t.Cleanup(srv.Close)
 	s := server{control: c, vpc: string(id), Client: awselb.New(awselb.Options{

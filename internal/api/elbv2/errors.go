@@ -45,7 +45,7 @@ var byKind = map[vpc.ErrorKind]string{
 
 // errorCode turns an error into AWS's code, HTTP status and message. What is
 // no error of ours is an internal error whose text stays here.
-func errorCode(err error) (code string, status int, message string) {
+func errorCode(_ string, err error) (code string, status int, message string) {
 	var q *awsquery.Error
 	if errors.As(err, &q) {
 		code, status := q.Code(awsquery.Query)

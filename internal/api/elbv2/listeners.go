@@ -149,7 +149,7 @@ type DescribeListenersOutput struct {
 }
 
 func createListener(call *Call, in *CreateListenerInput) (*ListenersOutput, error) {
-	lb, err := find[vpc.LoadBalancer](call, call.view(), in.Arn)
+	lb, err := find[vpc.LoadBalancer](call, call.View(), in.Arn)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +174,7 @@ func createListener(call *Call, in *CreateListenerInput) (*ListenersOutput, erro
 }
 
 func oneListener(call *Call, arn string) (*ListenersOutput, error) {
-	l, err := find[vpc.Listener](call, call.view(), arn)
+	l, err := find[vpc.Listener](call, call.View(), arn)
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +190,7 @@ type DescribeListenersInput struct {
 }
 
 func describeListeners(call *Call, in *DescribeListenersInput) (*DescribeListenersOutput, error) {
-	v := call.view()
+	v := call.View()
 	var list []*vpc.Listener
 	switch {
 	case in.LoadBalancerArn != "" && len(in.Arns) > 0:
@@ -238,7 +238,7 @@ type ModifyListenerInput struct {
 }
 
 func modifyListener(call *Call, in *ModifyListenerInput) (*ListenersOutput, error) {
-	l, err := find[vpc.Listener](call, call.view(), in.Arn)
+	l, err := find[vpc.Listener](call, call.View(), in.Arn)
 	if err != nil {
 		return nil, err
 	}
@@ -266,7 +266,7 @@ func modifyListener(call *Call, in *ModifyListenerInput) (*ListenersOutput, erro
 }
 
 func deleteListener(call *Call, in *ListenerInput) (*void, error) {
-	l, err := find[vpc.Listener](call, call.view(), in.Arn)
+	l, err := find[vpc.Listener](call, call.View(), in.Arn)
 	if err != nil {
 		return nil, err
 	}
@@ -274,7 +274,7 @@ func deleteListener(call *Call, in *ListenerInput) (*void, error) {
 }
 
 func describeListenerAttributes(call *Call, in *ListenerInput) (*AttributesOutput, error) {
-	l, err := find[vpc.Listener](call, call.view(), in.Arn)
+	l, err := find[vpc.Listener](call, call.View(), in.Arn)
 	if err != nil {
 		return nil, err
 	}
@@ -288,7 +288,7 @@ type ModifyListenerAttributesInput struct {
 }
 
 func modifyListenerAttributes(call *Call, in *ModifyListenerAttributesInput) (*AttributesOutput, error) {
-	l, err := find[vpc.Listener](call, call.view(), in.Arn)
+	l, err := find[vpc.Listener](call, call.View(), in.Arn)
 	if err != nil {
 		return nil, err
 	}

@@ -148,7 +148,7 @@ func createLoadBalancer(call *Call, in *CreateLoadBalancerInput) (*LoadBalancers
 		return nil, err
 	}
 	call.Control.AwaitBalancer(call.Context, arn)
-	v := call.view()
+	v := call.View()
 	lb, err := find[vpc.LoadBalancer](call, v, string(arn))
 	if err != nil {
 		return nil, err
@@ -164,7 +164,7 @@ type DescribeLoadBalancersInput struct {
 }
 
 func describeLoadBalancers(call *Call, in *DescribeLoadBalancersInput) (*DescribeLoadBalancersOutput, error) {
-	v := call.view()
+	v := call.View()
 	list, err := pick[vpc.LoadBalancer](call, v, in.Arns, in.Names)
 	if err != nil {
 		return nil, err
@@ -194,7 +194,7 @@ func deleteLoadBalancer(call *Call, in *BalancerInput) (*void, error) {
 }
 
 func describeLoadBalancerAttributes(call *Call, in *BalancerInput) (*AttributesOutput, error) {
-	lb, err := find[vpc.LoadBalancer](call, call.view(), in.Arn)
+	lb, err := find[vpc.LoadBalancer](call, call.View(), in.Arn)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +208,7 @@ type ModifyLoadBalancerAttributesInput struct {
 }
 
 func modifyLoadBalancerAttributes(call *Call, in *ModifyLoadBalancerAttributesInput) (*AttributesOutput, error) {
-	lb, err := find[vpc.LoadBalancer](call, call.view(), in.Arn)
+	lb, err := find[vpc.LoadBalancer](call, call.View(), in.Arn)
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +236,7 @@ type SetSecurityGroupsOutput struct {
 }
 
 func setSecurityGroups(call *Call, in *SetSecurityGroupsInput) (*SetSecurityGroupsOutput, error) {
-	lb, err := find[vpc.LoadBalancer](call, call.view(), in.Arn)
+	lb, err := find[vpc.LoadBalancer](call, call.View(), in.Arn)
 	if err != nil {
 		return nil, err
 	}
@@ -247,7 +247,7 @@ func setSecurityGroups(call *Call, in *SetSecurityGroupsInput) (*SetSecurityGrou
 	if err := call.Control.SetBalancerGroups(call.Context, call.Caller, lb.ARN, groups, in.Enforce); err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	if lb, err = find[vpc.LoadBalancer](call, v, in.Arn); err != nil {
 		return nil, err
 	}
@@ -272,7 +272,7 @@ type SetSubnetsOutput struct {
 }
 
 func setSubnets(call *Call, in *SetSubnetsInput) (*SetSubnetsOutput, error) {
-	lb, err := find[vpc.LoadBalancer](call, call.view(), in.Arn)
+	lb, err := find[vpc.LoadBalancer](call, call.View(), in.Arn)
 	if err != nil {
 		return nil, err
 	}
@@ -288,7 +288,7 @@ func setSubnets(call *Call, in *SetSubnetsInput) (*SetSubnetsOutput, error) {
 	if err := call.Control.SetBalancerSubnets(call.Context, call.Caller, lb.ARN, subnets, dualStack); err != nil {
 		return nil, err
 	}
-	if lb, err = find[vpc.LoadBalancer](call, call.view(), in.Arn); err != nil {
+	if lb, err = find[vpc.LoadBalancer](call, call.View(), in.Arn); err != nil {
 		return nil, err
 	}
 	return &SetSubnetsOutput{AvailabilityZones: renderZones(lb), IPAddressType: lb.AddressType(), EnablePrefixForIpv6SourceNat: "off"}, nil
@@ -306,7 +306,7 @@ type SetIPAddressTypeOutput struct {
 }
 
 func setIPAddressType(call *Call, in *SetIPAddressTypeInput) (*SetIPAddressTypeOutput, error) {
-	lb, err := find[vpc.LoadBalancer](call, call.view(), in.Arn)
+	lb, err := find[vpc.LoadBalancer](call, call.View(), in.Arn)
 	if err != nil {
 		return nil, err
 	}
@@ -323,7 +323,7 @@ type DescribeCapacityReservationOutput struct {
 }
 
 func describeCapacityReservation(call *Call, in *BalancerInput) (*DescribeCapacityReservationOutput, error) {
-	if _, err := find[vpc.LoadBalancer](call, call.view(), in.Arn); err != nil {
+	if _, err := find[vpc.LoadBalancer](call, call.View(), in.Arn); err != nil {
 		return nil, err
 	}
 	return &DescribeCapacityReservationOutput{}, nil

@@ -25,7 +25,7 @@ func taggable(call *Call, list []string) ([]vpc.ARN, error) {
 		return nil, vpc.Errorf(vpc.Invalid, "ResourceArns", "", "At most %d resource ARNs can be specified, not %d", maxTagged, len(list))
 	}
 	var out []vpc.ARN
-	v := call.view()
+	v := call.View()
 	for _, s := range list {
 		kind, ok := control.ELBKind(vpc.ARN(s))
 		if !ok {
@@ -92,7 +92,7 @@ func describeTags(call *Call, in *DescribeTagsInput) (*DescribeTagsOutput, error
 	if err != nil {
 		return nil, err
 	}
-	v := call.view()
+	v := call.View()
 	out := &DescribeTagsOutput{}
 	for _, arn := range arns {
 		tags, err := control.ELBTags(v, call.Caller, arn)

@@ -129,7 +129,7 @@ func createTargetGroup(call *Call, in *CreateTargetGroupInput) (*TargetGroupsOut
 }
 
 func oneTargetGroup(call *Call, arn string) (*TargetGroupsOutput, error) {
-	v := call.view()
+	v := call.View()
 	g, err := find[vpc.TargetGroup](call, v, arn)
 	if err != nil {
 		return nil, err
@@ -147,7 +147,7 @@ type DescribeTargetGroupsInput struct {
 }
 
 func describeTargetGroups(call *Call, in *DescribeTargetGroupsInput) (*DescribeTargetGroupsOutput, error) {
-	v := call.view()
+	v := call.View()
 	var list []*vpc.TargetGroup
 	var err error
 	if in.LoadBalancerArn != "" {
@@ -193,7 +193,7 @@ type ModifyTargetGroupInput struct {
 }
 
 func modifyTargetGroup(call *Call, in *ModifyTargetGroupInput) (*TargetGroupsOutput, error) {
-	g, err := find[vpc.TargetGroup](call, call.view(), in.Arn)
+	g, err := find[vpc.TargetGroup](call, call.View(), in.Arn)
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +212,7 @@ func deleteTargetGroup(call *Call, in *GroupInput) (*void, error) {
 }
 
 func describeTargetGroupAttributes(call *Call, in *GroupInput) (*AttributesOutput, error) {
-	g, err := find[vpc.TargetGroup](call, call.view(), in.Arn)
+	g, err := find[vpc.TargetGroup](call, call.View(), in.Arn)
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +226,7 @@ type ModifyTargetGroupAttributesInput struct {
 }
 
 func modifyTargetGroupAttributes(call *Call, in *ModifyTargetGroupAttributesInput) (*AttributesOutput, error) {
-	g, err := find[vpc.TargetGroup](call, call.view(), in.Arn)
+	g, err := find[vpc.TargetGroup](call, call.View(), in.Arn)
 	if err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ func deregisterTargets(call *Call, in *TargetsInput) (*void, error) {
 }
 
 func (in *TargetsInput) read(call *Call) (vpc.ARN, []control.TargetInput, error) {
-	g, err := find[vpc.TargetGroup](call, call.view(), in.Arn)
+	g, err := find[vpc.TargetGroup](call, call.View(), in.Arn)
 	if err != nil {
 		return "", nil, err
 	}
@@ -101,7 +101,7 @@ type TargetHealth struct {
 }
 
 func describeTargetHealth(call *Call, in *DescribeTargetHealthInput) (*DescribeTargetHealthOutput, error) {
-	g, err := find[vpc.TargetGroup](call, call.view(), in.Arn)
+	g, err := find[vpc.TargetGroup](call, call.View(), in.Arn)
 	if err != nil {
 		return nil, err
 	}

@@ -15,42 +15,42 @@ func init() {
 		return &VirtualMFADevicesOutput{}, nil
 	})
 	register("ListInstanceProfilesForRole", func(c *Call, in *NamedRoleListInput) (*InstanceProfilesOutput, error) {
-		_, err := control.RoleNamed(c.view(), c.Caller, in.RoleName)
+		_, err := control.RoleNamed(c.View(), c.Caller, in.RoleName)
 		return &InstanceProfilesOutput{}, err
 	})
 	register("ListGroupsForUser", func(c *Call, in *NamedUserListInput) (*GroupsOutput, error) {
-		_, err := control.UserNamed(c.view(), c.Caller, in.UserName)
+		_, err := control.UserNamed(c.View(), c.Caller, in.UserName)
 		return &GroupsOutput{}, err
 	})
 	register("ListMFADevices", func(c *Call, in *UserListInput) (*MFADevicesOutput, error) {
-		return &MFADevicesOutput{}, c.hasUser(in.UserName)
+		return &MFADevicesOutput{}, hasUser(c, in.UserName)
 	})
 	register("ListSSHPublicKeys", func(c *Call, in *UserListInput) (*SSHPublicKeysOutput, error) {
-		return &SSHPublicKeysOutput{}, c.hasUser(in.UserName)
+		return &SSHPublicKeysOutput{}, hasUser(c, in.UserName)
 	})
 	register("ListSigningCertificates", func(c *Call, in *UserListInput) (*CertificatesOutput, error) {
-		return &CertificatesOutput{}, c.hasUser(in.UserName)
+		return &CertificatesOutput{}, hasUser(c, in.UserName)
 	})
 	register("ListServiceSpecificCredentials", func(c *Call, in *ListServiceSpecificCredentialsInput) (*ServiceCredentialsOutput, error) {
 		if in.AllUsers {
 			return &ServiceCredentialsOutput{}, nil
 		}
-		return &ServiceCredentialsOutput{}, c.hasUser(in.UserName)
+		return &ServiceCredentialsOutput{}, hasUser(c, in.UserName)
 	})
 	register("GetLoginProfile", noLoginProfile)
 	register("DeleteLoginProfile", noLoginProfile)
 }
 
 // hasUser checks the user a list is of; root has what a list of its own needs.
-func (c *Call) hasUser(name string) error {
+func hasUser(c *Call, name string) error {
 	if name == "" && c.Caller.User == "" && c.Caller.Role == "" {
 		return nil
 	}
-	name, err := c.self(name)
+	name, err := self(c, name)
 	if err != nil {
 		return err
 	}
-	_, err = control.UserNamed(c.view(), c.Caller, name)
+	_, err = control.UserNamed(c.View(), c.Caller, name)
 	return err
 }
 
@@ -60,11 +60,11 @@ type LoginProfileInput struct {
 }
 
 func noLoginProfile(c *Call, in *LoginProfileInput) (*void, error) {
-	name, err := c.self(in.UserName)
+	name, err := self(c, in.UserName)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := control.UserNamed(c.view(), c.Caller, name); err != nil {
+	if _, err := control.UserNamed(c.View(), c.Caller, name); err != nil {
 		return nil, err
 	}
 	return nil, vpc.Errorf(vpc.NotFound, "login-profile", name, "Login Profile for User %s cannot be found.", name)

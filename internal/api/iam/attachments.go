@@ -19,11 +19,11 @@ func init() {
 		return nil, c.Control.PutInlinePolicy(c.Context, c.Caller, role(in.RoleName), in.PolicyName, in.PolicyDocument)
 	})
 	register("GetUserPolicy", func(c *Call, in *UserPolicyInput) (*UserPolicyOutput, error) {
-		doc, err := control.InlinePolicy(c.view(), c.Caller, user(in.UserName), in.PolicyName)
+		doc, err := control.InlinePolicy(c.View(), c.Caller, user(in.UserName), in.PolicyName)
 		return &UserPolicyOutput{in.UserName, in.PolicyName, escaped(doc)}, err
 	})
 	register("GetRolePolicy", func(c *Call, in *RolePolicyInput) (*RolePolicyOutput, error) {
-		doc, err := control.InlinePolicy(c.view(), c.Caller, role(in.RoleName), in.PolicyName)
+		doc, err := control.InlinePolicy(c.View(), c.Caller, role(in.RoleName), in.PolicyName)
 		return &RolePolicyOutput{in.RoleName, in.PolicyName, escaped(doc)}, err
 	})
 	register("DeleteUserPolicy", func(c *Call, in *UserPolicyInput) (*void, error) {
@@ -33,10 +33,10 @@ func init() {
 		return nil, c.Control.DeleteInlinePolicy(c.Context, c.Caller, role(in.RoleName), in.PolicyName)
 	})
 	register("ListUserPolicies", func(c *Call, in *NamedUserListInput) (*ListInlineOutput, error) {
-		return c.inline(user(in.UserName), in.Paging)
+		return inline(c, user(in.UserName), in.Paging)
 	})
 	register("ListRolePolicies", func(c *Call, in *NamedRoleListInput) (*ListInlineOutput, error) {
-		return c.inline(role(in.RoleName), in.Paging)
+		return inline(c, role(in.RoleName), in.Paging)
 	})
 	register("AttachUserPolicy", func(c *Call, in *AttachUserInput) (*void, error) {
 		return nil, c.Control.AttachPolicy(c.Context, c.Caller, user(in.UserName), in.PolicyArn)
@@ -51,10 +51,10 @@ func init() {
 		return nil, c.Control.DetachPolicy(c.Context, c.Caller, role(in.RoleName), in.PolicyArn)
 	})
 	register("ListAttachedUserPolicies", func(c *Call, in *ListAttachedUserInput) (*ListAttachedOutput, error) {
-		return c.attached(user(in.UserName), in.PathPrefix, in.Paging)
+		return attached(c, user(in.UserName), in.PathPrefix, in.Paging)
 	})
 	register("ListAttachedRolePolicies", func(c *Call, in *ListAttachedRoleInput) (*ListAttachedOutput, error) {
-		return c.attached(role(in.RoleName), in.PathPrefix, in.Paging)
+		return attached(c, role(in.RoleName), in.PathPrefix, in.Paging)
 	})
 }
 
@@ -119,8 +119,8 @@ type ListInlineOutput struct {
 	PolicyNames []string `xml:"PolicyNames"`
 }
 
-func (c *Call) inline(e control.Entity, p Paging) (*ListInlineOutput, error) {
-	set, err := control.PoliciesOf(c.view(), c.Caller, e)
+func inline(c *Call, e control.Entity, p Paging) (*ListInlineOutput, error) {
+	set, err := control.PoliciesOf(c.View(), c.Caller, e)
 	if err != nil {
 		return nil, err
 	}
@@ -167,8 +167,8 @@ type AttachedPolicy struct {
 	PolicyArn  string `xml:"PolicyArn"`
 }
 
-func (c *Call) attached(e control.Entity, prefix string, p Paging) (*ListAttachedOutput, error) {
-	v := c.view()
+func attached(c *Call, e control.Entity, prefix string, p Paging) (*ListAttachedOutput, error) {
+	v := c.View()
 	set, err := control.PoliciesOf(v, c.Caller, e)
 	if err != nil {
 		return nil, err

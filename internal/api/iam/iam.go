@@ -14,47 +14,28 @@ package iam
 
 import (
 	"cmp"
-	"context"
 	"encoding/base64"
 	"errors"
-	"log/slog"
 	"net/http"
 	"net/url"
-	"reflect"
 	"slices"
 	"strings"
 
 	"postern.dev/postern/internal/api/actions"
 	"postern.dev/postern/internal/api/awsquery"
-	"postern.dev/postern/internal/authz"
-	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/vpc"
 )
 
 // Call is one authenticated request on its way through an action.
-type Call struct {
-	Context context.Context
-	Control *control.Control
-	Caller  control.Caller
-}
+type Call = actions.Call
 
-// view is the newest state; taken after an operation it shows its writes.
-func (c *Call) view() vpc.View { return c.Control.View() }
-
-// Authorize implements actions.Call.
-func (c *Call) Authorize(service, action string, params authz.Params) error {
-	return c.Control.Authorize(c.Caller, service, action, params)
-}
-
-// Log implements actions.Call.
-func (c *Call) Log() *slog.Logger { return c.Control.Log }
-
-var table = actions.Table[*Call]{Service: awsquery.ServiceIAM, Code: errorCode}
+// Actions holds the actions that exist.
+var Actions = actions.Table{Service: awsquery.ServiceIAM, Code: errorCode}
 
 // register adds an action. fn gets the decoded input, whose page is one that
 // can be: also a list that is always empty refuses a marker that is not ours.
 func register[In, Out any](name string, fn func(*Call, *In) (*Out, error)) {
-	actions.Add(&table, name, func(c *Call, in *In) (*Out, error) {
+	actions.Add(&Actions, name, func(c *Call, in *In) (*Out, error) {
 		if p, ok := any(in).(interface{ check() error }); ok {
 			if err := p.check(); err != nil {
 				return nil, err
@@ -62,20 +43,6 @@ func register[In, Out any](name string, fn func(*Call, *In) (*Out, error)) {
 		}
 		return fn(c, in)
 	})
-}
-
-// Actions lists the names of the actions that exist, sorted.
-func Actions() []string { return table.Names() }
-
-// Input is the type of an action's input struct, nil if there is no such action.
-func Input(name string) reflect.Type { return table.Input(name) }
-
-// Output is the type of an action's output struct, for the same.
-func Output(name string) reflect.Type { return table.Output(name) }
-
-// Serve runs one request whose signature has been verified.
-func Serve(w http.ResponseWriter, call *Call, form *awsquery.Form, requestID string) {
-	table.Serve(w, call, form, requestID)
 }
 
 // void is the output of actions that answer nothing.

@@ -41,7 +41,7 @@ func client(t *testing.T) (*sdk.Client, *control.Control) {
 			t.Error(err)
 			return
 		}
-		iam.Serve(w, &iam.Call{Context: r.Context(), Control: c, Caller: controltest.Consumer}, form, "req-1")
+		iam.Actions.Serve(w, &iam.Call{Context: r.Context(), Control: c, Caller: controltest.Consumer}, form, "req-1")
 	}))
 	t.Cleanup(srv.Close)
 	return sdk.New(sdk.Options{

@@ -40,7 +40,7 @@ type Policy struct {
 	Tags                          []Tag     `xml:"Tags,omitempty"`
 }
 
-func (c *Call) policyOf(v vpc.View, p *vpc.ManagedPolicy, whole bool) Policy {
+func policyOf(c *Call, v vpc.View, p *vpc.ManagedPolicy, whole bool) Policy {
 	users, roles := control.AttachedTo(v, c.Caller, p.ID)
 	out := Policy{
 		PolicyName: p.Name, PolicyID: string(p.ID), Arn: p.ARN(), Path: p.Path, DefaultVersionID: fmt.Sprintf("v%d", p.Default),
@@ -77,7 +77,7 @@ func createPolicy(call *Call, in *CreatePolicyInput) (*PolicyOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &PolicyOutput{call.policyOf(call.view(), p, true)}, nil
+	return &PolicyOutput{policyOf(call, call.View(), p, true)}, nil
 }
 
 // PolicyInput is the input of actions on one policy.
@@ -86,12 +86,12 @@ type PolicyInput struct {
 }
 
 func getPolicy(call *Call, in *PolicyInput) (*PolicyOutput, error) {
-	v := call.view()
+	v := call.View()
 	p, err := control.PolicyByARN(v, call.Caller, in.PolicyArn)
 	if err != nil {
 		return nil, err
 	}
-	return &PolicyOutput{call.policyOf(v, p, true)}, nil
+	return &PolicyOutput{policyOf(call, v, p, true)}, nil
 }
 
 func deletePolicy(call *Call, in *PolicyInput) (*void, error) {
@@ -114,10 +114,10 @@ type ListPoliciesOutput struct {
 }
 
 func listPolicies(call *Call, in *ListPoliciesInput) (*ListPoliciesOutput, error) {
-	v := call.view()
+	v := call.View()
 	var list []Policy
 	add := func(p *vpc.ManagedPolicy) {
-		shown := call.policyOf(v, p, false)
+		shown := policyOf(call, v, p, false)
 		if strings.HasPrefix(p.Path, in.PathPrefix) && (!in.OnlyAttached || shown.AttachmentCount > 0) && in.PolicyUsageFilter != "PermissionsBoundary" {
 			list = append(list, shown)
 		}
@@ -174,7 +174,7 @@ type PolicyVersionInput struct {
 }
 
 func getPolicyVersion(call *Call, in *PolicyVersionInput) (*PolicyVersionOutput, error) {
-	p, err := control.PolicyByARN(call.view(), call.Caller, in.PolicyArn)
+	p, err := control.PolicyByARN(call.View(), call.Caller, in.PolicyArn)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +206,7 @@ type ListPolicyVersionsOutput struct {
 }
 
 func listPolicyVersions(call *Call, in *PolicyListInput) (*ListPolicyVersionsOutput, error) {
-	p, err := control.PolicyByARN(call.view(), call.Caller, in.PolicyArn)
+	p, err := control.PolicyByARN(call.View(), call.Caller, in.PolicyArn)
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +260,7 @@ type PolicyRole struct {
 }
 
 func listEntitiesForPolicy(call *Call, in *ListEntitiesForPolicyInput) (*ListEntitiesForPolicyOutput, error) {
-	v := call.view()
+	v := call.View()
 	p, err := control.PolicyByARN(v, call.Caller, in.PolicyArn)
 	if err != nil {
 		return nil, err

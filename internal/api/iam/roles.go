@@ -84,7 +84,7 @@ type RoleInput struct {
 }
 
 func getRole(call *Call, in *RoleInput) (*RoleOutput, error) {
-	r, err := control.RoleNamed(call.view(), call.Caller, in.RoleName)
+	r, err := control.RoleNamed(call.View(), call.Caller, in.RoleName)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +150,7 @@ type ListRolesOutput struct {
 
 func listRoles(call *Call, in *ListRolesInput) (*ListRolesOutput, error) {
 	var list []*vpc.Role
-	for r := range vpc.By[vpc.Role](call.view(), vpc.IndexOwner, call.Caller.Account) {
+	for r := range vpc.By[vpc.Role](call.View(), vpc.IndexOwner, call.Caller.Account) {
 		if strings.HasPrefix(r.Path, in.PathPrefix) {
 			list = append(list, r)
 		}

@@ -8,8 +8,8 @@ import (
 )
 
 func init() {
-	register("TagUser", func(c *Call, in *TagUserInput) (*void, error) { return c.tag(user(in.UserName), in.Tags) })
-	register("TagRole", func(c *Call, in *TagRoleInput) (*void, error) { return c.tag(role(in.RoleName), in.Tags) })
+	register("TagUser", func(c *Call, in *TagUserInput) (*void, error) { return tag(c, user(in.UserName), in.Tags) })
+	register("TagRole", func(c *Call, in *TagRoleInput) (*void, error) { return tag(c, role(in.RoleName), in.Tags) })
 	register("TagPolicy", func(c *Call, in *TagPolicyInput) (*void, error) {
 		tags, err := tagsOf(in.Tags)
 		if err != nil {
@@ -27,21 +27,21 @@ func init() {
 		return nil, c.Control.UntagPolicy(c.Context, c.Caller, in.PolicyArn, in.TagKeys)
 	})
 	register("ListUserTags", func(c *Call, in *NamedUserListInput) (*ListTagsOutput, error) {
-		u, err := control.UserNamed(c.view(), c.Caller, in.UserName)
+		u, err := control.UserNamed(c.View(), c.Caller, in.UserName)
 		if err != nil {
 			return nil, err
 		}
 		return listTags(in.Paging, u.Tags)
 	})
 	register("ListRoleTags", func(c *Call, in *NamedRoleListInput) (*ListTagsOutput, error) {
-		r, err := control.RoleNamed(c.view(), c.Caller, in.RoleName)
+		r, err := control.RoleNamed(c.View(), c.Caller, in.RoleName)
 		if err != nil {
 			return nil, err
 		}
 		return listTags(in.Paging, r.Tags)
 	})
 	register("ListPolicyTags", func(c *Call, in *PolicyListInput) (*ListTagsOutput, error) {
-		p, err := control.PolicyByARN(c.view(), c.Caller, in.PolicyArn)
+		p, err := control.PolicyByARN(c.View(), c.Caller, in.PolicyArn)
 		if err != nil {
 			return nil, err
 		}
@@ -49,7 +49,7 @@ func init() {
 	})
 }
 
-func (c *Call) tag(e control.Entity, list []Tag) (*void, error) {
+func tag(c *Call, e control.Entity, list []Tag) (*void, error) {
 	tags, err := tagsOf(list)
 	if err != nil {
 		return nil, err

@@ -43,11 +43,11 @@ func userOf(u *vpc.User, tags bool) User {
 }
 
 // self is the name of the user who calls, for actions that may leave it out.
-func (c *Call) self(name string) (string, error) {
+func self(c *Call, name string) (string, error) {
 	if name != "" {
 		return name, nil
 	}
-	if u, ok := vpc.Get[vpc.User](c.view(), c.Caller.User); ok {
+	if u, ok := vpc.Get[vpc.User](c.View(), c.Caller.User); ok {
 		return u.Name, nil
 	}
 	return "", vpc.Errorf(vpc.Missing, "UserName", "", "Must specify userName when calling with non-User credentials")
@@ -87,16 +87,16 @@ func getUser(call *Call, in *GetUserInput) (*UserOutput, error) {
 	if in.UserName == "" && call.Caller.User == "" && call.Caller.Role == "" {
 		id := call.Caller.Account
 		out := User{UserID: string(id), Arn: id.RootARN()}
-		if a, ok := vpc.Get[vpc.Account](call.view(), id); ok {
+		if a, ok := vpc.Get[vpc.Account](call.View(), id); ok {
 			out.CreateDate = a.Created
 		}
 		return &UserOutput{out}, nil
 	}
-	name, err := call.self(in.UserName)
+	name, err := self(call, in.UserName)
 	if err != nil {
 		return nil, err
 	}
-	u, err := control.UserNamed(call.view(), call.Caller, name)
+	u, err := control.UserNamed(call.View(), call.Caller, name)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ type ListUsersOutput struct {
 
 func listUsers(call *Call, in *ListUsersInput) (*ListUsersOutput, error) {
 	var list []*vpc.User
-	for u := range vpc.By[vpc.User](call.view(), vpc.IndexOwner, call.Caller.Account) {
+	for u := range vpc.By[vpc.User](call.View(), vpc.IndexOwner, call.Caller.Account) {
 		if strings.HasPrefix(u.Path, in.PathPrefix) {
 			list = append(list, u)
 		}
@@ -171,7 +171,7 @@ type CreateAccessKeyOutput struct {
 }
 
 func createAccessKey(call *Call, in *CreateAccessKeyInput) (*CreateAccessKeyOutput, error) {
-	name, err := call.self(in.UserName)
+	name, err := self(call, in.UserName)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +193,7 @@ type UpdateAccessKeyInput struct {
 }
 
 func updateAccessKey(call *Call, in *UpdateAccessKeyInput) (*void, error) {
-	name, err := call.self(in.UserName)
+	name, err := self(call, in.UserName)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +207,7 @@ type DeleteAccessKeyInput struct {
 }
 
 func deleteAccessKey(call *Call, in *DeleteAccessKeyInput) (*void, error) {
-	name, err := call.self(in.UserName)
+	name, err := self(call, in.UserName)
 	if err != nil {
 		return nil, err
 	}
@@ -237,16 +237,16 @@ type AccessKeyMetadata struct {
 func listAccessKeys(call *Call, in *UserListInput) (*ListAccessKeysOutput, error) {
 	var list []AccessKeyMetadata
 	if in.UserName == "" && call.Caller.User == "" && call.Caller.Role == "" {
-		a, ok := vpc.Get[vpc.Account](call.view(), call.Caller.Account)
+		a, ok := vpc.Get[vpc.Account](call.View(), call.Caller.Account)
 		for i := 0; ok && i < len(a.Keys); i++ {
 			list = append(list, AccessKeyMetadata{"", a.Keys[i].ID, "Active", a.Created})
 		}
 	} else {
-		name, err := call.self(in.UserName)
+		name, err := self(call, in.UserName)
 		if err != nil {
 			return nil, err
 		}
-		u, err := control.UserNamed(call.view(), call.Caller, name)
+		u, err := control.UserNamed(call.View(), call.Caller, name)
 		if err != nil {
 			return nil, err
 		}
@@ -281,7 +281,7 @@ type GetAccessKeyLastUsedOutput struct {
 }
 
 func getAccessKeyLastUsed(call *Call, in *GetAccessKeyLastUsedInput) (*GetAccessKeyLastUsedOutput, error) {
-	u, err := control.UserOfKey(call.view(), call.Caller, in.AccessKeyID)
+	u, err := control.UserOfKey(call.View(), call.Caller, in.AccessKeyID)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ type AssociationInput struct {
 }
 
 func associateVPC(c *Call, in *AssociationInput) (*ChangeOutput, error) {
-	id, err := c.vpcID(in.VPC)
+	id, err := vpcID(c, in.VPC)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func associateVPC(c *Call, in *AssociationInput) (*ChangeOutput, error) {
 }
 
 func disassociateVPC(c *Call, in *AssociationInput) (*ChangeOutput, error) {
-	id, err := c.vpcID(in.VPC)
+	id, err := vpcID(c, in.VPC)
 	if err != nil {
 		return nil, err
 	}
@@ -80,11 +80,11 @@ func listHostedZonesByVPC(c *Call, in *ListHostedZonesByVPCInput) (*ListHostedZo
 	if err != nil {
 		return nil, err
 	}
-	id, err := c.inRegion(in.VPCID, in.Region)
+	id, err := inRegion(c, in.VPCID, in.Region)
 	if err != nil {
 		return nil, err
 	}
-	list, err := control.ZonesOfVPC(c.view(), c.Caller, id)
+	list, err := control.ZonesOfVPC(c.View(), c.Caller, id)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ type CreateAuthorizationOutput struct {
 }
 
 func createAuthorization(c *Call, in *AuthorizationInput) (*CreateAuthorizationOutput, error) {
-	id, err := c.vpcID(in.VPC)
+	id, err := vpcID(c, in.VPC)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func createAuthorization(c *Call, in *AuthorizationInput) (*CreateAuthorizationO
 }
 
 func deleteAuthorization(c *Call, in *AuthorizationInput) (*void, error) {
-	id, err := c.vpcID(in.VPC)
+	id, err := vpcID(c, in.VPC)
 	if err != nil {
 		return nil, err
 	}
@@ -155,12 +155,12 @@ func listAuthorizations(c *Call, in *ListAuthorizationsInput) (*ListAuthorizatio
 	if err != nil {
 		return nil, err
 	}
-	z, err := control.OwnedZone(c.view(), c.Caller, zoneID(in.ZoneID))
+	z, err := control.OwnedZone(c.View(), c.Caller, zoneID(in.ZoneID))
 	if err != nil {
 		return nil, err
 	}
 	list, next := page(slices.Clone(z.Authorized), func(id vpc.VPCID) string { return string(id) }, start, n)
-	return &ListAuthorizationsOutput{string(z.ID), c.vpcs(list), tokenOf(next)}, nil
+	return &ListAuthorizationsOutput{string(z.ID), vpcs(c, list), tokenOf(next)}, nil
 }
 
 // tokenStart is what a token is, before the key that the next page begins with.

@@ -122,7 +122,7 @@ func listRecordSets(c *Call, in *ListRecordSetsInput) (*ListRecordSetsOutput, er
 	case in.Type != "":
 		return nil, vpc.Errorf(vpc.Invalid, "type", in.Type, "The parameter type is only for a request with name")
 	}
-	v := c.view()
+	v := c.View()
 	z, err := control.OwnedZone(v, c.Caller, zoneID(in.ZoneID))
 	if err != nil {
 		return nil, err

@@ -13,42 +13,23 @@ package route53
 
 import (
 	"cmp"
-	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"net/url"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	"postern.dev/postern/internal/api/actions"
 	"postern.dev/postern/internal/api/awsquery"
-	"postern.dev/postern/internal/authz"
-	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/vpc"
 )
 
 // Call is one authenticated request on its way through an action.
-type Call struct {
-	Context context.Context
-	Control *control.Control
-	Caller  control.Caller
-}
+type Call = actions.Call
 
-// view is the newest state; taken after an operation it shows its writes.
-func (c *Call) view() vpc.View { return c.Control.View() }
-
-// Authorize implements actions.Call.
-func (c *Call) Authorize(service, action string, params authz.Params) error {
-	return c.Control.Authorize(c.Caller, service, action, params)
-}
-
-// Log implements actions.Call.
-func (c *Call) Log() *slog.Logger { return c.Control.Log }
-
-var table = actions.Table[*Call]{Service: awsquery.ServiceRoute53, Code: errorCode}
+// Actions holds the actions that exist.
+var Actions = actions.Table{Service: awsquery.ServiceRoute53, Code: errorCode}
 
 // route is where an action is: a method and the pieces of a path after the
 // version; a piece in braces is a parameter.
@@ -63,21 +44,7 @@ var routes []route
 // register adds an action.
 func register[In, Out any](method, path, name string, fn func(*Call, *In) (*Out, error)) {
 	routes = append(routes, route{method, strings.Split(path, "/"), name})
-	actions.Add(&table, name, fn)
-}
-
-// Actions lists the names of the actions that exist, sorted.
-func Actions() []string { return table.Names() }
-
-// Input is the type of an action's input struct, nil if there is no such action.
-func Input(name string) reflect.Type { return table.Input(name) }
-
-// Output is the type of an action's output struct, for the same.
-func Output(name string) reflect.Type { return table.Output(name) }
-
-// Serve runs one request whose signature has been verified.
-func Serve(w http.ResponseWriter, call *Call, form *awsquery.Form, requestID string) {
-	table.Serve(w, call, form, requestID)
+	actions.Add(&Actions, name, fn)
 }
 
 // Parse reads a request, of which method and path say what it asks for. Where
@@ -96,7 +63,7 @@ func operation(method, path string) awsquery.Operation {
 	pieces := strings.Split(rest, "/")
 	for _, r := range routes {
 		if labels, ok := r.match(method, pieces); ok {
-			return awsquery.Operation{Action: r.action, Version: version, Labels: labels, Input: Input(r.action)}
+			return awsquery.Operation{Action: r.action, Version: version, Labels: labels, Input: Actions.Input(r.action)}
 		}
 	}
 	return none
@@ -142,11 +109,11 @@ type VPC struct {
 }
 
 // vpcID is the id of a VPC of this region.
-func (c *Call) vpcID(v VPC) (vpc.VPCID, error) {
-	return c.inRegion(v.ID, v.Region)
+func vpcID(c *Call, v VPC) (vpc.VPCID, error) {
+	return inRegion(c, v.ID, v.Region)
 }
 
-func (c *Call) inRegion(id, region string) (vpc.VPCID, error) {
+func inRegion(c *Call, id, region string) (vpc.VPCID, error) {
 	here := c.Control.Region().Name
 	switch {
 	case id == "":

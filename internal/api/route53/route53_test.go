@@ -50,7 +50,7 @@ func serve(t *testing.T, c *control.Control, caller control.Caller) (*sdk.Client
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		route53.Serve(w, &route53.Call{Context: r.Context(), Control: c, Caller: caller}, form, "req-1")
+		route53.Actions.Serve(w, &route53.Call{Context: r.Context(), Control: c, Caller: caller}, form, "req-1")
 	}))
 	t.Cleanup(srv.Close)
 	return sdk.New(sdk.Options{

@@ -61,8 +61,8 @@ type ResourceTags struct {
 	Tags []Tag  `xml:"Tags>Tag"`
 }
 
-func (c *Call) resourceTags(id string) (ResourceTags, error) {
-	z, err := control.OwnedZone(c.view(), c.Caller, zoneID(id))
+func resourceTags(c *Call, id string) (ResourceTags, error) {
+	z, err := control.OwnedZone(c.View(), c.Caller, zoneID(id))
 	if err != nil {
 		return ResourceTags{}, err
 	}
@@ -80,7 +80,7 @@ type ListTagsOutput struct {
 }
 
 func listTags(c *Call, in *ResourceInput) (*ListTagsOutput, error) {
-	set, err := c.resourceTags(in.ID)
+	set, err := resourceTags(c, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func listTagsOfMany(c *Call, in *ListTagsOfManyInput) (*ListTagsOfManyOutput, er
 	}
 	out := &ListTagsOfManyOutput{}
 	for _, id := range in.IDs {
-		set, err := c.resourceTags(id)
+		set, err := resourceTags(c, id)
 		if err != nil {
 			return nil, err
 		}

@@ -85,7 +85,7 @@ func createHostedZone(c *Call, in *CreateHostedZoneInput) (*CreateHostedZoneOutp
 	case in.VPC == nil:
 		return nil, vpc.Errorf(vpc.Unsupported, "VPC", "", "Public hosted zones are not supported by this endpoint: it answers the VPCs of this installation and nobody outside. For a private hosted zone send the parameter VPC.")
 	}
-	id, err := c.vpcID(*in.VPC)
+	id, err := vpcID(c, *in.VPC)
 	if err != nil {
 		return nil, err
 	}
@@ -110,14 +110,14 @@ type GetHostedZoneOutput struct {
 }
 
 func getHostedZone(c *Call, in *ZoneInput) (*GetHostedZoneOutput, error) {
-	z, err := control.OwnedZone(c.view(), c.Caller, zoneID(in.ID))
+	z, err := control.OwnedZone(c.View(), c.Caller, zoneID(in.ID))
 	if err != nil {
 		return nil, err
 	}
-	return &GetHostedZoneOutput{hostedZone(z), c.vpcs(z.VPCs)}, nil
+	return &GetHostedZoneOutput{hostedZone(z), vpcs(c, z.VPCs)}, nil
 }
 
-func (c *Call) vpcs(ids []vpc.VPCID) []VPC {
+func vpcs(c *Call, ids []vpc.VPCID) []VPC {
 	out := make([]VPC, len(ids))
 	for i, id := range ids {
 		out[i] = VPC{c.Control.Region().Name, string(id)}
@@ -165,8 +165,8 @@ type ListHostedZonesOutput struct {
 	MaxItems    int          `xml:"MaxItems"`
 }
 
-func (c *Call) zones() []*vpc.HostedZone {
-	return slices.Collect(vpc.By[vpc.HostedZone](c.view(), vpc.IndexOwner, c.Caller.Account))
+func zones(c *Call) []*vpc.HostedZone {
+	return slices.Collect(vpc.By[vpc.HostedZone](c.View(), vpc.IndexOwner, c.Caller.Account))
 }
 
 func listHostedZones(c *Call, in *ListHostedZonesInput) (*ListHostedZonesOutput, error) {
@@ -174,7 +174,7 @@ func listHostedZones(c *Call, in *ListHostedZonesInput) (*ListHostedZonesOutput,
 	if err != nil {
 		return nil, err
 	}
-	list, next := page(c.zones(), (*vpc.HostedZone).Key, string(zoneID(in.Marker)), n)
+	list, next := page(zones(c), (*vpc.HostedZone).Key, string(zoneID(in.Marker)), n)
 	return &ListHostedZonesOutput{HostedZones: hostedZones(list), Marker: in.Marker, IsTruncated: next != "", NextMarker: next, MaxItems: n}, nil
 }
 
@@ -212,14 +212,14 @@ func listHostedZonesByName(c *Call, in *ListHostedZonesByNameInput) (*ListHosted
 		}
 		start = byNameKey(name, zoneID(in.ZoneID))
 	}
-	list := c.zones()
+	list := zones(c)
 	key := func(z *vpc.HostedZone) string { return byNameKey(z.Name, z.ID) }
 	slices.SortFunc(list, func(a, b *vpc.HostedZone) int { return cmp.Compare(key(a), key(b)) })
 	list, next := page(list, key, start, n)
 	out := &ListHostedZonesByNameOutput{HostedZones: hostedZones(list), DNSName: in.DNSName, ZoneID: in.ZoneID, IsTruncated: next != "", MaxItems: n}
 	if next != "" {
 		_, out.NextZoneID, _ = strings.Cut(next, " ")
-		for _, z := range c.zones() {
+		for _, z := range zones(c) {
 			if string(z.ID) == out.NextZoneID {
 				out.NextDNSName = z.Name + "."
 			}
@@ -242,7 +242,7 @@ type GetHostedZoneCountOutput struct {
 }
 
 func getHostedZoneCount(c *Call, _ *GetHostedZoneCountInput) (*GetHostedZoneCountOutput, error) {
-	return &GetHostedZoneCountOutput{len(c.zones())}, nil
+	return &GetHostedZoneCountOutput{len(zones(c))}, nil
 }
 
 // GetDNSSECInput is the input of GetDNSSEC.
@@ -253,7 +253,7 @@ type GetDNSSECInput struct {
 // getDNSSEC answers what AWS does for every private zone: clients ask before
 // they delete one.
 func getDNSSEC(c *Call, in *GetDNSSECInput) (*void, error) {
-	if _, err := control.OwnedZone(c.view(), c.Caller, zoneID(in.ID)); err != nil {
+	if _, err := control.OwnedZone(c.View(), c.Caller, zoneID(in.ID)); err != nil {
 		return nil, err
 	}
 	return nil, vpc.Errorf(vpc.Invalid, "dnssec", in.ID, "Operation is unsupported for private hosted zones.")
@@ -266,7 +266,7 @@ type GetChangeInput struct {
 
 // getChange answers INSYNC when the resolver of every live host answers by it.
 func getChange(c *Call, in *GetChangeInput) (*ChangeOutput, error) {
-	change, done, err := c.Control.DNSChange(c.view(), c.Caller, strings.TrimPrefix(strings.TrimPrefix(in.ID, "/"), changePrefix))
+	change, done, err := c.Control.DNSChange(c.View(), c.Caller, strings.TrimPrefix(strings.TrimPrefix(in.ID, "/"), changePrefix))
 	if err != nil {
 		return nil, err
 	}

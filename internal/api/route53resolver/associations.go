@@ -87,11 +87,11 @@ type GetResolverRuleAssociationInput struct {
 
 func getResolverRuleAssociation(call *Call, in *GetResolverRuleAssociationInput) (*AssociationOutput, error) {
 	if rest, ok := strings.CutPrefix(in.ResolverRuleAssociationID, autoPrefix); ok {
-		if v, err := control.Owned[vpc.VPC](call.view(), call.Caller, strings.TrimSuffix(rest, autoSuffix)); err == nil && strings.HasSuffix(rest, autoSuffix) {
+		if v, err := control.Owned[vpc.VPC](call.View(), call.Caller, strings.TrimSuffix(rest, autoSuffix)); err == nil && strings.HasSuffix(rest, autoSuffix) {
 			return &AssociationOutput{internetAssociation(v)}, nil
 		}
 	}
-	return answerAssociation(control.OwnedResolverAssociation(call.view(), call.Caller, vpc.ResolverAssociationID(in.ResolverRuleAssociationID)))
+	return answerAssociation(control.OwnedResolverAssociation(call.View(), call.Caller, vpc.ResolverAssociationID(in.ResolverRuleAssociationID)))
 }
 
 // ListResolverRuleAssociationsOutput is the output of ListResolverRuleAssociations.
@@ -109,7 +109,7 @@ var associationFilters = filters[ResolverRuleAssociation]{
 }.withOld(map[string]string{"NAME": "Name", "RESOLVER_RULE_ID": "ResolverRuleId", "STATUS": "Status", "VPC_ID": "VPCId"})
 
 func listResolverRuleAssociations(call *Call, in *ListInput) (*ListResolverRuleAssociationsOutput, error) {
-	v := call.view()
+	v := call.View()
 	list := []ResolverRuleAssociation{}
 	for o := range vpc.By[vpc.VPC](v, vpc.IndexOwner, call.Caller.Account) {
 		list = append(list, internetAssociation(o))

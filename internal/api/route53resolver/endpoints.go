@@ -52,7 +52,7 @@ type EndpointOutput struct{ ResolverEndpoint ResolverEndpoint }
 // render is an endpoint as it is now: what hosts have not applied yet is not
 // called operational.
 func render(call *Call, e *vpc.ResolverEndpoint) *ResolverEndpoint {
-	v := call.view()
+	v := call.View()
 	out := &ResolverEndpoint{
 		ID: string(e.ID), CreatorRequestID: e.Request.ID, Arn: control.ResolverARN(control.RegionOf(v), e.Owner, vpc.KindResolverEndpoint, string(e.ID)),
 		Name: e.Name, Direction: e.Direction(), IPAddressCount: int32(len(e.Addresses)), HostVPCID: string(e.VPC),
@@ -155,7 +155,7 @@ type EndpointInput struct {
 }
 
 func getResolverEndpoint(call *Call, in *EndpointInput) (*EndpointOutput, error) {
-	e, err := control.OwnedResolverEndpoint(call.view(), call.Caller, vpc.ResolverEndpointID(in.ResolverEndpointID))
+	e, err := control.OwnedResolverEndpoint(call.View(), call.Caller, vpc.ResolverEndpointID(in.ResolverEndpointID))
 	return answer(call, e, err)
 }
 
@@ -286,7 +286,7 @@ type IPAddressResponse struct {
 }
 
 func listIPAddresses(call *Call, in *ListIPAddressesInput) (*ListIPAddressesOutput, error) {
-	v := call.view()
+	v := call.View()
 	e, err := control.OwnedResolverEndpoint(v, call.Caller, vpc.ResolverEndpointID(in.ResolverEndpointID))
 	if err != nil {
 		return nil, err
@@ -342,7 +342,7 @@ var endpointFilters = filters[ResolverEndpoint]{
 
 func listResolverEndpoints(call *Call, in *ListInput) (*ListResolverEndpointsOutput, error) {
 	list := []ResolverEndpoint{}
-	for e := range vpc.By[vpc.ResolverEndpoint](call.view(), vpc.IndexOwner, call.Caller.Account) {
+	for e := range vpc.By[vpc.ResolverEndpoint](call.View(), vpc.IndexOwner, call.Caller.Account) {
 		list = append(list, *render(call, e))
 	}
 	list, err := endpointFilters.keep(list, in.Filters)

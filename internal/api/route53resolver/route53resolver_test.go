@@ -58,7 +58,7 @@ func newServer(t *testing.T) server {
 			t.Error(err)
 			return
 		}
-		ours.Serve(w, &ours.Call{Context: r.Context(), Control: c, Caller: controltest.Consumer}, form, "req-1")
+		ours.Actions.Serve(w, &ours.Call{Context: r.Context(), Control: c, Caller: controltest.Consumer}, form, "req-1")
 	}))
 	t.Cleanup(srv.Close)
 	s := server{control: c, vpc: string(id), Client: route53resolver.New(route53resolver.Options{

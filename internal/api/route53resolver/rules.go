@@ -136,7 +136,7 @@ func answerRule(call *Call, r *vpc.ResolverRule, err error) (*RuleOutput, error)
 	if err != nil {
 		return nil, err
 	}
-	return &RuleOutput{renderRule(call.view(), r)}, nil
+	return &RuleOutput{renderRule(call.View(), r)}, nil
 }
 
 func createResolverRule(call *Call, in *CreateResolverRuleInput) (*RuleOutput, error) {
@@ -162,9 +162,9 @@ type RuleInput struct {
 
 func getResolverRule(call *Call, in *RuleInput) (*RuleOutput, error) {
 	if in.ResolverRuleID == string(vpc.InternetResolverRule) {
-		return &RuleOutput{internetRule(call.view())}, nil
+		return &RuleOutput{internetRule(call.View())}, nil
 	}
-	r, err := control.OwnedResolverRule(call.view(), call.Caller, vpc.ResolverRuleID(in.ResolverRuleID))
+	r, err := control.OwnedResolverRule(call.View(), call.Caller, vpc.ResolverRuleID(in.ResolverRuleID))
 	return answerRule(call, r, err)
 }
 
@@ -221,7 +221,7 @@ var ruleFilters = filters[ResolverRule]{
 })
 
 func listResolverRules(call *Call, in *ListInput) (*ListResolverRulesOutput, error) {
-	v := call.view()
+	v := call.View()
 	list := []ResolverRule{internetRule(v)}
 	for r := range vpc.By[vpc.ResolverRule](v, vpc.IndexOwner, call.Caller.Account) {
 		list = append(list, renderRule(v, r))

@@ -77,7 +77,7 @@ type ListTagsForResourceOutput struct {
 }
 
 func listTagsForResource(call *Call, in *ListTagsForResourceInput) (*ListTagsForResourceOutput, error) {
-	tags, err := control.ResolverTags(call.view(), call.Caller, in.ResourceArn)
+	tags, err := control.ResolverTags(call.View(), call.Caller, in.ResourceArn)
 	if err != nil {
 		return nil, err
 	}

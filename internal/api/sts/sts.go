@@ -10,59 +10,30 @@
 package sts
 
 import (
-	"context"
 	"errors"
-	"log/slog"
 	"net/http"
-	"reflect"
 	"time"
 
 	"postern.dev/postern/internal/api/actions"
 	"postern.dev/postern/internal/api/awsquery"
-	"postern.dev/postern/internal/authz"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/vpc"
 )
 
 // Call is one authenticated request on its way through an action.
-type Call struct {
-	Context context.Context
-	Control *control.Control
-	Caller  control.Caller
-}
+type Call = actions.Call
 
-// Authorize implements actions.Call.
-func (c *Call) Authorize(service, action string, params authz.Params) error {
-	return c.Control.Authorize(c.Caller, service, action, params)
-}
-
-// Log implements actions.Call.
-func (c *Call) Log() *slog.Logger { return c.Control.Log }
-
-var table = actions.Table[*Call]{
+// Actions holds the actions that exist.
+var Actions = actions.Table{
 	Service: awsquery.ServiceSTS,
 	Code:    errorCode,
 	Free:    map[string]bool{"AssumeRole": true, "GetSessionToken": true, "GetCallerIdentity": true},
 }
 
 func init() {
-	actions.Add(&table, "AssumeRole", assumeRole)
-	actions.Add(&table, "GetSessionToken", getSessionToken)
-	actions.Add(&table, "GetCallerIdentity", getCallerIdentity)
-}
-
-// Actions lists the names of the actions that exist.
-func Actions() []string { return table.Names() }
-
-// Input is the type of an action's input struct, nil if there is no such action.
-func Input(name string) reflect.Type { return table.Input(name) }
-
-// Output is the type of an action's output struct, for the same.
-func Output(name string) reflect.Type { return table.Output(name) }
-
-// Serve runs one request whose signature has been verified.
-func Serve(w http.ResponseWriter, call *Call, form *awsquery.Form, requestID string) {
-	table.Serve(w, call, form, requestID)
+	actions.Add(&Actions, "AssumeRole", assumeRole)
+	actions.Add(&Actions, "GetSessionToken", getSessionToken)
+	actions.Add(&Actions, "GetCallerIdentity", getCallerIdentity)
 }
 
 // Credentials is <Credentials>.

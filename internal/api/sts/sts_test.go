@@ -28,7 +28,7 @@ func TestSDKClientLearnsWhoItIs(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		sts.Serve(w, &sts.Call{Context: r.Context(), Caller: caller}, form, "req-1")
+		sts.Actions.Serve(w, &sts.Call{Context: r.Context(), Caller: caller}, form, "req-1")
 	}))
 	defer srv.Close()
 	client := awssts.New(awssts.Options{
@@ -50,7 +50,7 @@ func TestOtherActionsAnswerInvalidActionByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := httptest.NewRecorder()
-	sts.Serve(w, &sts.Call{Context: t.Context(), Caller: control.Caller{Account: "111111111111"}}, form, "req-1")
+	sts.Actions.Serve(w, &sts.Call{Context: t.Context(), Caller: control.Caller{Account: "111111111111"}}, form, "req-1")
 	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "<Code>InvalidAction</Code>") || !strings.Contains(w.Body.String(), "AssumeRoleWithSAML") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
