@@ -3,15 +3,12 @@
 package ec2_test
 
 import (
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
@@ -24,18 +21,9 @@ import (
 // client is the SDK's client of a server for the consumer.
 func (a *netAPI) client() *awsec2.Client {
 	a.t.Helper()
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		form, _, err := awsquery.Parse(r, 1<<20)
-		if err != nil {
-			a.t.Error(err)
-			return
-		}
-		ec2.Actions.Serve(w, &ec2.Call{Context: r.Context(), Control: a.c, Caller: controltest.Consumer}, form, "req-1")
-	}))
-	a.t.Cleanup(srv.Close)
+	url := apitest.Serve(a.t, &ec2.Actions, awsquery.Parse, a.c, controltest.Consumer)
 	return awsec2.New(awsec2.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: apitest.Client(), RetryMaxAttempts: 1,
-		Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", ""),
+		Region: "us-east-1", BaseEndpoint: &url, HTTPClient: apitest.Client(), RetryMaxAttempts: 1, Credentials: apitest.Keys(),
 	})
 }
 
@@ -555,7 +543,7 @@ func TestSDKBuildsAndRemovesAPublicAndAPrivateSubnet(t *testing.T) {
 	must("associate them", err)
 
 	// And all of it away, in the order in which it works.
-	if _, err := c.DetachInternetGateway(ctx, &awsec2.DetachInternetGatewayInput{InternetGatewayId: igw, VpcId: &v}); instanceCode(err) != "DependencyViolation" {
+	if _, err := c.DetachInternetGateway(ctx, &awsec2.DetachInternetGatewayInput{InternetGatewayId: igw, VpcId: &v}); apitest.Code(err) != "DependencyViolation" {
 		t.Errorf("detach while the NAT gateway's address is mapped: %v", err)
 	}
 	_, err = c.DeleteNatGateway(ctx, &awsec2.DeleteNatGatewayInput{NatGatewayId: nat})

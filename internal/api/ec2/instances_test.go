@@ -4,71 +4,36 @@ package ec2_test
 
 import (
 	"context"
-	"errors"
-	"net/http"
-	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/aws/smithy-go"
 
 	"postern.dev/postern/internal/api/apitest"
 	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/api/ec2"
-	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/control/controltest"
-	"postern.dev/postern/internal/store"
-	"postern.dev/postern/internal/vpc"
 )
 
-const instanceSubnet = "subnet-000000000000000aa"
+const instanceSubnet = string(controltest.SubnetA)
 
-// newInstanceClient is the SDK's client of a server with one subnet, whose
+// newInstanceClient is the SDK's client of a server with two subnets, whose
 // instances become running.
 func newInstanceClient(t *testing.T) *awsec2.Client {
 	t.Helper()
 	c, _ := controltest.New(t)
-	id, err := c.CreateVPC(t.Context(), controltest.Consumer, control.CreateVPCInput{CIDR: netip.MustParsePrefix("10.0.0.0/16")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Store.Update(t.Context(), func(tx *store.Tx) error {
-		controltest.PutSubnet(tx, &vpc.Subnet{ID: instanceSubnet, Owner: controltest.Consumer.Account, VPC: id, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"})
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	controltest.Network(t, c)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = c.RunInstanceLifecycle(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		form, _, err := awsquery.Parse(r, 1<<20)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		ec2.Actions.Serve(w, &ec2.Call{Context: r.Context(), Control: c, Caller: controltest.Consumer}, form, "req-1")
-	}))
-	t.Cleanup(srv.Close)
+	url := apitest.Serve(t, &ec2.Actions, awsquery.Parse, c, controltest.Consumer)
 	return awsec2.New(awsec2.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: apitest.Client(), RetryMaxAttempts: 1,
-		Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", ""),
+		Region: "us-east-1", BaseEndpoint: &url, HTTPClient: apitest.Client(), RetryMaxAttempts: 1, Credentials: apitest.Keys(),
 	})
-}
-
-func instanceCode(err error) string {
-	var e smithy.APIError
-	if errors.As(err, &e) {
-		return e.ErrorCode()
-	}
-	return ""
 }
 
 func TestSDKClientRunsDescribesAndTerminatesInstances(t *testing.T) {
@@ -109,7 +74,7 @@ func TestSDKClientRunsDescribesAndTerminatesInstances(t *testing.T) {
 	if n := i.NetworkInterfaces; len(n) != 1 || *n[0].PrivateIpAddress != "10.0.1.5" || *n[0].Attachment.DeviceIndex != 0 || !*n[0].Attachment.DeleteOnTermination {
 		t.Errorf("interfaces: %+v", n)
 	}
-	if _, err := client.DescribeInstances(ctx, &awsec2.DescribeInstancesInput{Filters: filter("no-such", "x")}); instanceCode(err) != "InvalidParameterValue" {
+	if _, err := client.DescribeInstances(ctx, &awsec2.DescribeInstancesInput{Filters: filter("no-such", "x")}); apitest.Code(err) != "InvalidParameterValue" {
 		t.Errorf("an unknown filter: %v", err)
 	}
 	end, err := client.TerminateInstances(ctx, &awsec2.TerminateInstancesInput{InstanceIds: ids})
@@ -146,11 +111,11 @@ func TestRunInstancesNamesWhatItDoesNotDo(t *testing.T) {
 	} {
 		in := &awsec2.RunInstancesInput{ImageId: aws.String("ami-1"), MinCount: aws.Int32(1), MaxCount: aws.Int32(1), SubnetId: aws.String(instanceSubnet)}
 		c.change(in)
-		if _, err := client.RunInstances(ctx, in); instanceCode(err) != c.code {
+		if _, err := client.RunInstances(ctx, in); apitest.Code(err) != c.code {
 			t.Errorf("%s: %v, want %s", what, err, c.code)
 		}
 	}
-	if _, err := client.TerminateInstances(ctx, &awsec2.TerminateInstancesInput{InstanceIds: []string{"i-00000000000000001"}}); instanceCode(err) != "InvalidInstanceID.NotFound" {
+	if _, err := client.TerminateInstances(ctx, &awsec2.TerminateInstancesInput{InstanceIds: []string{"i-00000000000000001"}}); apitest.Code(err) != "InvalidInstanceID.NotFound" {
 		t.Errorf("an unknown instance: %v", err)
 	}
 }

@@ -4,32 +4,25 @@ package elbv2_test
 
 import (
 	"context"
-	"errors"
-	"net/http"
-	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	awselb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
-	"github.com/aws/smithy-go"
 
 	"postern.dev/postern/internal/api/apitest"
 	"postern.dev/postern/internal/api/awsquery"
 	"postern.dev/postern/internal/api/elbv2"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/control/controltest"
-	"postern.dev/postern/internal/store"
 	"postern.dev/postern/internal/vpc"
 )
 
 const (
-	subnetA = "subnet-000000000000000aa"
-	subnetB = "subnet-000000000000000bb"
+	subnetA = string(controltest.SubnetA)
+	subnetB = string(controltest.SubnetB)
 )
 
 type server struct {
@@ -43,46 +36,15 @@ type server struct {
 func newServer(t *testing.T) server {
 	t.Helper()
 	c, _ := controltest.New(t)
-	id, err := c.CreateVPC(t.Context(), controltest.Consumer, control.CreateVPCInput{CIDR: netip.MustParsePrefix("10.0.0.0/16")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Store.Update(t.Context(), func(tx *store.Tx) error {
-		controltest.PutSubnet(tx, &vpc.Subnet{ID: subnetA, Owner: controltest.Consumer.Account, VPC: id, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"})
-		controltest.PutSubnet(tx, &vpc.Subnet{ID: subnetB, Owner: controltest.Consumer.Account, VPC: id, CIDR: netip.MustParsePrefix("10.0.2.0/24"), Zone: "us-east-1b"})
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	id, group := controltest.Network(t, c)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = c.RunBalancerLifecycle(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		form, _, err := awsquery.Parse(r, 1<<20)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		elbv2.Actions.Serve(w, &elbv2.Call{Context: r.Context(), Control: c, Caller: controltest.Consumer}, form, "req-1")
-	}))
-	t.Cleanup(srv.Close)
-	s := server{control: c, vpc: string(id), Client: awselb.New(awselb.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: apitest.Client(), RetryMaxAttempts: 1,
-		Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", ""),
+	url := apitest.Serve(t, &elbv2.Actions, awsquery.Parse, c, controltest.Consumer)
+	return server{control: c, vpc: string(id), group: string(group), Client: awselb.New(awselb.Options{
+		Region: "us-east-1", BaseEndpoint: &url, HTTPClient: apitest.Client(), RetryMaxAttempts: 1, Credentials: apitest.Keys(),
 	})}
-	for g := range vpc.By[vpc.SecurityGroup](c.View(), vpc.IndexVPC, id) {
-		s.group = string(g.ID)
-	}
-	return s
-}
-
-func code(err error) string {
-	var e smithy.APIError
-	if errors.As(err, &e) {
-		return e.ErrorCode()
-	}
-	return ""
 }
 
 func TestSDKClientBuildsAndTearsDownABalancer(t *testing.T) {
@@ -166,7 +128,7 @@ func TestSDKClientBuildsAndTearsDownABalancer(t *testing.T) {
 	if err != nil || len(tags.TagDescriptions) != 3 || len(tags.TagDescriptions[0].Tags) != 1 {
 		t.Errorf("tags: %+v %v", tags, err)
 	}
-	if _, err := s.DeleteTargetGroup(ctx, &awselb.DeleteTargetGroupInput{TargetGroupArn: g}); code(err) != "ResourceInUse" {
+	if _, err := s.DeleteTargetGroup(ctx, &awselb.DeleteTargetGroupInput{TargetGroupArn: g}); apitest.Code(err) != "ResourceInUse" {
 		t.Errorf("a group in use: %v", err)
 	}
 	for range 2 {
@@ -174,14 +136,14 @@ func TestSDKClientBuildsAndTearsDownABalancer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.DescribeLoadBalancers(ctx, &awselb.DescribeLoadBalancersInput{LoadBalancerArns: []string{*arn}}); code(err) != "LoadBalancerNotFound" {
+	if _, err := s.DescribeLoadBalancers(ctx, &awselb.DescribeLoadBalancersInput{LoadBalancerArns: []string{*arn}}); apitest.Code(err) != "LoadBalancerNotFound" {
 		t.Errorf("a deleted balancer: %v", err)
 	}
 	// Clients that delete the subnets next look for what is in them.
 	for n := range vpc.All[vpc.NetworkInterface](s.control.View()) {
 		t.Errorf("network interface %s of a deleted balancer is still there", n.ID)
 	}
-	if _, err := s.DescribeListeners(ctx, &awselb.DescribeListenersInput{ListenerArns: []string{*l.ListenerArn}}); code(err) != "ListenerNotFound" {
+	if _, err := s.DescribeListeners(ctx, &awselb.DescribeListenersInput{ListenerArns: []string{*l.ListenerArn}}); apitest.Code(err) != "ListenerNotFound" {
 		t.Errorf("its listener: %v", err)
 	}
 	if _, err := s.DeleteTargetGroup(ctx, &awselb.DeleteTargetGroupInput{TargetGroupArn: g}); err != nil {
@@ -195,7 +157,7 @@ func TestRefusalsHaveAWSsCodes(t *testing.T) {
 		in := &awselb.CreateLoadBalancerInput{Name: aws.String("x"), Type: types.LoadBalancerTypeEnumNetwork, Subnets: []string{subnetA}}
 		change(in)
 		_, err := s.CreateLoadBalancer(ctx, in)
-		return code(err)
+		return apitest.Code(err)
 	}
 	if got := create(func(*awselb.CreateLoadBalancerInput) {}); got != "" {
 		t.Fatal(got)
@@ -229,22 +191,22 @@ func TestRefusalsHaveAWSsCodes(t *testing.T) {
 		in.Name, in.SecurityGroups = aws.String("y"), []string{"sg-12345678"}
 	}), "InvalidSecurityGroup")
 	_, err = s.DescribeLoadBalancers(ctx, &awselb.DescribeLoadBalancersInput{LoadBalancerArns: []string{other}})
-	check("another account's", code(err), "LoadBalancerNotFound")
+	check("another account's", apitest.Code(err), "LoadBalancerNotFound")
 	_, err = s.DescribeLoadBalancers(ctx, &awselb.DescribeLoadBalancersInput{LoadBalancerArns: []string{"arn:aws:s3:::x"}})
-	check("no such ARN", code(err), "ValidationError")
+	check("no such ARN", apitest.Code(err), "ValidationError")
 	_, err = s.ModifyLoadBalancerAttributes(ctx, &awselb.ModifyLoadBalancerAttributesInput{LoadBalancerArn: arn,
 		Attributes: []types.LoadBalancerAttribute{{Key: aws.String("idle_timeout.timeout_seconds"), Value: aws.String("60")}}})
-	check("another type's attribute", code(err), "ValidationError")
+	check("another type's attribute", apitest.Code(err), "ValidationError")
 	_, err = s.SetSecurityGroups(ctx, &awselb.SetSecurityGroupsInput{LoadBalancerArn: arn, SecurityGroups: []string{s.group}})
-	check("groups too late", code(err), "InvalidConfigurationRequest")
+	check("groups too late", apitest.Code(err), "InvalidConfigurationRequest")
 	none, err := s.DescribeCapacityReservation(ctx, &awselb.DescribeCapacityReservationInput{LoadBalancerArn: arn})
 	if err != nil || none.MinimumLoadBalancerCapacity != nil || len(none.CapacityReservationState) != 0 {
 		t.Errorf("capacity reserved: %+v %v", none, err)
 	}
 	_, err = s.DescribeCapacityReservation(ctx, &awselb.DescribeCapacityReservationInput{LoadBalancerArn: aws.String(other)})
-	check("another account's capacity", code(err), "LoadBalancerNotFound")
+	check("another account's capacity", apitest.Code(err), "LoadBalancerNotFound")
 	_, err = s.ModifyCapacityReservation(ctx, &awselb.ModifyCapacityReservationInput{LoadBalancerArn: arn})
-	check("what is not there", code(err), "InvalidAction")
+	check("what is not there", apitest.Code(err), "InvalidAction")
 	check("scheme", create(func(in *awselb.CreateLoadBalancerInput) { in.Scheme = "sideways" }), "InvalidScheme")
 	check("two subnets of one zone", create(func(in *awselb.CreateLoadBalancerInput) {
 		in.Name, in.Subnets = aws.String("y"), []string{subnetA, subnetA}
@@ -254,20 +216,20 @@ func TestRefusalsHaveAWSsCodes(t *testing.T) {
 	check("same settings", create(func(*awselb.CreateLoadBalancerInput) {}), "")
 	_, err = s.CreateListener(ctx, &awselb.CreateListenerInput{LoadBalancerArn: arn, Protocol: types.ProtocolEnumTls, Port: aws.Int32(443),
 		DefaultActions: []types.Action{{Type: types.ActionTypeEnumForward, TargetGroupArn: aws.String("x")}}})
-	check("TLS", code(err), "UnsupportedProtocol")
+	check("TLS", apitest.Code(err), "UnsupportedProtocol")
 	_, err = s.CreateListener(ctx, &awselb.CreateListenerInput{LoadBalancerArn: arn, Protocol: "SCTP", Port: aws.Int32(443),
 		DefaultActions: []types.Action{{Type: types.ActionTypeEnumForward, TargetGroupArn: aws.String("x")}}})
-	check("no protocol", code(err), "ValidationError")
+	check("no protocol", apitest.Code(err), "ValidationError")
 	if _, err = s.ModifyLoadBalancerAttributes(ctx, &awselb.ModifyLoadBalancerAttributesInput{LoadBalancerArn: arn,
 		Attributes: []types.LoadBalancerAttribute{{Key: aws.String("no.such"), Value: aws.String("60")}}}); err == nil || !strings.Contains(err.Error(), "attribute key 'no.such' is not recognized") {
 		t.Errorf("an unknown attribute: %v", err)
 	}
 	_, err = s.DescribeListeners(ctx, &awselb.DescribeListenersInput{})
-	check("no listener named", code(err), "ValidationError")
+	check("no listener named", apitest.Code(err), "ValidationError")
 	_, err = s.AddTags(ctx, &awselb.AddTagsInput{ResourceArns: []string{*arn}, Tags: []types.Tag{{Key: aws.String("a")}, {Key: aws.String("a")}}})
-	check("a tag twice", code(err), "DuplicateTagKeys")
+	check("a tag twice", apitest.Code(err), "DuplicateTagKeys")
 	_, err = s.AddTags(ctx, &awselb.AddTagsInput{ResourceArns: []string{other}, Tags: []types.Tag{{Key: aws.String("a")}}})
-	check("another account's tags", code(err), "LoadBalancerNotFound")
+	check("another account's tags", apitest.Code(err), "LoadBalancerNotFound")
 }
 
 func TestPagesAreWholeAndMarkersAreOurs(t *testing.T) {
@@ -297,7 +259,7 @@ func TestPagesAreWholeAndMarkersAreOurs(t *testing.T) {
 	for what, in := range map[string]*awselb.DescribeTargetGroupsInput{
 		"a marker of somebody else": {Marker: aws.String("bm90IG91cnM")}, "page size 0": {PageSize: aws.Int32(0)}, "page size 401": {PageSize: aws.Int32(401)},
 	} {
-		if _, err := s.DescribeTargetGroups(ctx, in); code(err) != "ValidationError" {
+		if _, err := s.DescribeTargetGroups(ctx, in); apitest.Code(err) != "ValidationError" {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

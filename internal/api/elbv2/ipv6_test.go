@@ -11,6 +11,7 @@ import (
 	awselb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
+	"postern.dev/postern/internal/api/apitest"
 	"postern.dev/postern/internal/control/controltest"
 	"postern.dev/postern/internal/store"
 	"postern.dev/postern/internal/vpc"
@@ -76,7 +77,7 @@ func TestADualStackBalancerHasIPv6AddressesInItsSubnets(t *testing.T) {
 		t.Errorf("the same again: %v", err)
 	}
 	_, err = s.CreateLoadBalancer(ctx, &awselb.CreateLoadBalancerInput{Name: aws.String("six"), Type: types.LoadBalancerTypeEnumNetwork, Subnets: []string{subnetB, subnetA}})
-	if code(err) != "DuplicateLoadBalancerName" {
+	if apitest.Code(err) != "DuplicateLoadBalancerName" {
 		t.Errorf("the same with ipv4: %v", err)
 	}
 
@@ -119,7 +120,7 @@ func TestADualStackBalancerHasIPv6AddressesInItsSubnets(t *testing.T) {
 		"a source NAT prefix":    {subnets(types.SubnetMapping{SubnetId: aws.String(subnetA), SourceNatIpv6Prefix: aws.String("2001:db8:1::/80")}), "ValidationError"},
 		"a type of applications": {set(types.IpAddressTypeDualstackWithoutPublicIpv4), "ValidationError"},
 	} {
-		if code(c.err) != c.want {
+		if apitest.Code(c.err) != c.want {
 			t.Errorf("%s: %v, want %s", what, c.err, c.want)
 		}
 	}
@@ -131,12 +132,12 @@ func TestADualStackBalancerHasIPv6AddressesInItsSubnets(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = s.SetIpAddressType(ctx, &awselb.SetIpAddressTypeInput{LoadBalancerArn: old.LoadBalancers[0].LoadBalancerArn, IpAddressType: types.IpAddressTypeDualstack})
-	if code(err) != "InvalidSubnet" || s.addresses(t, old.LoadBalancers[0].LoadBalancerArn)["type"] != "ipv4" {
+	if apitest.Code(err) != "InvalidSubnet" || s.addresses(t, old.LoadBalancers[0].LoadBalancerArn)["type"] != "ipv4" {
 		t.Errorf("dualstack without blocks: %v", err)
 	}
 	_, err = s.CreateLoadBalancer(ctx, &awselb.CreateLoadBalancerInput{Name: aws.String("bad"), Type: types.LoadBalancerTypeEnumNetwork,
 		SubnetMappings: []types.SubnetMapping{{SubnetId: aws.String(subnetA), IPv6Address: aws.String("2001:db8:1::99")}}})
-	if code(err) != "InvalidConfigurationRequest" {
+	if apitest.Code(err) != "InvalidConfigurationRequest" {
 		t.Errorf("an IPv6 address of an ipv4 load balancer: %v", err)
 	}
 }
@@ -168,10 +169,10 @@ func TestIPv6TargetsAreOfADualStackBalancer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := group("instances", types.TargetTypeEnumInstance, types.TargetGroupIpAddressTypeEnumIpv6); code(err) != "InvalidConfigurationRequest" {
+	if _, err := group("instances", types.TargetTypeEnumInstance, types.TargetGroupIpAddressTypeEnumIpv6); apitest.Code(err) != "InvalidConfigurationRequest" {
 		t.Errorf("instances: %v", err)
 	}
-	if _, err := group("six", types.TargetTypeEnumIp, types.TargetGroupIpAddressTypeEnumIpv4); code(err) != "DuplicateTargetGroupName" {
+	if _, err := group("six", types.TargetTypeEnumIp, types.TargetGroupIpAddressTypeEnumIpv4); apitest.Code(err) != "DuplicateTargetGroupName" {
 		t.Errorf("the same name with another family: %v", err)
 	}
 	register := func(g *string, id string) error {
@@ -181,11 +182,11 @@ func TestIPv6TargetsAreOfADualStackBalancer(t *testing.T) {
 	for id, want := range map[string]string{
 		"2001:DB8:1:0:0:0:0:9": "", "10.0.1.9": "InvalidTarget", "2001:db8:9::9": "InvalidTarget", "::ffff:10.0.1.9": "InvalidTarget", "fe80::1%eth0": "InvalidTarget",
 	} {
-		if got := code(register(six, id)); got != want {
+		if got := apitest.Code(register(six, id)); got != want {
 			t.Errorf("%s as an IPv6 target: %q, want %q", id, got, want)
 		}
 	}
-	if got := code(register(four, "2001:db8:1::9")); got != "InvalidTarget" {
+	if got := apitest.Code(register(four, "2001:db8:1::9")); got != "InvalidTarget" {
 		t.Errorf("an IPv6 target of an IPv4 group: %q", got)
 	}
 	health, err := s.DescribeTargetHealth(ctx, &awselb.DescribeTargetHealthInput{TargetGroupArn: six})
@@ -201,7 +202,7 @@ func TestIPv6TargetsAreOfADualStackBalancer(t *testing.T) {
 		_, err := s.SetIpAddressType(ctx, &awselb.SetIpAddressTypeInput{LoadBalancerArn: arn, IpAddressType: kind})
 		return err
 	}
-	if err := listen(six, 80); code(err) != "InvalidConfigurationRequest" {
+	if err := listen(six, 80); apitest.Code(err) != "InvalidConfigurationRequest" {
 		t.Errorf("IPv6 targets of an ipv4 load balancer: %v", err)
 	}
 	if err := set(types.IpAddressTypeDualstack); err != nil {
@@ -225,7 +226,7 @@ func TestIPv6TargetsAreOfADualStackBalancer(t *testing.T) {
 			DefaultActions: []types.Action{{Type: types.ActionTypeEnumForward, TargetGroupArn: out.TargetGroups[0].TargetGroupArn}}})
 		return err
 	}
-	if err := datagrams("udp4", types.TargetGroupIpAddressTypeEnumIpv4); code(err) != "InvalidConfigurationRequest" {
+	if err := datagrams("udp4", types.TargetGroupIpAddressTypeEnumIpv4); apitest.Code(err) != "InvalidConfigurationRequest" {
 		t.Errorf("UDP to IPv4 targets of a dualstack load balancer: %v", err)
 	}
 	if err := datagrams("udp6", types.TargetGroupIpAddressTypeEnumIpv6); err != nil {
@@ -241,15 +242,15 @@ func TestIPv6TargetsAreOfADualStackBalancer(t *testing.T) {
 	if err := datagrams("udp4-old", types.TargetGroupIpAddressTypeEnumIpv4); err != nil {
 		t.Error(err)
 	}
-	if err := set(types.IpAddressTypeDualstack); code(err) != "InvalidConfigurationRequest" {
+	if err := set(types.IpAddressTypeDualstack); apitest.Code(err) != "InvalidConfigurationRequest" {
 		t.Errorf("dualstack above UDP to IPv4 targets: %v", err)
 	}
 	arn = made
 	node := s.addresses(t, arn)[subnetA]
-	if err := register(six, node); code(err) != "InvalidTarget" || !strings.Contains(err.Error(), "network_load_balancer") {
+	if err := register(six, node); apitest.Code(err) != "InvalidTarget" || !strings.Contains(err.Error(), "network_load_balancer") {
 		t.Errorf("the load balancer's own address: %v", err)
 	}
-	if err := set(types.IpAddressTypeIpv4); code(err) != "InvalidConfigurationRequest" {
+	if err := set(types.IpAddressTypeIpv4); apitest.Code(err) != "InvalidConfigurationRequest" {
 		t.Errorf("ipv4 below IPv6 targets: %v", err)
 	}
 }

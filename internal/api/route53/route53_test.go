@@ -3,20 +3,16 @@
 package route53_test
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	sdk "github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/route53/types"
-	"github.com/aws/smithy-go"
 
 	"postern.dev/postern/internal/api/apitest"
 	"postern.dev/postern/internal/api/route53"
@@ -44,19 +40,10 @@ func newWorld(t *testing.T) *world {
 }
 
 func serve(t *testing.T, c *control.Control, caller control.Caller) (*sdk.Client, string) {
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		form, _, err := route53.Parse(r, 1<<20)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		route53.Actions.Serve(w, &route53.Call{Context: r.Context(), Control: c, Caller: caller}, form, "req-1")
-	}))
-	t.Cleanup(srv.Close)
+	url := apitest.Serve(t, &route53.Actions, route53.Parse, c, caller)
 	return sdk.New(sdk.Options{
-		Region: "us-east-1", BaseEndpoint: &srv.URL, HTTPClient: apitest.Client(), RetryMaxAttempts: 1,
-		Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", ""),
-	}), srv.URL
+		Region: "us-east-1", BaseEndpoint: &url, HTTPClient: apitest.Client(), RetryMaxAttempts: 1, Credentials: apitest.Keys(),
+	}), url
 }
 
 func (w *world) vpc(caller control.Caller) string {
@@ -70,25 +57,6 @@ func (w *world) vpc(caller control.Caller) string {
 
 func s(v string) *string { return &v }
 
-func must[T any](t *testing.T) func(T, error) T {
-	return func(out T, err error) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return out
-	}
-}
-
-func refused(t *testing.T, what string, err error, code string, status int, piece string) {
-	t.Helper()
-	var e smithy.APIError
-	var r interface{ HTTPStatusCode() int }
-	if !errors.As(err, &e) || e.ErrorCode() != code || !strings.Contains(e.ErrorMessage(), piece) || !errors.As(err, &r) || r.HTTPStatusCode() != status {
-		t.Errorf("%s: %v, want %d %s with %q", what, err, status, code, piece)
-	}
-}
-
 func region(id string) *types.VPC {
 	return &types.VPC{VPCId: &id, VPCRegion: types.VPCRegionUsEast1}
 }
@@ -96,7 +64,7 @@ func region(id string) *types.VPC {
 // zone makes a zone of ours for the VPC one.
 func (w *world) zone(name string) string {
 	w.Helper()
-	out := must[*sdk.CreateHostedZoneOutput](w.T)(w.us.CreateHostedZone(w.Context(), &sdk.CreateHostedZoneInput{
+	out := apitest.Must[*sdk.CreateHostedZoneOutput](w.T)(w.us.CreateHostedZone(w.Context(), &sdk.CreateHostedZoneInput{
 		Name: &name, CallerReference: s("ref of " + name), VPC: region(w.one)}))
 	return strings.TrimPrefix(*out.HostedZone.Id, "/hostedzone/")
 }
@@ -134,7 +102,7 @@ func (w *world) names(zone string) []string {
 	var out []string
 	p := sdk.NewListResourceRecordSetsPaginator(w.us, &sdk.ListResourceRecordSetsInput{HostedZoneId: &zone, MaxItems: ptr(int32(2))})
 	for p.HasMorePages() {
-		for _, r := range must[*sdk.ListResourceRecordSetsOutput](w.T)(p.NextPage(w.Context())).ResourceRecordSets {
+		for _, r := range apitest.Must[*sdk.ListResourceRecordSetsOutput](w.T)(p.NextPage(w.Context())).ResourceRecordSets {
 			out = append(out, *r.Name+" "+string(r.Type))
 		}
 	}
@@ -147,7 +115,7 @@ func TestZoneFromCreationToDeletion(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	in := &sdk.CreateHostedZoneInput{Name: s("Corp.Example.COM"), CallerReference: s("once"), VPC: region(w.one), HostedZoneConfig: &types.HostedZoneConfig{Comment: s("ours")}}
-	made := must[*sdk.CreateHostedZoneOutput](t)(w.us.CreateHostedZone(ctx, in))
+	made := apitest.Must[*sdk.CreateHostedZoneOutput](t)(w.us.CreateHostedZone(ctx, in))
 	z := made.HostedZone
 	if *z.Name != "corp.example.com." || !z.Config.PrivateZone || *z.Config.Comment != "ours" || *z.ResourceRecordSetCount != 2 || *made.VPC.VPCId != w.one ||
 		made.ChangeInfo.Status != types.ChangeStatusPending || *made.Location != "/2013-04-01"+*z.Id || made.DelegationSet != nil {
@@ -156,49 +124,49 @@ func TestZoneFromCreationToDeletion(t *testing.T) {
 	if id := strings.TrimPrefix(*z.Id, "/hostedzone/"); len(id) != 21 || id[0] != 'Z' || strings.ToUpper(id) != id {
 		t.Errorf("the id is %q", *z.Id)
 	}
-	got := must[*sdk.GetHostedZoneOutput](t)(w.us.GetHostedZone(ctx, &sdk.GetHostedZoneInput{Id: z.Id}))
+	got := apitest.Must[*sdk.GetHostedZoneOutput](t)(w.us.GetHostedZone(ctx, &sdk.GetHostedZoneInput{Id: z.Id}))
 	if *got.HostedZone.Id != *z.Id || len(got.VPCs) != 1 || *got.VPCs[0].VPCId != w.one || got.VPCs[0].VPCRegion != "us-east-1" {
 		t.Errorf("got %+v", got)
 	}
-	c := must[*sdk.GetChangeOutput](t)(w.us.GetChange(ctx, &sdk.GetChangeInput{Id: made.ChangeInfo.Id}))
+	c := apitest.Must[*sdk.GetChangeOutput](t)(w.us.GetChange(ctx, &sdk.GetChangeInput{Id: made.ChangeInfo.Id}))
 	if c.ChangeInfo.Status != types.ChangeStatusInsync { // there is no host
 		t.Errorf("the change is %s", c.ChangeInfo.Status)
 	}
-	list := must[*sdk.ListResourceRecordSetsOutput](t)(w.us.ListResourceRecordSets(ctx, &sdk.ListResourceRecordSetsInput{HostedZoneId: z.Id})).ResourceRecordSets
+	list := apitest.Must[*sdk.ListResourceRecordSetsOutput](t)(w.us.ListResourceRecordSets(ctx, &sdk.ListResourceRecordSetsInput{HostedZoneId: z.Id})).ResourceRecordSets
 	if len(list) != 2 || list[0].Type != "NS" || len(list[0].ResourceRecords) != 4 || *list[0].TTL != 172800 || list[1].Type != "SOA" || !strings.HasSuffix(*list[1].ResourceRecords[0].Value, " 1 7200 900 1209600 86400") {
 		t.Errorf("its records are %+v", list)
 	}
 
 	_, err := w.us.CreateHostedZone(ctx, in)
-	refused(t, "the same reference", err, "HostedZoneAlreadyExists", 409, "caller reference")
+	apitest.Refused(t, "the same reference", err, "HostedZoneAlreadyExists", 409, "caller reference")
 	again := *in
 	again.CallerReference = s("twice")
 	_, err = w.us.CreateHostedZone(ctx, &again)
-	refused(t, "the same name in the VPC", err, "ConflictingDomainExists", 400, "has already been associated")
+	apitest.Refused(t, "the same name in the VPC", err, "ConflictingDomainExists", 400, "has already been associated")
 	_, err = w.us.CreateHostedZone(ctx, &sdk.CreateHostedZoneInput{Name: s("a.example"), CallerReference: s("public")})
-	refused(t, "a public zone", err, "InvalidInput", 400, "Public hosted zones are not supported")
+	apitest.Refused(t, "a public zone", err, "InvalidInput", 400, "Public hosted zones are not supported")
 	_, err = w.us.CreateHostedZone(ctx, &sdk.CreateHostedZoneInput{Name: s("a.example"), CallerReference: s("x"), VPC: region(w.theirs)})
-	refused(t, "another account's VPC", err, "InvalidVPCId", 400, w.theirs)
+	apitest.Refused(t, "another account's VPC", err, "InvalidVPCId", 400, w.theirs)
 	_, err = w.us.CreateHostedZone(ctx, &sdk.CreateHostedZoneInput{Name: s("a.example"), CallerReference: s("x"), VPC: &types.VPC{VPCId: &w.one, VPCRegion: "eu-west-1"}})
-	refused(t, "another region", err, "InvalidVPCId", 400, "eu-west-1")
+	apitest.Refused(t, "another region", err, "InvalidVPCId", 400, "eu-west-1")
 	_, err = w.us.CreateHostedZone(ctx, &sdk.CreateHostedZoneInput{Name: s("a..example"), CallerReference: s("x"), VPC: region(w.one)})
-	refused(t, "an empty label", err, "InvalidDomainName", 400, "DomainLabelEmpty")
+	apitest.Refused(t, "an empty label", err, "InvalidDomainName", 400, "DomainLabelEmpty")
 	_, err = w.us.CreateHostedZone(ctx, &sdk.CreateHostedZoneInput{Name: s("a.example"), CallerReference: s("x"), VPC: region(w.one), DelegationSetId: s("N1")})
-	refused(t, "a delegation set", err, "InvalidInput", 400, "DelegationSetId")
+	apitest.Refused(t, "a delegation set", err, "InvalidInput", 400, "DelegationSetId")
 
-	up := must[*sdk.UpdateHostedZoneCommentOutput](t)(w.us.UpdateHostedZoneComment(ctx, &sdk.UpdateHostedZoneCommentInput{Id: z.Id, Comment: s("new")}))
+	up := apitest.Must[*sdk.UpdateHostedZoneCommentOutput](t)(w.us.UpdateHostedZoneComment(ctx, &sdk.UpdateHostedZoneCommentInput{Id: z.Id, Comment: s("new")}))
 	if *up.HostedZone.Config.Comment != "new" {
 		t.Errorf("the comment is %+v", up.HostedZone.Config)
 	}
-	if n := must[*sdk.GetHostedZoneCountOutput](t)(w.us.GetHostedZoneCount(ctx, &sdk.GetHostedZoneCountInput{})); *n.HostedZoneCount != 1 {
+	if n := apitest.Must[*sdk.GetHostedZoneCountOutput](t)(w.us.GetHostedZoneCount(ctx, &sdk.GetHostedZoneCountInput{})); *n.HostedZoneCount != 1 {
 		t.Errorf("count %d", *n.HostedZoneCount)
 	}
 	_, err = w.them.GetHostedZone(ctx, &sdk.GetHostedZoneInput{Id: z.Id})
-	refused(t, "another account", err, "NoSuchHostedZone", 404, "No hosted zone found with ID")
+	apitest.Refused(t, "another account", err, "NoSuchHostedZone", 404, "No hosted zone found with ID")
 	_, err = w.them.GetChange(ctx, &sdk.GetChangeInput{Id: made.ChangeInfo.Id})
-	refused(t, "another account's change", err, "NoSuchChange", 404, "")
+	apitest.Refused(t, "another account's change", err, "NoSuchChange", 404, "")
 	_, err = w.us.GetDNSSEC(ctx, &sdk.GetDNSSECInput{HostedZoneId: z.Id})
-	refused(t, "DNSSEC", err, "InvalidArgument", 400, "Operation is unsupported for private")
+	apitest.Refused(t, "DNSSEC", err, "InvalidArgument", 400, "Operation is unsupported for private")
 
 	id := strings.TrimPrefix(*z.Id, "/hostedzone/")
 	www := set("www.corp.example.com", "A", 60, "10.0.0.1")
@@ -206,14 +174,14 @@ func TestZoneFromCreationToDeletion(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = w.us.DeleteHostedZone(ctx, &sdk.DeleteHostedZoneInput{Id: z.Id})
-	refused(t, "records left", err, "HostedZoneNotEmpty", 400, "non-required")
+	apitest.Refused(t, "records left", err, "HostedZoneNotEmpty", 400, "non-required")
 	if err := w.change(id, do(remove, www)); err != nil {
 		t.Fatal(err)
 	}
-	must[*sdk.DeleteHostedZoneOutput](t)(w.us.DeleteHostedZone(ctx, &sdk.DeleteHostedZoneInput{Id: z.Id}))
+	apitest.Must[*sdk.DeleteHostedZoneOutput](t)(w.us.DeleteHostedZone(ctx, &sdk.DeleteHostedZoneInput{Id: z.Id}))
 	_, err = w.us.DeleteHostedZone(ctx, &sdk.DeleteHostedZoneInput{Id: z.Id})
-	refused(t, "once more", err, "NoSuchHostedZone", 404, "")
-	must[*sdk.CreateHostedZoneOutput](t)(w.us.CreateHostedZone(ctx, &again)) // name and VPC are free again
+	apitest.Refused(t, "once more", err, "NoSuchHostedZone", 404, "")
+	apitest.Must[*sdk.CreateHostedZoneOutput](t)(w.us.CreateHostedZone(ctx, &again)) // name and VPC are free again
 }
 
 func TestRecordSetsAreListedInTheOrderOfReversedNames(t *testing.T) {
@@ -222,7 +190,7 @@ func TestRecordSetsAreListedInTheOrderOfReversedNames(t *testing.T) {
 	err := w.change(z,
 		do(create, set("b.example.com", "TXT", 1, `"x"`)), do(create, set("B.example.com.", "A", 1, "10.0.0.1")), do(create, set("*.b.example.com", "A", 1, "10.0.0.1")),
 		do(create, set("b-2.example.com", "A", 1, "10.0.0.1")), do(create, set("z.a.example.com", "A", 1, "10.0.0.1")), do(create, set("é.example.com", "A", 1, "10.0.0.1")))
-	refused(t, "letters that are none", err, "InvalidChangeBatch", 400, "UnsupportedCharacter")
+	apitest.Refused(t, "letters that are none", err, "InvalidChangeBatch", 400, "UnsupportedCharacter")
 	err = w.change(z,
 		do(create, set("b.example.com", "TXT", 1, `"x"`)), do(create, set("B.example.com.", "A", 1, "10.0.0.1")), do(create, set("*.b.example.com", "A", 1, "10.0.0.1")),
 		do(create, set("b-2.example.com", "A", 1, "10.0.0.1")), do(create, set("z.a.example.com", "A", 1, "10.0.0.1")), do(create, set(`\052\100.example.com`, "A", 1, "10.0.0.1")))
@@ -241,12 +209,12 @@ func TestRecordSetsAreListedInTheOrderOfReversedNames(t *testing.T) {
 	if i, j := slices.Index(want, "b-2.example.com. A"), slices.Index(want, "b.example.com. A"); i > j {
 		t.Error("a hyphen sorts before a dot")
 	}
-	from := must[*sdk.ListResourceRecordSetsOutput](t)(w.us.ListResourceRecordSets(t.Context(), &sdk.ListResourceRecordSetsInput{HostedZoneId: &z, StartRecordName: s("b.example.com"), StartRecordType: "CNAME", MaxItems: ptr(int32(1))}))
+	from := apitest.Must[*sdk.ListResourceRecordSetsOutput](t)(w.us.ListResourceRecordSets(t.Context(), &sdk.ListResourceRecordSetsInput{HostedZoneId: &z, StartRecordName: s("b.example.com"), StartRecordType: "CNAME", MaxItems: ptr(int32(1))}))
 	if len(from.ResourceRecordSets) != 1 || from.ResourceRecordSets[0].Type != "TXT" || *from.NextRecordName != `\052.b.example.com.` || !from.IsTruncated {
 		t.Errorf("from the CNAME on: %+v", from)
 	}
 	_, err = w.us.ListResourceRecordSets(t.Context(), &sdk.ListResourceRecordSetsInput{HostedZoneId: &z, StartRecordType: "A"})
-	refused(t, "a type without a name", err, "InvalidInput", 400, "name")
+	apitest.Refused(t, "a type without a name", err, "InvalidInput", 400, "name")
 }
 
 // What every change of a batch can have wrong. Nothing of such a batch is made.
@@ -318,13 +286,13 @@ func TestBatchesThatAreRefusedChangeNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			// A good change with each: it is not made either.
 			batch := append([]types.Change{do(create, set("good.example.com", "A", 60, "10.0.0.9"))}, tc.changes...)
-			refused(t, name, w.change(z, batch...), tc.code, 400, tc.piece)
+			apitest.Refused(t, name, w.change(z, batch...), tc.code, 400, tc.piece)
 		})
 	}
 	if got := w.names(z); !slices.Equal(got, before) {
 		t.Errorf("the zone has now\n%s", strings.Join(got, "\n"))
 	}
-	if got := must[*sdk.GetHostedZoneOutput](t)(w.us.GetHostedZone(t.Context(), &sdk.GetHostedZoneInput{Id: &z})); *got.HostedZone.ResourceRecordSetCount != int64(len(before)) {
+	if got := apitest.Must[*sdk.GetHostedZoneOutput](t)(w.us.GetHostedZone(t.Context(), &sdk.GetHostedZoneInput{Id: &z})); *got.HostedZone.ResourceRecordSetCount != int64(len(before)) {
 		t.Errorf("it counts %d", *got.HostedZone.ResourceRecordSetCount)
 	}
 }
@@ -380,41 +348,41 @@ func TestZonesAreAssociatedWithVPCsOfTwoAccounts(t *testing.T) {
 	}
 	authorize := func() {
 		t.Helper()
-		must[*sdk.CreateVPCAssociationAuthorizationOutput](t)(w.us.CreateVPCAssociationAuthorization(ctx, &sdk.CreateVPCAssociationAuthorizationInput{HostedZoneId: &z, VPC: region(w.theirs)}))
+		apitest.Must[*sdk.CreateVPCAssociationAuthorizationOutput](t)(w.us.CreateVPCAssociationAuthorization(ctx, &sdk.CreateVPCAssociationAuthorizationInput{HostedZoneId: &z, VPC: region(w.theirs)}))
 	}
-	refused(t, "the last", disassociate(w.us, w.one), "LastVPCAssociation", 400, "last VPC")
-	refused(t, "not associated", disassociate(w.us, w.two), "VPCAssociationNotFound", 404, w.two)
+	apitest.Refused(t, "the last", disassociate(w.us, w.one), "LastVPCAssociation", 400, "last VPC")
+	apitest.Refused(t, "not associated", disassociate(w.us, w.two), "VPCAssociationNotFound", 404, w.two)
 	if err := associate(w.us, w.two); err != nil {
 		t.Fatal(err)
 	}
-	refused(t, "twice", associate(w.us, w.two), "ConflictingDomainExists", 400, z)
-	refused(t, "not ours", associate(w.us, w.theirs), "InvalidVPCId", 400, w.theirs)
-	refused(t, "not authorised", associate(w.them, w.theirs), "NotAuthorizedException", 401, "not authorized to make the association")
+	apitest.Refused(t, "twice", associate(w.us, w.two), "ConflictingDomainExists", 400, z)
+	apitest.Refused(t, "not ours", associate(w.us, w.theirs), "InvalidVPCId", 400, w.theirs)
+	apitest.Refused(t, "not authorised", associate(w.them, w.theirs), "NotAuthorizedException", 401, "not authorized to make the association")
 	_, err := w.them.CreateVPCAssociationAuthorization(ctx, &sdk.CreateVPCAssociationAuthorizationInput{HostedZoneId: &z, VPC: region(w.theirs)})
-	refused(t, "authorised by another", err, "NoSuchHostedZone", 404, z)
+	apitest.Refused(t, "authorised by another", err, "NoSuchHostedZone", 404, z)
 	authorize()
 	authorize()
 	if err := associate(w.them, w.theirs); err != nil {
 		t.Fatal(err)
 	}
-	byVPC := must[*sdk.ListHostedZonesByVPCOutput](t)(w.them.ListHostedZonesByVPC(ctx, &sdk.ListHostedZonesByVPCInput{VPCId: &w.theirs, VPCRegion: "us-east-1"}))
+	byVPC := apitest.Must[*sdk.ListHostedZonesByVPCOutput](t)(w.them.ListHostedZonesByVPC(ctx, &sdk.ListHostedZonesByVPCInput{VPCId: &w.theirs, VPCRegion: "us-east-1"}))
 	if got := byVPC.HostedZoneSummaries; len(got) != 1 || *got[0].HostedZoneId != z || *got[0].Name != "example.com." || *got[0].Owner.OwningAccount != string(controltest.Consumer.Account) {
 		t.Errorf("their VPC has %+v", got)
 	}
 	_, err = w.us.ListHostedZonesByVPC(ctx, &sdk.ListHostedZonesByVPCInput{VPCId: &w.theirs, VPCRegion: "us-east-1"})
-	refused(t, "another account's VPC", err, "InvalidVPCId", 400, "")
-	authorized := must[*sdk.ListVPCAssociationAuthorizationsOutput](t)(w.us.ListVPCAssociationAuthorizations(ctx, &sdk.ListVPCAssociationAuthorizationsInput{HostedZoneId: &z}))
+	apitest.Refused(t, "another account's VPC", err, "InvalidVPCId", 400, "")
+	authorized := apitest.Must[*sdk.ListVPCAssociationAuthorizationsOutput](t)(w.us.ListVPCAssociationAuthorizations(ctx, &sdk.ListVPCAssociationAuthorizationsInput{HostedZoneId: &z}))
 	if len(authorized.VPCs) != 1 || *authorized.VPCs[0].VPCId != w.theirs || authorized.NextToken != nil {
 		t.Errorf("authorised %+v", authorized)
 	}
-	must[*sdk.DeleteVPCAssociationAuthorizationOutput](t)(w.us.DeleteVPCAssociationAuthorization(ctx, &sdk.DeleteVPCAssociationAuthorizationInput{HostedZoneId: &z, VPC: region(w.theirs)}))
+	apitest.Must[*sdk.DeleteVPCAssociationAuthorizationOutput](t)(w.us.DeleteVPCAssociationAuthorization(ctx, &sdk.DeleteVPCAssociationAuthorizationInput{HostedZoneId: &z, VPC: region(w.theirs)}))
 	_, err = w.us.DeleteVPCAssociationAuthorization(ctx, &sdk.DeleteVPCAssociationAuthorizationInput{HostedZoneId: &z, VPC: region(w.theirs)})
-	refused(t, "once more", err, "VPCAssociationAuthorizationNotFound", 404, "")
-	refused(t, "somebody else's", disassociate(w.them, w.one), "NoSuchHostedZone", 404, z)
+	apitest.Refused(t, "once more", err, "VPCAssociationAuthorizationNotFound", 404, "")
+	apitest.Refused(t, "somebody else's", disassociate(w.them, w.one), "NoSuchHostedZone", 404, z)
 	if err := disassociate(w.them, w.theirs); err != nil {
 		t.Error(err)
 	}
-	refused(t, "no longer authorised", associate(w.them, w.theirs), "NotAuthorizedException", 401, "")
+	apitest.Refused(t, "no longer authorised", associate(w.them, w.theirs), "NotAuthorizedException", 401, "")
 	if err := w.c.DeleteVPC(ctx, controltest.Consumer, vpc.VPCID(w.two)); err != nil {
 		t.Errorf("a VPC with an association can be deleted: %v", err)
 	}
@@ -424,7 +392,7 @@ func TestZonesAreAssociatedWithVPCsOfTwoAccounts(t *testing.T) {
 	for token, code := range map[string]string{"x": "InvalidPaginationToken", "ZnJvbTpB": ""} {
 		_, err := w.us.ListHostedZonesByVPC(ctx, &sdk.ListHostedZonesByVPCInput{VPCId: &w.one, VPCRegion: "us-east-1", NextToken: &token})
 		if code != "" {
-			refused(t, token, err, code, 400, "nexttoken")
+			apitest.Refused(t, token, err, code, 400, "nexttoken")
 		} else if err != nil {
 			t.Error(err)
 		}
@@ -440,7 +408,7 @@ func TestZonesAreListedByIDAndByName(t *testing.T) {
 	var ids []string
 	p := sdk.NewListHostedZonesPaginator(w.us, &sdk.ListHostedZonesInput{MaxItems: ptr(int32(3)), HostedZoneType: "PrivateHostedZone"})
 	for p.HasMorePages() {
-		for _, z := range must[*sdk.ListHostedZonesOutput](t)(p.NextPage(ctx)).HostedZones {
+		for _, z := range apitest.Must[*sdk.ListHostedZonesOutput](t)(p.NextPage(ctx)).HostedZones {
 			ids = append(ids, *z.Id)
 		}
 	}
@@ -450,7 +418,7 @@ func TestZonesAreListedByIDAndByName(t *testing.T) {
 	var names []string
 	in := &sdk.ListHostedZonesByNameInput{MaxItems: ptr(int32(1))}
 	for {
-		out := must[*sdk.ListHostedZonesByNameOutput](t)(w.us.ListHostedZonesByName(ctx, in))
+		out := apitest.Must[*sdk.ListHostedZonesByNameOutput](t)(w.us.ListHostedZonesByName(ctx, in))
 		for _, z := range out.HostedZones {
 			names = append(names, *z.Name)
 		}
@@ -462,15 +430,15 @@ func TestZonesAreListedByIDAndByName(t *testing.T) {
 	if got := strings.Join(names, " "); got != "example.com. a.example.com. b.example.com. example.org." {
 		t.Errorf("by name: %s", got)
 	}
-	if out := must[*sdk.ListHostedZonesByNameOutput](t)(w.us.ListHostedZonesByName(ctx, &sdk.ListHostedZonesByNameInput{DNSName: s("A.example.com")})); len(out.HostedZones) != 3 {
+	if out := apitest.Must[*sdk.ListHostedZonesByNameOutput](t)(w.us.ListHostedZonesByName(ctx, &sdk.ListHostedZonesByNameInput{DNSName: s("A.example.com")})); len(out.HostedZones) != 3 {
 		t.Errorf("from a name on: %+v", out.HostedZones)
 	}
 	_, err := w.us.ListHostedZonesByName(ctx, &sdk.ListHostedZonesByNameInput{HostedZoneId: s("Z1")})
-	refused(t, "an id without a name", err, "InvalidInput", 400, "dnsname")
+	apitest.Refused(t, "an id without a name", err, "InvalidInput", 400, "dnsname")
 	_, err = w.us.ListHostedZones(ctx, &sdk.ListHostedZonesInput{MaxItems: ptr(int32(0))})
-	refused(t, "no items", err, "InvalidInput", 400, "maxitems")
+	apitest.Refused(t, "no items", err, "InvalidInput", 400, "maxitems")
 	_, err = w.us.ListHostedZones(ctx, &sdk.ListHostedZonesInput{DelegationSetId: s("N1")})
-	refused(t, "a delegation set", err, "InvalidInput", 400, "delegationsetid")
+	apitest.Refused(t, "a delegation set", err, "InvalidInput", 400, "delegationsetid")
 }
 
 func TestZonesHaveTags(t *testing.T) {
@@ -487,32 +455,32 @@ func TestZonesHaveTags(t *testing.T) {
 	if err := tag([]types.Tag{{Key: s("a"), Value: s("2")}}, "b", "none"); err != nil {
 		t.Fatal(err)
 	}
-	one := must[*sdk.ListTagsForResourceOutput](t)(w.us.ListTagsForResource(ctx, &sdk.ListTagsForResourceInput{ResourceType: "hostedzone", ResourceId: &z})).ResourceTagSet
+	one := apitest.Must[*sdk.ListTagsForResourceOutput](t)(w.us.ListTagsForResource(ctx, &sdk.ListTagsForResourceInput{ResourceType: "hostedzone", ResourceId: &z})).ResourceTagSet
 	if len(one.Tags) != 1 || *one.Tags[0].Key != "a" || *one.Tags[0].Value != "2" || *one.ResourceId != z {
 		t.Errorf("tags %+v", one)
 	}
-	many := must[*sdk.ListTagsForResourcesOutput](t)(w.us.ListTagsForResources(ctx, &sdk.ListTagsForResourcesInput{ResourceType: "hostedzone", ResourceIds: []string{z}})).ResourceTagSets
+	many := apitest.Must[*sdk.ListTagsForResourcesOutput](t)(w.us.ListTagsForResources(ctx, &sdk.ListTagsForResourcesInput{ResourceType: "hostedzone", ResourceIds: []string{z}})).ResourceTagSets
 	if len(many) != 1 || len(many[0].Tags) != 1 {
 		t.Errorf("tags %+v", many)
 	}
-	refused(t, "none", tag(nil), "InvalidInput", 400, "AddTags")
-	refused(t, "AWS's own", tag([]types.Tag{{Key: s("aws:x"), Value: s("")}}), "InvalidInput", 400, "reserved")
-	refused(t, "both", tag([]types.Tag{{Key: s("a"), Value: s("")}}, "a"), "InvalidInput", 400, "both")
+	apitest.Refused(t, "none", tag(nil), "InvalidInput", 400, "AddTags")
+	apitest.Refused(t, "AWS's own", tag([]types.Tag{{Key: s("aws:x"), Value: s("")}}), "InvalidInput", 400, "reserved")
+	apitest.Refused(t, "both", tag([]types.Tag{{Key: s("a"), Value: s("")}}, "a"), "InvalidInput", 400, "both")
 	var eleven []types.Tag
 	for i := range 11 {
 		eleven = append(eleven, types.Tag{Key: s(fmt.Sprint("k", i)), Value: s("")})
 	}
-	refused(t, "eleven", tag(eleven), "InvalidInput", 400, "10")
+	apitest.Refused(t, "eleven", tag(eleven), "InvalidInput", 400, "10")
 	_, err := w.us.ListTagsForResource(ctx, &sdk.ListTagsForResourceInput{ResourceType: "healthcheck", ResourceId: s("x")})
-	refused(t, "a health check", err, "InvalidInput", 400, "ResourceType")
+	apitest.Refused(t, "a health check", err, "InvalidInput", 400, "ResourceType")
 	_, err = w.them.ListTagsForResource(ctx, &sdk.ListTagsForResourceInput{ResourceType: "hostedzone", ResourceId: &z})
-	refused(t, "another account", err, "NoSuchHostedZone", 404, z)
+	apitest.Refused(t, "another account", err, "NoSuchHostedZone", 404, z)
 }
 
 func TestWhatIsNotHereIsRefusedByName(t *testing.T) {
 	w := newWorld(t)
 	_, err := w.us.ListHealthChecks(t.Context(), &sdk.ListHealthChecksInput{})
-	refused(t, "health checks", err, "InvalidAction", 400, "GET /2013-04-01/healthcheck")
+	apitest.Refused(t, "health checks", err, "InvalidAction", 400, "GET /2013-04-01/healthcheck")
 	_, url := serve(t, w.c, controltest.Consumer)
 	for name, tc := range map[string]struct{ method, path, body, piece string }{
 		"an unknown element":   {"POST", "/2013-04-01/hostedzone", `<CreateHostedZoneRequest><Name>a.example</Name><CallerReference>x</CallerReference><Colour>red</Colour></CreateHostedZoneRequest>`, "Colour is not recognized"},

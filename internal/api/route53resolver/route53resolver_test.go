@@ -4,31 +4,24 @@ package route53resolver_test
 
 import (
 	"errors"
-	"net/http"
-	"net/http/httptest"
-	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/route53resolver"
 	"github.com/aws/aws-sdk-go-v2/service/route53resolver/types"
-	"github.com/aws/smithy-go"
 
 	"postern.dev/postern/internal/api/apitest"
 	"postern.dev/postern/internal/api/awsjson"
 	ours "postern.dev/postern/internal/api/route53resolver"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/control/controltest"
-	"postern.dev/postern/internal/store"
-	"postern.dev/postern/internal/vpc"
 )
 
 const (
-	subnetA = "subnet-000000000000000aa"
-	subnetB = "subnet-000000000000000bb"
+	subnetA = string(controltest.SubnetA)
+	subnetB = string(controltest.SubnetB)
 )
 
 type server struct {
@@ -41,42 +34,11 @@ type server struct {
 func newServer(t *testing.T) server {
 	t.Helper()
 	c, _ := controltest.New(t)
-	id, err := c.CreateVPC(t.Context(), controltest.Consumer, control.CreateVPCInput{CIDR: netip.MustParsePrefix("10.0.0.0/16")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Store.Update(t.Context(), func(tx *store.Tx) error {
-		controltest.PutSubnet(tx, &vpc.Subnet{ID: subnetA, Owner: controltest.Consumer.Account, VPC: id, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"})
-		controltest.PutSubnet(tx, &vpc.Subnet{ID: subnetB, Owner: controltest.Consumer.Account, VPC: id, CIDR: netip.MustParsePrefix("10.0.2.0/24"), Zone: "us-east-1b"})
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		form, _, err := awsjson.Parse(r, 1<<20)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		ours.Actions.Serve(w, &ours.Call{Context: r.Context(), Control: c, Caller: controltest.Consumer}, form, "req-1")
-	}))
-	t.Cleanup(srv.Close)
-	s := server{control: c, vpc: string(id), Client: route53resolver.New(route53resolver.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: apitest.Client(), RetryMaxAttempts: 1,
-		Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", ""),
+	id, group := controltest.Network(t, c)
+	url := apitest.Serve(t, &ours.Actions, awsjson.Parse, c, controltest.Consumer)
+	return server{control: c, vpc: string(id), group: string(group), Client: route53resolver.New(route53resolver.Options{
+		Region: "us-east-1", BaseEndpoint: &url, HTTPClient: apitest.Client(), RetryMaxAttempts: 1, Credentials: apitest.Keys(),
 	})}
-	for g := range vpc.By[vpc.SecurityGroup](c.View(), vpc.IndexVPC, id) {
-		s.group = string(g.ID)
-	}
-	return s
-}
-
-func code(err error) string {
-	var e smithy.APIError
-	if errors.As(err, &e) {
-		return e.ErrorCode()
-	}
-	return ""
 }
 
 func (s server) endpoint(t *testing.T, name string, d types.ResolverEndpointDirection) *types.ResolverEndpoint {
@@ -314,14 +276,14 @@ func TestErrorsHaveAWSCodes(t *testing.T) {
 			in.OutpostArn = aws.String("arn:aws:outposts:x")
 		}), "InvalidParameterException"},
 	} {
-		if code(c.err) != c.code {
+		if apitest.Code(c.err) != c.code {
 			t.Errorf("%s: %v, want %s", c.what, c.err, c.code)
 		}
 	}
 	for i := range 3 {
 		s.endpoint(t, strings.Repeat("x", i+1), types.ResolverEndpointDirectionInbound)
 	}
-	if err := endpoint("many", func(*route53resolver.CreateResolverEndpointInput) {}); code(err) != "LimitExceededException" {
+	if err := endpoint("many", func(*route53resolver.CreateResolverEndpointInput) {}); apitest.Code(err) != "LimitExceededException" {
 		t.Errorf("the fifth endpoint: %v", err)
 	}
 }

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"postern.dev/postern/internal/api/apitest"
@@ -22,18 +20,10 @@ import (
 
 func TestSDKClientLearnsWhoItIs(t *testing.T) {
 	caller := control.Caller{Account: "111111111111", Name: "consumer", ARN: "arn:aws:iam::111111111111:root"}
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		form, _, err := awsquery.Parse(r, 1<<20)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		sts.Actions.Serve(w, &sts.Call{Context: r.Context(), Caller: caller}, form, "req-1")
-	}))
-	defer srv.Close()
+	url := apitest.Serve(t, &sts.Actions, awsquery.Parse, nil, caller)
 	client := awssts.New(awssts.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: apitest.Client(),
-		Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", ""),
+		Region: "us-east-1", BaseEndpoint: &url, HTTPClient: apitest.Client(),
+		Credentials: apitest.Keys(),
 	})
 	out, err := client.GetCallerIdentity(context.Background(), &awssts.GetCallerIdentityInput{})
 	if err != nil {

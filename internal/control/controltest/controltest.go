@@ -145,6 +145,32 @@ func PutSubnet(tx *store.Tx, s *vpc.Subnet) {
 	tx.Put(acl)
 }
 
+// The subnets of Network.
+const (
+	SubnetA vpc.SubnetID = "subnet-000000000000000aa"
+	SubnetB vpc.SubnetID = "subnet-000000000000000bb"
+)
+
+// Network makes a VPC of the consumer's, 10.0.0.0/16, with the subnets
+// 10.0.1.0/24 in zone a and 10.0.2.0/24 in zone b, and answers it and its
+// default security group.
+func Network(t testing.TB, c *control.Control) (vpc.VPCID, vpc.GroupID) {
+	t.Helper()
+	id, err := c.CreateVPC(t.Context(), Consumer, control.CreateVPCInput{CIDR: netip.MustParsePrefix("10.0.0.0/16")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Store.Update(t.Context(), func(tx *store.Tx) error {
+		PutSubnet(tx, &vpc.Subnet{ID: SubnetA, Owner: Consumer.Account, VPC: id, CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-east-1a"})
+		PutSubnet(tx, &vpc.Subnet{ID: SubnetB, Owner: Consumer.Account, VPC: id, CIDR: netip.MustParsePrefix("10.0.2.0/24"), Zone: "us-east-1b"})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	group, _ := vpc.First[vpc.SecurityGroup](c.View(), vpc.IndexVPC, id)
+	return id, group.ID
+}
+
 // PutBalancer writes a load balancer with an ARN of the test's choice, and an
 // interface for each of its nodes, of which zone, subnet and address are given.
 func PutBalancer(tx *store.Tx, l *vpc.LoadBalancer) {
