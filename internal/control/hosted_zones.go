@@ -43,11 +43,8 @@ func (c *Control) CreateZone(ctx context.Context, caller Caller, in CreateZoneIn
 		if tx.Claimed(vpc.CallerReferenceClaim(caller.Account, in.CallerReference)) {
 			return vpc.Errorf(vpc.Duplicate, string(vpc.KindHostedZone), "", "A hosted zone has already been created with the specified caller reference.")
 		}
-		// The quota counts a set: writing the account makes racing calls conflict.
-		if a, ok := vpc.Get[vpc.Account](tx, caller.Account); ok {
-			tx.Touch(a)
-		}
-		if tx.Count(vpc.KindHostedZone, vpc.IndexOwner, string(caller.Account), all) >= c.Quotas.HostedZones {
+		touchAccount(tx, caller.Account)
+		if count[vpc.HostedZone](tx, vpc.IndexOwner, caller.Account) >= c.Quotas.HostedZones {
 			return vpc.Errorf(vpc.Limit, string(vpc.KindHostedZone), "", "The maximum number of hosted zones of an account, %d, has been reached", c.Quotas.HostedZones)
 		}
 		id, err := vpc.NewHostedZoneID(c.Random)

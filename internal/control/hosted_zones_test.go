@@ -294,6 +294,29 @@ func TestAliasesLeadToNamesOfTheInstallation(t *testing.T) {
 	}
 }
 
+// What an alias led to may be gone, or go with it: that is no reason to keep it.
+func TestAnAliasToNothingCanBeReplaced(t *testing.T) {
+	t.Parallel()
+	c, _ := controltest.New(t)
+	z := newZone(t, c, "example.com", newVPC(t, c, controltest.Consumer))
+	alias := func(action, target string) control.RecordChange {
+		return control.RecordChange{Action: action, Name: "a.example.com", Type: "A", Alias: &vpc.Alias{Zone: z.ID, Name: target}}
+	}
+	one, two := record(control.CreateRecords, "one.example.com", "A", "10.0.0.1"), record(control.CreateRecords, "two.example.com", "A", "10.0.0.2")
+	gone := record(control.DeleteRecords, "one.example.com", "A", "10.0.0.1")
+	for i, batch := range [][]control.RecordChange{
+		{one, two, alias(control.CreateRecords, "one.example.com")},
+		{gone, alias(control.DeleteRecords, "one.example.com"), alias(control.CreateRecords, "two.example.com")},
+		{one, alias(control.UpsertRecords, "one.example.com")},
+		{gone},
+		{alias(control.DeleteRecords, "one.example.com"), alias(control.CreateRecords, "two.example.com")},
+	} {
+		if _, err := c.ChangeRecordSets(t.Context(), controltest.Consumer, z.ID, "", batch); err != nil {
+			t.Errorf("batch %d: %v", i, err)
+		}
+	}
+}
+
 // What is said of a batch is bounded, however much is wrong with it.
 func TestWhatIsSaidOfABatchIsBounded(t *testing.T) {
 	t.Parallel()

@@ -59,7 +59,7 @@ func (c *Control) ChangeRecordSets(ctx context.Context, caller Caller, id vpc.Ho
 		for i, set := range sets {
 			b.apply(changes[i].Action, set)
 		}
-		b.checkNames(sets)
+		b.checkNames(changes, sets)
 		if z.Records > c.Quotas.RecordSetsPerZone {
 			b.bad("Number of records limit of %d exceeded.", c.Quotas.RecordSetsPerZone)
 		}
@@ -149,7 +149,7 @@ func recordData(r *vpc.RecordSet) []string {
 
 // checkNames holds what the zone has become against the rules for names with
 // several record sets, for the apex, and for what aliases lead to.
-func (b *batch) checkNames(sets []*vpc.RecordSet) {
+func (b *batch) checkNames(changes []RecordChange, sets []*vpc.RecordSet) {
 	done := map[string]bool{}
 	for _, s := range sets {
 		if done[s.Name] {
@@ -184,8 +184,8 @@ func (b *batch) checkNames(sets []*vpc.RecordSet) {
 			b.bad("A HostedZone must contain at least one NS record for the zone itself.")
 		}
 	}
-	for _, s := range sets {
-		if action := b.former[s.Key()]; s.Alias != nil && action != DeleteRecords {
+	for i, s := range sets {
+		if s.Alias != nil && changes[i].Action != DeleteRecords {
 			b.checkAlias(s)
 		}
 	}
