@@ -3,6 +3,7 @@
 package clients
 
 import (
+	"cmp"
 	"os"
 	"os/exec"
 	"regexp"
@@ -86,19 +87,63 @@ func shellScenario(t *testing.T, aws string) {
 	compare(t, checked(a.run(".", a.environment("AWS="+aws), "./scenario.sh")))
 }
 
+// playShell runs a script with the aws command line; it has to find out all of
+// the checks.
+func playShell(t *testing.T, script string, checks []string) {
+	t.Helper()
+	aws := cmp.Or(awsCLIs()["2"], awsCLIs()["1"])
+	if aws == "" {
+		t.Skip("no aws command line" + installHint)
+	}
+	t.Log(aws, ask(aws, "--version"))
+	play(t, checks, []string{script}, "AWS="+aws)
+}
+
+// playPython runs a program with the first boto3 there is; it has to find out
+// all of the checks.
+func playPython(t *testing.T, program string, checks []string) {
+	t.Helper()
+	for _, python := range onPath("python3") {
+		if version := boto3(python); version != "" {
+			t.Log(python, version)
+			play(t, checks, []string{python, "-B", program})
+			return
+		}
+	}
+	t.Skip("no python3 with boto3" + installHint)
+}
+
+func play(t *testing.T, checks, argv []string, more ...string) {
+	t.Helper()
+	a := newAPI(t)
+	if got := checked(a.run(".", a.environment(more...), argv...)); !slices.Equal(got, checks) {
+		t.Errorf("checked %s, want %s", strings.Join(got, " "), strings.Join(checks, " "))
+	}
+}
+
+var boto3Version = regexp.MustCompile(`^\d+\.\d+\.\d+$`)
+
+// boto3 is the version of it that a python3 has, "" if it has none.
+func boto3(python string) string {
+	if version := ask(python, "-c", "import boto3; print(boto3.__version__)"); boto3Version.MatchString(version) {
+		return version
+	}
+	return ""
+}
+
 func TestBoto3(t *testing.T) {
 	t.Parallel()
 	versions := map[string]bool{}
 	for _, python := range onPath("python3") {
-		version := ask(python, "-c", "import boto3; print(boto3.__version__)")
-		if !regexp.MustCompile(`^\d+\.\d+\.\d+$`).MatchString(version) || versions[version] {
+		version := boto3(python)
+		if version == "" || versions[version] {
 			continue
 		}
 		versions[version] = true
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			a := newAPI(t)
-			compare(t, checked(a.run(".", a.environment(), python, "scenario.py")))
+			compare(t, checked(a.run(".", a.environment(), python, "-B", "scenario.py")))
 		})
 	}
 	if len(versions) == 0 {

@@ -1,34 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Route 53 Resolver with boto3.
+"""Route 53 Resolver with boto3."""
 
-$AWS_ENDPOINT_URL is where the API is. The profiles consumer and provider are
-the two accounts.
-"""
-
-import os
-
-import boto3
-from botocore.exceptions import ClientError
-
-
-def client(profile, service):
-    session = boto3.Session(profile_name=profile)
-    return session.client(service, endpoint_url=os.environ["AWS_ENDPOINT_URL"])
-
-
-def ok(check):
-    print("ok", check, flush=True)
-
-
-def refused(code, call, **arguments):
-    try:
-        answer = call(**arguments)
-    except ClientError as e:
-        assert e.response["Error"]["Code"] == code, f"want {code}, got {e}"
-    else:
-        raise AssertionError(f"want {code}, got success: {answer}")
-
+from common import client, ok, refused
 
 ec2, resolver, provider = client("consumer", "ec2"), client("consumer", "route53resolver"), client("provider", "route53resolver")
 vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]

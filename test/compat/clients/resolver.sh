@@ -1,26 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Route 53 Resolver with the aws command line, version 1 or 2. $AWS is
-# the program; $AWS_ENDPOINT_URL is where the API is. The profiles consumer and
-# provider are the two accounts.
-set -euo pipefail
+# Route 53 Resolver with the aws command line, version 1 or 2.
+source "${0%/*}/common.sh"
 
-aws=${AWS:-aws}
-ec2() { "$aws" --profile consumer --endpoint-url "$AWS_ENDPOINT_URL" --output text ec2 "$@"; }
-resolver() { "$aws" --profile consumer --endpoint-url "$AWS_ENDPOINT_URL" --output text route53resolver "$@"; }
-provider() { "$aws" --profile provider --endpoint-url "$AWS_ENDPOINT_URL" --output text route53resolver "$@"; }
-
-ok() { echo "ok $1"; }
-is() { [[ $1 == "$2" ]] || { echo "line ${BASH_LINENO[0]}: want '$1', got '$2'" >&2; exit 1; }; }
-refused() {
-	local code=$1 out
-	shift
-	if out=$("$@" 2>&1); then
-		echo "line ${BASH_LINENO[0]}: want $code, got success: $out" >&2
-		exit 1
-	fi
-	[[ $out == *"($code)"* ]] || { echo "line ${BASH_LINENO[0]}: want $code, got $out" >&2; exit 1; }
-}
+ec2() { consumer ec2 "$@"; }
+resolver() { consumer route53resolver "$@"; }
 
 vpc=$(ec2 create-vpc --cidr-block 10.0.0.0/16 --query Vpc.VpcId)
 subnet_a=$(ec2 create-subnet --vpc-id "$vpc" --cidr-block 10.0.1.0/24 --availability-zone us-east-1a --query Subnet.SubnetId)
@@ -75,8 +59,8 @@ ok associations
 refused ResourceInUseException resolver delete-resolver-rule --resolver-rule-id "$rule"
 refused InvalidRequestException resolver delete-resolver-endpoint --resolver-endpoint-id "$out"
 ok in-use
-refused ResourceNotFoundException provider get-resolver-endpoint --resolver-endpoint-id "$in"
-refused ResourceNotFoundException provider get-resolver-rule --resolver-rule-id "$rule"
+refused ResourceNotFoundException provider route53resolver get-resolver-endpoint --resolver-endpoint-id "$in"
+refused ResourceNotFoundException provider route53resolver get-resolver-rule --resolver-rule-id "$rule"
 ok foreign
 
 for r in "$rule" "$system"; do

@@ -4,7 +4,6 @@ package clients
 
 import (
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -20,28 +19,12 @@ var resolverChecks = []string{
 
 func TestRoute53ResolverWithTheAWSCommandLine(t *testing.T) {
 	t.Parallel()
-	found := awsCLIs()
-	aws, ok := found["2"]
-	if !ok {
-		aws, ok = found["1"]
-	}
-	if !ok {
-		t.Skip("no aws command line" + installHint)
-	}
-	t.Log(aws, ask(aws, "--version"))
-	play(t, resolverChecks, []string{"./resolver.sh"}, "AWS="+aws)
+	playShell(t, "./resolver.sh", resolverChecks)
 }
 
 func TestRoute53ResolverWithBoto3(t *testing.T) {
 	t.Parallel()
-	for _, python := range onPath("python3") {
-		if version := ask(python, "-c", "import boto3; print(boto3.__version__)"); strings.Count(version, ".") == 2 && !strings.Contains(version, " ") {
-			t.Log(python, version)
-			play(t, resolverChecks, []string{python, "resolver.py"})
-			return
-		}
-	}
-	t.Skip("no python3 with boto3" + installHint)
+	playPython(t, "resolver.py", resolverChecks)
 }
 
 // The module resolver: endpoints, rules and associations. What the provider makes
@@ -60,9 +43,7 @@ func TestTerraformMakesResolverEndpointsAndRules(t *testing.T) {
 		tf.do(with("apply", append(other, "-auto-approve")...)...)
 		tf.do(with("plan", append(other, "-detailed-exitcode")...)...)
 		for _, resource := range []string{"aws_route53_resolver_endpoint.inbound", "aws_route53_resolver_rule.corp", "aws_route53_resolver_rule_association.corp"} {
-			_, id, _ := strings.Cut(tf.do("state", "show", "-no-color", resource), "\n    id ")
-			_, id, _ = strings.Cut(id, `"`)
-			id, _, _ = strings.Cut(id, `"`)
+			id := tf.id(resource)
 			tf.do("state", "rm", resource)
 			tf.do(with("import", append(other, resource, id)...)...)
 		}

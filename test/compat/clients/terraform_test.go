@@ -85,6 +85,26 @@ func (tf *terraform) do(argv ...string) string {
 	return tf.run(tf.dir, tf.env, append([]string{tf.program}, argv...)...)
 }
 
+// id is that of a resource which terraform has made.
+func (tf *terraform) id(resource string) string {
+	tf.t.Helper()
+	_, id, _ := strings.Cut(tf.do("state", "show", "-no-color", resource), "\n    id ")
+	_, id, _ = strings.Cut(id, `"`)
+	id, _, _ = strings.Cut(id, `"`)
+	return id
+}
+
+// changesOne wants a plan to change one resource and nothing else.
+func (tf *terraform) changesOne(argv ...string) {
+	tf.t.Helper()
+	cmd := exec.CommandContext(tf.t.Context(), tf.program, argv...)
+	cmd.Dir, cmd.Env = tf.dir, tf.env
+	var exit *exec.ExitError
+	if out, err := cmd.CombinedOutput(); !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(string(out), "0 to add, 1 to change, 0 to destroy") {
+		tf.t.Errorf("%s should change one resource: %v\n%s", strings.Join(argv, " "), err, out)
+	}
+}
+
 // The module in examples/terraform with the provider itself: what it makes, it
 // finds again without a difference, also after a change and after an import,
 // and it takes all of it away.
@@ -99,19 +119,11 @@ func TestTheTerraformExampleIsAppliedPlannedChangedAndDestroyed(t *testing.T) {
 	run(with("apply", "one-bucket", "-auto-approve"))
 	run(with("plan", "one-bucket", "-detailed-exitcode")) // exits with 2 if anything differs
 	// A plan that would change something does not exit with 0: the test can fail.
-	changed := exec.CommandContext(t.Context(), a.program, with("plan", "another-bucket", "-detailed-exitcode")...)
-	changed.Dir, changed.Env = a.dir, a.env
-	var exit *exec.ExitError
-	if out, err := changed.CombinedOutput(); !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(string(out), "0 to add, 1 to change, 0 to destroy") {
-		t.Errorf("a changed bucket should change one resource: %v\n%s", err, out)
-	}
+	a.changesOne(with("plan", "another-bucket", "-detailed-exitcode")...)
 	run(with("apply", "another-bucket", "-auto-approve"))
 	run(with("plan", "another-bucket", "-detailed-exitcode"))
 	// An import knows the id alone.
-	vpc := strings.TrimSpace(run([]string{"state", "show", "-no-color", "aws_vpc.consumer"}))
-	_, id, _ := strings.Cut(vpc, "\n    id ")
-	_, id, _ = strings.Cut(id, `"`)
-	id, _, _ = strings.Cut(id, `"`)
+	id := a.id("aws_vpc.consumer")
 	run([]string{"state", "rm", "aws_vpc.consumer"})
 	run(append(with("import", "another-bucket"), "aws_vpc.consumer", id))
 	run(with("plan", "another-bucket", "-detailed-exitcode"))

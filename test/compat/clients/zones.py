@@ -1,34 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Private hosted zones with boto3: each line "ok NAME" is something found out.
+"""Private hosted zones with boto3: each line "ok NAME" is something found out."""
 
-$AWS_ENDPOINT_URL is where the API is, also for versions that do not read that
-variable themselves. The profiles consumer and provider are the two accounts.
-"""
-
-import os
-
-import boto3
-from botocore.exceptions import ClientError
-
-
-def client(profile, service):
-    session = boto3.Session(profile_name=profile)
-    return session.client(service, endpoint_url=os.environ["AWS_ENDPOINT_URL"])
-
-
-def ok(check):
-    print("ok", check, flush=True)
-
-
-def refused(code, call, **arguments):
-    try:
-        answer = call(**arguments)
-    except ClientError as e:
-        assert e.response["Error"]["Code"] == code, f"want {code}, got {e}"
-        return e.response["Error"]["Message"]
-    raise AssertionError(f"want {code}, got success: {answer}")
-
+from common import client, ok, refused
 
 dns, other = client("consumer", "route53"), client("provider", "route53")
 mine = client("consumer", "ec2").create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]

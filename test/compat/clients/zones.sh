@@ -1,23 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Private hosted zones with the aws command line, version 1 or 2: each line
-# "ok NAME" is something found out, as zones.py does. $AWS is the program.
-set -euo pipefail
-
-aws=${AWS:-aws}
-consumer() { "$aws" --profile consumer --endpoint-url "$AWS_ENDPOINT_URL" --output text "$@"; }
-provider() { "$aws" --profile provider --endpoint-url "$AWS_ENDPOINT_URL" --output text "$@"; }
-ok() { echo "ok $1"; }
-is() { [[ $1 == "$2" ]] || { echo "line ${BASH_LINENO[0]}: want '$1', got '$2'" >&2; exit 1; }; }
-refused() {
-	local code=$1 out
-	shift
-	if out=$("$@" 2>&1); then
-		echo "line ${BASH_LINENO[0]}: want $code, got success: $out" >&2
-		exit 1
-	fi
-	[[ $out == *"($code)"* ]] || { echo "line ${BASH_LINENO[0]}: want $code, got $out" >&2; exit 1; }
-}
+# "ok NAME" is something found out, as zones.py does.
+source "${0%/*}/common.sh"
 
 mine=$(consumer ec2 create-vpc --cidr-block 10.0.0.0/16 --query Vpc.VpcId)
 theirs=$(provider ec2 create-vpc --cidr-block 10.0.0.0/16 --query Vpc.VpcId)
