@@ -81,13 +81,14 @@ static __always_inline int internet(struct __sk_buff *ctx, struct scratch *s, st
 
 	if (!up)
 		return drop(ctx, DROP_NO_UPLINK);
+	if (c && c->kind != CONN_PLAIN) { /* its way led through an endpoint before */
+		if (p->icmp != ICMP_ERROR)
+			conn_forget(&s->key);
+		return drop(ctx, DROP_STALE);
+	}
 	/* whatever its source check lets pass inside */
 	if (p->v6 ? !owns(s, port, &p->src) : !port->self.public || !addr_equal(&p->src, &port->addr))
 		return drop(ctx, DROP_NO_PUBLIC_ADDRESS);
-	if (c && c->kind != CONN_PLAIN) {
-		conn_forget(&s->key);
-		return drop(ctx, DROP_STALE);
-	}
 	if (c) {
 		conn_touch(c, p, sender == c->initiator);
 	} else if (begins(p) && (r->kind == ROUTE_EGRESS || tracks(&port->self, p, out, INBOUND))) {

@@ -352,6 +352,7 @@ var changes = map[string]func(*world){
 	"peering is deleted":           func(w *world) { deletePeering(w) },
 	"endpoint is deleted":          func(w *world) { delete(w.host.Endpoints, epCustomer) },
 	"internet gateway is detached": func(w *world) { turn(w, "rtb-a1", desired.RouteInternet, desired.RouteBlackhole) },
+	"a3 has no NAT gateway":        func(w *world) { turn(w, "rtb-a2", desired.RouteNAT, desired.RouteInternet) },
 	"internet gateway is attached": func(w *world) { turn(w, "rtb-a1", desired.RouteBlackhole, desired.RouteInternet) },
 }
 
