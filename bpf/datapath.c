@@ -206,7 +206,7 @@ translated:
 	hop->server_vni = server_vni;
 	return consumer(ctx, s, node, sender, closed);
 stale:
-	if (p->icmp != ICMP_ERROR)
+	if (p->icmp != ICMP_ERROR || c->kind != CONN_PLAIN)
 		conn_forget(&s->key);
 	return drop(ctx, DROP_STALE);
 }

@@ -82,8 +82,7 @@ static __always_inline int internet(struct __sk_buff *ctx, struct scratch *s, st
 	if (!up)
 		return drop(ctx, DROP_NO_UPLINK);
 	if (c && c->kind != CONN_PLAIN) { /* its way led through an endpoint before */
-		if (p->icmp != ICMP_ERROR)
-			conn_forget(&s->key);
+		conn_forget(&s->key);
 		return drop(ctx, DROP_STALE);
 	}
 	/* whatever its source check lets pass inside */
@@ -124,12 +123,22 @@ static __always_inline int nat(struct __sk_buff *ctx, struct scratch *s, struct 
 	struct packet *p = &s->packet;
 	struct link_hop *hop = &s->hop;
 	struct interface *up;
-	struct conn *other;
+	struct conn *other = 0;
 	struct addr public;
 	int reason;
 
 	if (!gw || gw->kind != KIND_NAT || !gw->public)
 		return drop(ctx, DROP_BLACKHOLE);
+	addr_v4(&public, gw->public);
+	if (c) {
+		other_side(s, c);
+		other = conn_at(&s->peer);
+		if (!other || c->kind != CONN_CONSUMER || !(c->flags & CONN_NAT) || c->eni != self->eni ||
+		    c->via != gw->subnet || !addr_equal(&s->new_src, &public)) { /* its way was another one */
+			conn_forget(&s->key);
+			return drop(ctx, DROP_STALE);
+		}
+	}
 	if (p->v6)
 		return drop(ctx, DROP_PROTOCOL);
 	if (gw->subnet != self->subnet && !acl_in(gw->subnet, &p->src, p->proto, p->rule_port))
@@ -142,15 +151,7 @@ static __always_inline int nat(struct __sk_buff *ctx, struct scratch *s, struct 
 	up = uplink(s);
 	if (!up)
 		return drop(ctx, DROP_NO_UPLINK);
-	addr_v4(&public, gw->public);
 	if (c) {
-		other_side(s, c);
-		other = conn_at(&s->peer);
-		if (!other || c->kind != CONN_CONSUMER || !(c->flags & CONN_NAT) || c->eni != self->eni ||
-		    c->via != gw->subnet || !addr_equal(&s->new_src, &public)) {
-			conn_forget(&s->key);
-			return drop(ctx, DROP_STALE);
-		}
 		conn_led(s, c, up);
 		conn_touch(c, p, true);
 		conn_alive(other, p, true);
