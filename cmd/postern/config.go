@@ -48,6 +48,10 @@ type Config struct {
 	// resolver, 1 to 1000000; 1024 if absent, as in AWS. `postern drops` counts
 	// those above it.
 	DNSPacketsPerSecond int `json:"dnsPacketsPerSecond,omitempty"`
+	// DNSHostTargets are addresses of hosts that tenants' forward rules may lead
+	// to, such as that of a resolver which the operator runs there for them.
+	// Absent: none, a rule does not reach the host that sends its questions.
+	DNSHostTargets []string `json:"dnsHostTargets,omitempty"`
 	// MTU of workloads' interfaces in bytes, 576 to 9001; 1500 if absent.
 	MTU int `json:"mtu,omitempty"`
 	// Uplink is what internet and NAT gateways lead to: "none", also if absent;
@@ -240,6 +244,9 @@ func (c *Config) check() error {
 	if c.DNSPacketsPerSecond < 0 || c.DNSPacketsPerSecond > 1_000_000 {
 		return fmt.Errorf("dnsPacketsPerSecond %d: want 1 to 1000000", c.DNSPacketsPerSecond)
 	}
+	if _, err := c.dnsHostTargets(); err != nil {
+		return err
+	}
 	switch desired.ProxyLayout(c.ProxyProtocolLayout) {
 	case "", desired.ProxyAWS, desired.ProxyAzure, desired.ProxyAlibaba:
 	default:
@@ -298,6 +305,19 @@ func (c *Config) check() error {
 func listenAddr(s string) bool {
 	host, port, err := net.SplitHostPort(s)
 	return err == nil && port != "" && (host == "" || host == "localhost" || net.ParseIP(host) != nil)
+}
+
+// dnsHostTargets reads the hosts' addresses that forward rules may lead to.
+func (c *Config) dnsHostTargets() ([]netip.Addr, error) {
+	var out []netip.Addr
+	for _, s := range c.DNSHostTargets {
+		a, err := netip.ParseAddr(s)
+		if err != nil || a.Zone() != "" || !a.Unmap().IsGlobalUnicast() {
+			return nil, fmt.Errorf("dnsHostTargets %q: want an address of a host that others reach, such as 192.0.2.53; loopback and link-local ones are never asked", s)
+		}
+		out = append(out, a.Unmap())
+	}
+	return out, nil
 }
 
 // underlay reads this machine's address among hosts; invalid for none.

@@ -50,6 +50,20 @@ func TestTheResolversRateIsBounded(t *testing.T) {
 	}
 }
 
+func TestForwardRulesReachOnlyNamedAddressesOfHosts(t *testing.T) {
+	for setting, ok := range map[string]bool{
+		"192.0.2.53": true, "10.0.0.53": true, "2001:db8::53": true, "::ffff:192.0.2.53": true,
+		"127.0.0.1": false, "::1": false, "169.254.169.253": false, "fe80::1": false, "224.0.0.1": false, "0.0.0.0": false,
+		"255.255.255.255": false, "2001:db8::53%eth0": false, "192.0.2.53:53": false, "192.0.2.0/24": false, "host": false, "": false,
+	} {
+		c := defaultConfig()
+		c.DataDir, c.DNSHostTargets = "/d", []string{setting}
+		if err := c.check(); (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "dnsHostTargets") {
+			t.Errorf("%q: %v", setting, err)
+		}
+	}
+}
+
 func TestUplinkIsAPlaceOrNone(t *testing.T) {
 	for setting, ok := range map[string]bool{
 		"": true, "none": true, "host": true, "/run/netns/outside": true, "/proc/1/ns/net": true,

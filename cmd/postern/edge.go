@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,7 @@ import (
 	"postern.dev/postern/internal/datapath"
 	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/edge"
+	"postern.dev/postern/internal/link"
 	"postern.dev/postern/internal/nlb"
 	"postern.dev/postern/internal/resolver"
 	"postern.dev/postern/internal/supervise"
@@ -148,6 +150,7 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 	var view atomic.Pointer[resolver.View]
 	var upstreams atomic.Pointer[[]string]
 	var rate atomic.Int64
+	var hostTargets atomic.Pointer[[]netip.Addr]
 	res := resolver.New(resolver.Options{
 		Identify: id.asker, View: view.Load, Log: log,
 		Upstreams: func() []string {
@@ -155,6 +158,12 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 				return *u
 			}
 			return nil
+		},
+		MayLeadTo: func(a netip.Addr) error {
+			if t := hostTargets.Load(); t != nil && slices.Contains(*t, a) {
+				return nil
+			}
+			return link.LeadsOut(a)
 		},
 		Dropped: before,
 		Rate:    func() int { return cmp.Or(int(rate.Load()), resolver.PacketsPerSecond) },
@@ -179,6 +188,7 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 			inbound.Store(&endpoints)
 			upstreams.Store(&c.Upstreams)
 			rate.Store(int64(c.DNSRate))
+			hostTargets.Store(&c.DNSHostTargets)
 			view.Store(resolver.Compile(view.Load(), c.VPCs, c.Zones, log))
 			res.Forget()
 			// The agent waits for this before it says that names are as they should be.

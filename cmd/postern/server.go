@@ -344,6 +344,9 @@ func hostSettings(cfg Config, p paths, a *pki.Authority) (hostsync.Settings, err
 	if s.Upstreams, err = dnsUpstreams(cfg.DNSUpstreams); err != nil {
 		return s, err
 	}
+	if s.DNSHostTargets, err = cfg.dnsHostTargets(); err != nil {
+		return s, err
+	}
 	services, err := cfg.catalogue()
 	if err != nil {
 		return s, err

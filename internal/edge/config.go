@@ -38,6 +38,8 @@ type Config struct {
 	// interface may ask the resolver; 0 is the usual number.
 	Zones   map[vpc.HostedZoneID]desired.Zone `json:"zones,omitempty"`
 	DNSRate int                               `json:"dnsRate,omitempty"`
+	// DNSHostTargets are addresses of the host that forward rules may lead to.
+	DNSHostTargets []netip.Addr `json:"dnsHostTargets,omitempty"`
 	// Certificates by service short name. One covers all the service's names;
 	// the key that issues them never comes here.
 	Certificates map[string]Certificate `json:"certificates,omitempty"`

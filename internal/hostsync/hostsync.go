@@ -23,6 +23,7 @@ package hostsync
 
 import (
 	"maps"
+	"net/netip"
 	"strings"
 
 	"postern.dev/postern/internal/desired"
@@ -47,6 +48,8 @@ type Settings struct {
 	// DNSRate is how many questions a second an interface may ask the resolver;
 	// 0 is the usual number.
 	DNSRate int `json:"dnsRate,omitempty"`
+	// DNSHostTargets are addresses of hosts that forward rules may lead to.
+	DNSHostTargets []netip.Addr `json:"dnsHostTargets,omitempty"`
 	// Backends are the URLs of the backends this installation starts itself,
 	// by catalogue service.
 	Backends map[string]string `json:"backends,omitempty"`

@@ -44,4 +44,6 @@
 // offers, at most 1232 bytes over UDP. An upstream is believed over UDP when it
 // repeats port, id and the letters' case, and over TCP; answers whose time is
 // over are given while none answers (RFC 8767).
+// A forward rule, which a tenant writes, leads to no address of the host itself
+// (Options.MayLeadTo).
 package resolver

@@ -54,6 +54,7 @@ func (e *rcodeError) Error() string { return "it answered " + dns.RcodeToString[
 type forwarder struct {
 	dial  func(ctx context.Context, network, address string) (net.Conn, error)
 	cache *cache
+	guard *guard // of the targets of forward rules; nil lets all through
 	// spawn runs something on its own, unless the resolver is ending.
 	spawn func(func()) bool
 
@@ -233,6 +234,11 @@ func mixed(name string) string {
 func (f *forwarder) exchangeOver(ctx context.Context, network, upstream, asked string, q question) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
+	if q.upstream != "" {
+		if err := f.guard.check(q.tenant, upstream); err != nil {
+			return nil, err
+		}
+	}
 	raw, err := f.dial(ctx, network, upstream)
 	if err != nil {
 		return nil, err

@@ -49,6 +49,11 @@ type Options struct {
 	Rate func() int
 	// Dropped are the drops counted before the start, which Drops goes on from.
 	Dropped []Drop
+	// MayLeadTo says why a forward rule's question must not be sent to an
+	// address, nil if it may; nil lets rules lead to all that Compile lets them.
+	// It is asked before each dial, since addresses of the host come and go, and
+	// not for Upstreams, which are the operator's.
+	MayLeadTo func(netip.Addr) error
 	// Dial connects to an upstream; nil is a plain net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Log gets what an operator should know; nil is slog's default.
@@ -94,6 +99,9 @@ func New(o Options) *Resolver {
 	}
 	r := &Resolver{o: o, limiter: newLimiter(time.Now, o.Rate), drops: newDrops(time.Now, o.Dropped), sockets: map[io.Closer]struct{}{}}
 	r.forwarder = &forwarder{dial: o.Dial, cache: newCache(time.Now), spawn: r.spawn, calls: map[question]*call{}}
+	if o.MayLeadTo != nil {
+		r.forwarder.guard = &guard{may: o.MayLeadTo, now: time.Now, log: o.Log, said: map[refusal]time.Time{}}
+	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }

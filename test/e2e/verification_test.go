@@ -35,18 +35,23 @@ type nameServer struct {
 
 // newNameServer starts NSD, which scripts/deps.sh installs.
 func newNameServer(t *testing.T) *nameServer {
-	const program = "/usr/sbin/nsd"
-	if _, err := os.Stat(program); err != nil {
-		t.Skip("needs nsd: scripts/deps.sh installs it")
-	}
-	dir := t.TempDir()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.Close()
-	host, port, _ := net.SplitHostPort(l.Addr().String())
-	s := &nameServer{t: t, addr: l.Addr().String(), zone: filepath.Join(dir, "zone")}
+	return newNameServerAt(t, "", l.Addr().String())
+}
+
+// newNameServerAt starts it in a network namespace, or with "" in the host's.
+func newNameServerAt(t *testing.T, netns, addr string) *nameServer {
+	const program = "/usr/sbin/nsd"
+	if _, err := os.Stat(program); err != nil {
+		t.Skip("needs nsd: scripts/deps.sh installs it")
+	}
+	dir := t.TempDir()
+	host, port, _ := net.SplitHostPort(addr)
+	s := &nameServer{t: t, addr: addr, zone: filepath.Join(dir, "zone")}
 	s.write()
 	conf := filepath.Join(dir, "conf")
 	in := func(name string) string { return filepath.Join(dir, name) }
@@ -71,6 +76,9 @@ zone:
 	}
 	log := &lockedBuffer{}
 	s.cmd = exec.Command(program, "-d", "-c", conf)
+	if netns != "" {
+		s.cmd = exec.Command("ip", "netns", "exec", netns, program, "-d", "-c", conf)
+	}
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.Env = environment()
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
