@@ -16,9 +16,9 @@ import (
 	"postern.dev/postern/test/bench/stats"
 )
 
-// acceptance is the time from sending AcceptVpcEndpointConnections to the
-// first byte in the consumer's namespace, and to the API's own answer.
-type acceptance struct {
+// delay is the time from sending a request to the API to what it brings about
+// in the consumer's namespace, and to the API's own answer.
+type delay struct {
 	Tries     int     `json:"tries"`
 	MedianMS  float64 `json:"median_ms"`
 	P99MS     float64 `json:"p99_ms"`
@@ -27,14 +27,23 @@ type acceptance struct {
 	AnswerNS  []int64 `json:"api_answer_ns"` // when the API had answered, by the same clock
 }
 
-// aimAccept is what p99 is meant to stay below.
+// aimAccept is what p99 of accept to first byte is meant to stay below.
 const aimAccept = 50 * time.Millisecond
 
-// measureAcceptance starts with an endpoint that is accepted and leaves one
+// add takes one try.
+func (d *delay) add(took, answered int64) {
+	d.Tries++
+	d.SamplesNS, d.AnswerNS = append(d.SamplesNS, took), append(d.AnswerNS, answered)
+	sorted := slices.Sorted(slices.Values(d.SamplesNS))
+	d.MedianMS, d.P99MS = float64(stats.Quantile(sorted, 0.5))/1e6, float64(stats.Quantile(sorted, 0.99))/1e6
+	d.MaxMS = float64(sorted[len(sorted)-1]) / 1e6
+}
+
+// measureAcceptance is from AcceptVpcEndpointConnections to the first byte. It starts with an endpoint that is accepted and leaves one
 // that is. The client reads the same CLOCK_REALTIME as we do, so its time can
 // be compared with ours.
-func (i *installation) measureAcceptance(tries int, progress func(string, ...any)) (*acceptance, error) {
-	a := &acceptance{Tries: tries}
+func (i *installation) measureAcceptance(tries int, progress func(string, ...any)) (*delay, error) {
+	a := &delay{}
 	for n := range tries {
 		if err := i.reject(); err != nil {
 			return nil, err
@@ -43,12 +52,9 @@ func (i *installation) measureAcceptance(tries int, progress func(string, ...any
 		if err != nil {
 			return nil, fmt.Errorf("accept to first byte, try %d: %w\n%s", n+1, err, i.log())
 		}
-		a.SamplesNS, a.AnswerNS = append(a.SamplesNS, took), append(a.AnswerNS, answered)
+		a.add(took, answered)
 		progress("accept %d/%d: first byte after %.1f ms, API answered after %.1f ms", n+1, tries, float64(took)/1e6, float64(answered)/1e6)
 	}
-	sorted := slices.Sorted(slices.Values(a.SamplesNS))
-	a.MedianMS, a.P99MS = float64(stats.Quantile(sorted, 0.5))/1e6, float64(stats.Quantile(sorted, 0.99))/1e6
-	a.MaxMS = float64(sorted[len(sorted)-1]) / 1e6
 	return a, nil
 }
 

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -371,6 +373,93 @@ func TestFirstByteFailsWhenTheWayNeverCloses(t *testing.T) {
 	}
 }
 
+// nameServer answers on loopback for any name: with nothing until it is told
+// to be there, and then with a CNAME and an address.
+func nameServer(t *testing.T) (at netip.AddrPort, there *atomic.Bool) {
+	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there = new(atomic.Bool)
+	done := make(chan struct{})
+	t.Cleanup(func() { c.Close(); <-done })
+	go func() {
+		defer close(done)
+		buf := make([]byte, 512)
+		for {
+			n, from, err := c.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			m := append([]byte(nil), buf[:n]...)
+			m[2] |= 0x80
+			if m[3] = 3; there.Load() {
+				m[3], m[7] = 0, 2
+				m = append(m, 0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 60, 0, 6, 1, 'x', 1, 'y', 1, 'z') // no final root: only its length counts
+				m = append(m, 1, 'q', 0xc0, 16, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 0, 1, 7)
+			}
+			c.WriteTo([]byte("\x00\x00 not the answer that was asked for"), from)
+			c.WriteTo(m, from)
+		}
+	}()
+	return c.LocalAddr().(*net.UDPAddr).AddrPort(), there
+}
+
+// The time of the first answer counts only after the name was absent.
+func TestFirstAnswerSeesTheNameAbsentAndThenThere(t *testing.T) {
+	at, there := nameServer(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- firstAnswer(at, privateName, 10*time.Second, w); w.Close() }()
+	lines := bufio.NewReader(r)
+	if line, err := lines.ReadString('\n'); err != nil || line != "absent\n" {
+		t.Fatalf("it said %q (%v)", line, err)
+	}
+	came := time.Now()
+	there.Store(true)
+	line, err := lines.ReadString('\n')
+	if err != nil {
+		t.Fatal(err, <-done)
+	}
+	var ns int64
+	var addr string
+	if _, err := fmt.Sscan(line, &ns, &addr); err != nil || time.Unix(0, ns).Before(came) || addr != "10.0.1.7" {
+		t.Errorf("it said %q, there since %d", line, came.UnixNano())
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFirstAnswerFailsWhenTheNameNeverGoesOrComes(t *testing.T) {
+	at, there := nameServer(t)
+	var out bytes.Buffer
+	if err := firstAnswer(at, privateName, 50*time.Millisecond, &out); err == nil || out.String() != "absent\n" {
+		t.Errorf("error %v, output %q", err, &out)
+	}
+	out.Reset()
+	there.Store(true)
+	if err := firstAnswer(at, privateName, 50*time.Millisecond, &out); err == nil || out.Len() > 0 {
+		t.Errorf("error %v, output %q", err, &out)
+	}
+}
+
+func TestAnswersThatAreCutAreNone(t *testing.T) {
+	m := append(query(1, "a.b"), 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 0, 1, 7)
+	m[7] = 1
+	if a, err := firstA(m); err != nil || a.String() != "10.0.1.7" {
+		t.Errorf("%v %v", a, err)
+	}
+	for n := 12; n < len(m); n++ {
+		if a, err := firstA(m[:n]); err == nil {
+			t.Errorf("of %d bytes: %v", n, a)
+		}
+	}
+}
+
 func TestOnlyOwnNamespacesAreRemoved(t *testing.T) {
 	if err := removeNamespace("postern-abcdef-i-1"); err == nil || !strings.Contains(err.Error(), "not ours") {
 		t.Errorf("got %v", err)
@@ -378,7 +467,7 @@ func TestOnlyOwnNamespacesAreRemoved(t *testing.T) {
 }
 
 func TestBadParametersAreRefused(t *testing.T) {
-	for _, args := range []string{"-rounds 0", "-seconds 0", "-paths direct,direct", "-paths nothing", "-cpu 4096", "-accept -tries 0", "-max-connections 1000000", "stray",
+	for _, args := range []string{"-rounds 0", "-seconds 0", "-paths direct,direct", "-paths nothing", "-cpu 4096", "-accept -tries 0", "-resolve -tries 0", "-max-connections 1000000", "stray",
 		"-paths direct,proxied", "-metrics nothing", "-growth 2", "-filler -1", "-workloads -1"} {
 		if _, err := parse(strings.Fields(args)); err == nil {
 			t.Errorf("%s was taken", args)

@@ -25,7 +25,8 @@
 // A second table, growth, compares datapaths that differ in the number of one
 // thing: endpoints, rules, routes, connections. After the tables come the time
 // from AcceptVpcEndpointConnections to the first byte (with -accept nothing
-// else is measured) and the time in which 1,000 workloads start.
+// else is measured), that from CreateVpcEndpoint to the first answer with its
+// address (the same with -resolve) and that in which 1,000 workloads start.
 //
 // The words: a path is a way from client to server; a metric is what is
 // measured on it (echo, connect, stream, streams, segments, packets); a figure
@@ -37,7 +38,7 @@
 // taken, figures.go and aims.go what is made of them, report.go how it is told;
 // lab.go, launch.go and offload.go namespaces, processes and devices; paths.go
 // the paths, installation.go, endpoint.go and filler.go that of Postern,
-// growth.go those of different sizes; accept.go and workloads.go the two times;
+// growth.go those of different sizes; accept.go, resolve.go and workloads.go the three times;
 // traffic.go, packets.go and proxy.go the generator.
 //
 // Benchmarks of their own are api, of the server's calls, and dns, of the VPC

@@ -31,7 +31,7 @@ type parameters struct {
 	TwoCPUs  bool     `json:"two_cpus"`
 	MTU      int      `json:"mtu"`
 	MaxConns int64    `json:"max_connections"` // of one sample
-	Tries    int      `json:"accept_tries"`
+	Tries    int      `json:"accept_tries"`    // and of create to resolvable
 	Metrics  []string `json:"metrics"`
 	Filler   int      `json:"filler"`    // rules, routes and endpoints beside those that are measured
 	Hosts    bool     `json:"hosts"`     // two of them, and VXLAN between
@@ -39,8 +39,8 @@ type parameters struct {
 	Starts   int      `json:"workloads"` // to start
 	Seed     uint64   `json:"seed"`      // of the order
 
-	acceptOnly   bool
-	out, postern string
+	accept, resolve bool // whether the two times are measured
+	out, postern    string
 }
 
 // allPaths in the order of the table.
@@ -89,8 +89,9 @@ func parse(args []string) (p parameters, err error) {
 	fs.BoolVar(&p.TwoCPUs, "two-cpus", false, "a second table with client and server on two CPUs; doubles the time")
 	fs.IntVar(&p.MTU, "mtu", 1500, "of the paths that are not Postern's, which has 1500")
 	fs.Int64Var(&p.MaxConns, "max-connections", 20000, "after which a sample of connections ends early")
-	fs.IntVar(&p.Tries, "tries", 50, "of accept to first byte; 0 leaves it out")
-	fs.BoolVar(&p.acceptOnly, "accept", false, "measure only accept to first byte")
+	fs.IntVar(&p.Tries, "tries", 50, "of accept to first byte and of create to resolvable; 0 leaves them out")
+	fs.BoolVar(&p.accept, "accept", false, "measure only accept to first byte")
+	fs.BoolVar(&p.resolve, "resolve", false, "measure only create to resolvable; with -accept both")
 	fs.Uint64Var(&p.Seed, "seed", uint64(time.Now().UnixNano()), "of the shuffled order")
 	fs.StringVar(&p.out, "out", "bench/results", "directory of the JSON; empty writes none")
 	fs.StringVar(&p.postern, "postern", "bin/postern", "the program")
@@ -106,8 +107,11 @@ func parse(args []string) (p parameters, err error) {
 	if p.Metrics, err = choose("-metrics", *chosen, metricNames()); err != nil {
 		return p, err
 	}
-	if p.acceptOnly {
+	only := p.accept || p.resolve
+	if only {
 		p.Paths, p.Metrics, p.Growth, p.Starts, p.Hosts = []string{"postern"}, nil, 0, 0, false
+	} else {
+		p.accept, p.resolve = true, true
 	}
 	cpus, err := allowedCPUs()
 	if err != nil {
@@ -134,7 +138,7 @@ func parse(args []string) (p parameters, err error) {
 		return p, fmt.Errorf("-growth %v: want 0 to 1", p.Growth)
 	case p.Starts < 0 || p.Starts > 10000:
 		return p, fmt.Errorf("-workloads %d: want 0 to 10000", p.Starts)
-	case p.Tries < 0 || p.acceptOnly && p.Tries == 0:
+	case p.Tries < 0 || only && p.Tries == 0:
 		return p, fmt.Errorf("-tries %d: want at least one", p.Tries)
 	case p.TwoCPUs && len(cpus) < 2:
 		return p, errors.New("-two-cpus: there is only one")
@@ -204,8 +208,13 @@ func bench(ctx context.Context, p parameters, out io.Writer) (err error) {
 			return err
 		}
 	}
-	if inst != nil && p.Tries > 0 {
+	if inst != nil && p.Tries > 0 && p.accept {
 		if res.Acceptance, err = inst.measureAcceptance(p.Tries, progress); err != nil {
+			return err
+		}
+	}
+	if inst != nil && p.Tries > 0 && p.resolve {
+		if res.Resolution, err = inst.measureResolution(p.Tries, progress); err != nil {
 			return err
 		}
 	}

@@ -55,12 +55,13 @@ type measured struct {
 // traffic is the hidden command of the generator processes.
 func traffic(args []string) error {
 	if len(args) == 0 {
-		return errors.New("traffic: say serve, ask or first")
+		return errors.New("traffic: say serve, ask, first or resolve")
 	}
 	fs := flag.NewFlagSet("traffic", flag.ContinueOnError)
 	port := fs.Int("port", serverPort, "to listen on")
 	proxied := fs.Bool("proxied", false, "take only connections that begin with a PROXY protocol header")
 	to := fs.String("to", "", "address and port to connect to")
+	name := fs.String("name", "", "to resolve")
 	what := fs.String("what", "", "stream, echo, connect or packets")
 	var w wish
 	fs.DurationVar(&w.lasts, "for", time.Second, "length of the sample")
@@ -88,6 +89,8 @@ func traffic(args []string) error {
 		return json.NewEncoder(os.Stdout).Encode(m)
 	case "first":
 		return firstByte(addr, w.lasts, os.Stdout)
+	case "resolve":
+		return firstAnswer(addr, *name, w.lasts, os.Stdout)
 	}
 	return fmt.Errorf("traffic: unknown role %q", args[0])
 }
