@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -563,7 +564,7 @@ func edgeChild(ctx context.Context, links *link.Links, tag string, dp *datapath.
 			if err != nil {
 				return err
 			}
-			if err := startFed(ctx, cmd, f.configs, cmd.Start); err != nil {
+			if err := startFed(ctx, cmd, f.configs, func(w io.Writer) func(edge.Config) error { return edge.NewFeed(w).Send }, cmd.Start); err != nil {
 				return err
 			}
 			go func() {
@@ -579,8 +580,9 @@ func edgeChild(ctx context.Context, links *link.Links, tag string, dp *datapath.
 	}
 }
 
-// startFed starts a command whose standard input is a stream of newer values.
-func startFed[T any](ctx context.Context, cmd *exec.Cmd, values *latest[T], start func() error) error {
+// startFed starts a command whose standard input is a stream of newer values,
+// which sender begins.
+func startFed[T any](ctx context.Context, cmd *exec.Cmd, values *latest[T], sender func(io.Writer) func(T) error, start func() error) error {
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return err
@@ -591,7 +593,7 @@ func startFed[T any](ctx context.Context, cmd *exec.Cmd, values *latest[T], star
 	// It ends with the first write after the process has, or with ctx.
 	go func() {
 		defer in.Close()
-		values.stream(ctx, json.NewEncoder(in))
+		values.stream(ctx, sender(in))
 	}()
 	return nil
 }
@@ -612,7 +614,11 @@ func proberChild(ctx context.Context, ns string, f *edgeFeed, a *agent.Agent, cr
 			if err != nil {
 				return err
 			}
-			if err := startFed(ctx, cmd, f.probes, func() error { return link.StartIn(ns, cmd) }); err != nil {
+			lines := func(w io.Writer) func(map[string]desired.Probe) error {
+				enc := json.NewEncoder(w)
+				return func(p map[string]desired.Probe) error { return enc.Encode(p) }
+			}
+			if err := startFed(ctx, cmd, f.probes, lines, func() error { return link.StartIn(ns, cmd) }); err != nil {
 				return err
 			}
 			go func() {

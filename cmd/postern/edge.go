@@ -176,8 +176,9 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 		// The end of the input is the end of the agent, and ours.
 		defer cancel()
 		dec := json.NewDecoder(bufio.NewReader(os.Stdin))
+		spaces := edge.Spaces{}
 		for {
-			var c edge.Config
+			var c edge.Change
 			if err := dec.Decode(&c); err != nil {
 				if !errors.Is(err, io.EOF) {
 					log.Error("the configuration does not decode", "error", err)
@@ -189,12 +190,12 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 			upstreams.Store(&c.Upstreams)
 			rate.Store(int64(c.DNSRate))
 			hostTargets.Store(&c.DNSHostTargets)
-			view.Store(resolver.Compile(view.Load(), c.VPCs, c.Zones, log))
+			view.Store(resolver.Compile(view.Load().Without(c.GoneVPCs, c.GoneZones), c.VPCs, c.Zones, log))
 			res.Forget()
 			// The agent waits for this before it says that names are as they should be.
 			fmt.Fprintln(os.Stdout, int64(c.Revision))
 			select {
-			case configs <- c:
+			case configs <- spaces.Take(c):
 			case <-ctx.Done():
 				return
 			}

@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"sync"
 )
 
@@ -34,12 +33,12 @@ func (l *latest[T]) Get() (T, bool, <-chan struct{}) {
 	return l.value, l.set, l.changed
 }
 
-// stream writes every newer value as a JSON line until w breaks or ctx ends.
-func (l *latest[T]) stream(ctx context.Context, w *json.Encoder) error {
+// stream sends every newer value until that fails or ctx ends.
+func (l *latest[T]) stream(ctx context.Context, send func(T) error) error {
 	for {
 		v, ok, changed := l.Get()
 		if ok {
-			if err := w.Encode(v); err != nil {
+			if err := send(v); err != nil {
 				return err
 			}
 		}

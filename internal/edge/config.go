@@ -3,20 +3,14 @@
 package edge
 
 import (
-	"bufio"
-	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"net/netip"
 
 	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/vpc"
 )
 
-// Config is everything the edge process knows of its host. It always comes
-// whole, and the one that came last counts.
+// Config is everything the edge process knows of its host. The one that came
+// last counts. How it comes is told by Change.
 type Config struct {
 	Revision vpc.Revision `json:"revision"`
 	Region   string       `json:"region"`
@@ -71,38 +65,4 @@ type Identity struct {
 // means that nobody known is there.
 type Identifier interface {
 	Identify(remote, local netip.AddrPort, proto int) (Identity, error)
-}
-
-// maxConfigLine bounds one line of a config stream.
-const maxConfigLine = 256 << 20
-
-// ReadConfigs sends the configs of a stream, one JSON object on a line, until
-// it ends (nil), ctx ends or a line cannot be read. The stream comes from the
-// agent: a line that does not parse is an error, not something to skip.
-func ReadConfigs(ctx context.Context, r io.Reader, out chan<- Config) error {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, maxConfigLine)
-	for lines.Scan() {
-		if len(lines.Bytes()) == 0 {
-			continue
-		}
-		var c Config
-		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
-			// The text holds keys: say where, not what.
-			var syntax *json.SyntaxError
-			if errors.As(err, &syntax) {
-				return fmt.Errorf("read config: bad JSON at byte %d", syntax.Offset)
-			}
-			return fmt.Errorf("read config: %w", err)
-		}
-		select {
-		case out <- c:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("read config: %w", err)
-	}
-	return nil
 }

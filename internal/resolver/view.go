@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -25,7 +26,6 @@ type View struct {
 
 // space is one VPC's part of a view.
 type space struct {
-	digest digest // of what it was made from, zones aside
 	owner  tenant
 	dns    bool
 	cidrs  []netip.Prefix
@@ -57,7 +57,6 @@ type zone struct {
 
 // hosted is a private hosted zone, one for all VPCs it is associated with.
 type hosted struct {
-	digest        digest
 	zone, inbound *zone
 }
 
@@ -67,34 +66,58 @@ type depths [2]uint64
 func (d *depths) add(n int)      { d[n/64] |= 1 << (n % 64) }
 func (d *depths) has(n int) bool { return d[n/64]&(1<<(n%64)) != 0 }
 
-// Compile makes a view of the VPCs and the hosted zones associated with them.
-// It keeps nothing of its arguments but what of the former view, which may be
-// nil, is still right: a change in one VPC costs what that VPC costs. What
-// cannot be read is left out and logged.
+// Compile makes a view of a former one, nil for none: with these VPCs and hosted
+// zones instead of those it had by the same keys, and all its others. So a
+// change costs what has changed. It keeps nothing of its arguments but what it
+// takes over. What cannot be read is left out and logged.
 func Compile(former *View, vpcs map[vpc.VNI]desired.VPC, zones map[vpc.HostedZoneID]desired.Zone, log *slog.Logger) *View {
-	if former == nil {
-		former = &View{}
-	}
-	v := &View{spaces: make(map[vpc.VNI]*space, len(vpcs)), hosted: make(map[vpc.HostedZoneID]*hosted, len(zones))}
+	v := former.clone()
 	for id, z := range zones {
-		d := digestZone(z)
-		if h := former.hosted[id]; h != nil && h.digest == d {
-			v.hosted[id] = h
-		} else if h := compileHosted(z, log.With("hostedZone", id)); h != nil {
-			h.digest = d
+		delete(v.hosted, id)
+		if h := compileHosted(z, log.With("hostedZone", id)); h != nil {
 			v.hosted[id] = h
 		}
 	}
 	for vni, in := range vpcs {
-		d := digestVPC(in)
-		s := former.spaces[vni]
-		if s == nil || s.digest != d {
-			s = compileSpace(vni, in, log.With("vpc", in.ID))
-			s.digest = d
-		}
-		v.spaces[vni] = s.with(v.hosted)
+		v.spaces[vni] = compileSpace(vni, in, log.With("vpc", in.ID)).with(v.hosted)
+	}
+	if len(zones) > 0 {
+		v.join()
 	}
 	return v
+}
+
+// Without is a view that no longer has these VPCs and hosted zones.
+func (v *View) Without(vpcs []vpc.VNI, zones []vpc.HostedZoneID) *View {
+	if len(vpcs)+len(zones) == 0 {
+		return v
+	}
+	out := v.clone()
+	for _, vni := range vpcs {
+		delete(out.spaces, vni)
+	}
+	for _, id := range zones {
+		delete(out.hosted, id)
+	}
+	if len(zones) > 0 {
+		out.join()
+	}
+	return out
+}
+
+// clone is a view that may be changed until it is given away.
+func (v *View) clone() *View {
+	if v == nil {
+		return &View{spaces: map[vpc.VNI]*space{}, hosted: map[vpc.HostedZoneID]*hosted{}}
+	}
+	return &View{spaces: maps.Clone(v.spaces), hosted: maps.Clone(v.hosted)}
+}
+
+// join gives each VPC the hosted zones as they are.
+func (v *View) join() {
+	for vni, s := range v.spaces {
+		v.spaces[vni] = s.with(v.hosted)
+	}
 }
 
 func compileHosted(in desired.Zone, log *slog.Logger) *hosted {
