@@ -41,6 +41,27 @@ func record(action, name string, t vpc.RecordType, values ...string) control.Rec
 	return control.RecordChange{Action: action, Name: name, Type: t, TTL: &ttl, Values: values}
 }
 
+// Hosts read a zone again when it was written: no record comes or goes without.
+func TestWhateverChangesRecordsWritesTheirZone(t *testing.T) {
+	t.Parallel()
+	c, _ := controltest.New(t)
+	z := newZone(t, c, "example.com", newVPC(t, c, controltest.Consumer))
+	for i, change := range []control.RecordChange{
+		record(control.CreateRecords, "a.example.com", "A", "10.0.0.1"),
+		record(control.UpsertRecords, "a.example.com", "A", "10.0.0.2"),
+		record(control.DeleteRecords, "a.example.com", "A", "10.0.0.2"),
+	} {
+		before := c.View().Changed(vpc.KindHostedZone, string(z.ID))
+		if _, err := c.ChangeRecordSets(t.Context(), controltest.Consumer, z.ID, "", []control.RecordChange{change}); err != nil {
+			t.Fatal(err)
+		}
+		now := c.View().Changed(vpc.KindHostedZone, string(z.ID))
+		if now <= before || now < c.View().Changed(vpc.KindRecordSet, vpc.RecordSetKey(z.ID, "a.example.com", "A")) {
+			t.Errorf("change %d: the zone was written at %d and %d", i, before, now)
+		}
+	}
+}
+
 // A change is in sync when the resolver of every live host answers by it, and
 // not before: what the datapath has applied says nothing of names.
 func TestAChangeIsDoneWhenEveryLiveResolverAnswersByIt(t *testing.T) {

@@ -20,11 +20,41 @@ type builder struct {
 	used map[vpc.ARN]*vpc.LoadBalancer
 	// pools are those that were asked for, by target group and zone.
 	pools map[[2]string]pool
+	// former are the hosted zones that were computed before.
+	former map[vpc.HostedZoneID]keptZone
 }
 
 // ForHost computes what host should hold at the view's revision.
-func ForHost(v vpc.View, host vpc.HostID) Host {
-	b := &builder{v: v, host: host, h: Empty(), used: map[vpc.ARN]*vpc.LoadBalancer{}}
+func ForHost(v vpc.View, host vpc.HostID) Host { return new(Memory).ForHost(v, host) }
+
+// Memory computes what one host should hold at one revision after the other,
+// and takes over the hosted zones that are as they were: there may be a million
+// records in them. Its views are of one store.
+type Memory struct {
+	zones map[vpc.HostedZoneID]keptZone
+}
+
+// keptZone is a hosted zone as of its last change. Whatever changes one of its
+// records changes the zone.
+type keptZone struct {
+	changed vpc.Revision
+	zone    Zone
+}
+
+// ForHost computes what host should hold at the view's revision.
+func (m *Memory) ForHost(v vpc.View, host vpc.HostID) Host {
+	b := &builder{v: v, host: host, h: Empty(), used: map[vpc.ARN]*vpc.LoadBalancer{}, former: m.zones}
+	b.build()
+	m.zones = make(map[vpc.HostedZoneID]keptZone, len(b.h.Zones))
+	for id, z := range b.h.Zones {
+		m.zones[id] = keptZone{v.Changed(vpc.KindHostedZone, string(id)), z}
+	}
+	return b.h
+}
+
+// build gathers everything.
+func (b *builder) build() {
+	v, host := b.v, b.host
 	b.h.Revision = v.Revision()
 	spaces := map[vpc.VPCID]bool{}
 	for n := range vpc.By[vpc.NetworkInterface](v, vpc.IndexHost, host) {
@@ -55,7 +85,6 @@ func ForHost(v vpc.View, host vpc.HostID) Host {
 	b.probes()
 	b.users()
 	b.uplink()
-	return b.h
 }
 
 // users adds the users who may call a service that the edge speaks for.

@@ -23,7 +23,11 @@ func (b *builder) hostedZones(v *vpc.VPC, out *VPC) {
 	for z := range vpc.By[vpc.HostedZone](b.v, vpc.IndexVPC, v.ID) {
 		out.Zones = append(out.Zones, z.ID)
 		if _, done := b.h.Zones[z.ID]; !done {
-			b.h.Zones[z.ID] = b.zone(z)
+			if k, ok := b.former[z.ID]; ok && k.changed == b.v.Changed(vpc.KindHostedZone, string(z.ID)) {
+				b.h.Zones[z.ID] = k.zone
+			} else {
+				b.h.Zones[z.ID] = b.zone(z)
+			}
 		}
 	}
 	slices.Sort(out.Zones)

@@ -80,6 +80,48 @@ func TestHostsHoldTheZonesOfTheirVPCs(t *testing.T) {
 	}
 }
 
+// moved is a view in which objects were last written at revisions of their own,
+// as in a store.
+type moved struct {
+	*vpctest.View
+	at map[string]vpc.Revision
+}
+
+func (m moved) Changed(kind vpc.Kind, key string) vpc.Revision { return m.at[string(kind)+key] }
+
+func TestAZoneIsReadAgainWhenItHasChanged(t *testing.T) {
+	www := func(addr string) *vpc.RecordSet {
+		return &vpc.RecordSet{Zone: "Z1", Name: "www.example.com", Type: "A", TTL: 60, Values: []string{addr}}
+	}
+	list, _ := zoned(www("10.0.1.5"))
+	v := moved{list, map[string]vpc.Revision{string(vpc.KindHostedZone) + "Z1": 1}}
+	var m desired.Memory
+	first := m.ForHost(v, host).Zones["Z1"]
+	again := m.ForHost(v, host).Zones["Z1"]
+	if len(first.Records) != 3 || &again.Records[0] != &first.Records[0] {
+		t.Errorf("a zone that is as it was is read again: %v", again)
+	}
+	list.Put(www("10.0.1.6"))
+	v.at[string(vpc.KindHostedZone)+"Z1"] = 2
+	now, anew := m.ForHost(v, host), desired.ForHost(v, host)
+	if d := cmp.Diff(anew.Zones, now.Zones, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
+		t.Error(d)
+	}
+	if len(first.Records) != 3 || cmp.Equal(first, now.Zones["Z1"], cmp.Comparer(func(a, b netip.Addr) bool { return a == b })) {
+		t.Error("the change is not seen")
+	}
+	// What no VPC of the host has is forgotten, and read when it comes back.
+	z, _ := vpc.Get[vpc.HostedZone](v, "Z1")
+	list.Delete(z)
+	if h := m.ForHost(v, host); len(h.Zones) > 0 {
+		t.Errorf("a zone that is gone: %v", h.Zones)
+	}
+	list.Put(z)
+	if back := m.ForHost(v, host).Zones["Z1"]; len(back.Records) != 3 || &back.Records[0] == &now.Zones["Z1"].Records[0] {
+		t.Errorf("a zone that came back: %v", back)
+	}
+}
+
 func TestRecordSetsBecomeWhatTheResolverAnswers(t *testing.T) {
 	addr := netip.MustParseAddr
 	region := &vpc.Region{Name: "us-east-1", Domain: "vpce.amazonaws.com"}

@@ -101,10 +101,11 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, allowed func() e
 	}
 	base, _ := strconv.ParseInt(r.URL.Query().Get("base"), 10, 64)
 	var held desired.Host
+	var memory desired.Memory
 	first := true
 	for {
 		view, changed := s.View()
-		now := desired.ForHost(view, host)
+		now := memory.ForHost(view, host)
 		switch {
 		case first && int64(now.Revision) == base:
 			// The host has it already.
