@@ -177,6 +177,90 @@ func TestOnlyTheQuestionGoesOut(t *testing.T) {
 	}
 }
 
+// What a forger would have to guess is another with each question: the port it
+// comes from, its id and its letters' case.
+func TestEveryQuestionHasItsOwnPortAndID(t *testing.T) {
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const questions = 64
+	ports, ids := map[string]int{}, map[uint16]int{}
+	var mu sync.Mutex
+	var done sync.WaitGroup
+	defer done.Wait()
+	defer pc.Close()
+	done.Go(func() {
+		buf := make([]byte, 2048)
+		for {
+			n, from, err := pc.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			q := new(dns.Msg)
+			if q.Unpack(buf[:n]) != nil {
+				continue
+			}
+			mu.Lock()
+			ports[from.String()]++
+			ids[q.Id]++
+			mu.Unlock()
+			b, _ := record("@ 60 IN A 203.0.113.1")(q, false).Pack()
+			pc.WriteTo(b, from)
+		}
+	})
+	b := newBench(t, pc.LocalAddr().String())
+	for i := range questions {
+		if got := show(b.ask(fmt.Sprintf("www%d.outside.test", i), dns.TypeA)); got != "NOERROR A 203.0.113.1" {
+			t.Fatal(got)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	// A few may be the same by chance.
+	if len(ports) < questions*3/4 || len(ids) < questions*3/4 {
+		t.Errorf("%d questions came from %d ports with %d ids", questions, len(ports), len(ids))
+	}
+	var low, high int
+	for p := range ports {
+		n := int(netip.MustParseAddrPort(p).Port())
+		if low == 0 || n < low {
+			low = n
+		}
+		high = max(high, n)
+	}
+	if high-low < 1000 {
+		t.Errorf("the ports are all between %d and %d", low, high)
+	}
+}
+
+// What an upstream says beside its answer is passed on with it and answers no
+// other question, of this VPC or another.
+func TestOnlyTheAnswerToTheQuestionIsLearnt(t *testing.T) {
+	u := newUpstream(t, func(q *dns.Msg, tcp bool) *dns.Msg {
+		m := record("@ 60 IN A 203.0.113.1")(q, tcp)
+		if strings.EqualFold(q.Question[0].Name, "evil.outside.test.") {
+			m.Answer = append(m.Answer, mustRR("bank.outside.test. 600 IN A 192.0.2.66"))
+			m.Ns = []dns.RR{mustRR("outside.test. 600 IN NS bank.outside.test.")}
+			m.Extra = []dns.RR{mustRR("bank.outside.test. 600 IN A 192.0.2.66"), mustRR("pay.corp.example. 600 IN A 192.0.2.66")}
+		}
+		return m
+	})
+	b := newBench(t, u.addr)
+	b.ask("evil.outside.test", dns.TypeA)
+	for _, vni := range []vpc.VNI{vniA, vniB} {
+		b.vni.Store(uint32(vni))
+		before := u.queries.Load()
+		if got := show(b.ask("bank.outside.test", dns.TypeA)); got != "NOERROR A 203.0.113.1" || u.queries.Load() != before+1 {
+			t.Errorf("VPC %d: %s after %d questions", vni, got, u.queries.Load()-before)
+		}
+	}
+	b.vni.Store(uint32(vniA))
+	if got := show(b.ask("pay.corp.example", dns.TypeA)); got != "NOERROR CNAME vpce-1.svc.us-east-1.vpce.amazonaws.com., A 10.0.9.9" {
+		t.Errorf("a private name: %s", got)
+	}
+}
+
 // An upstream that makes letters small is known by what it says over TCP, and
 // then asked in small letters.
 func TestAnUpstreamThatChangesLettersIsAskedInSmallOnes(t *testing.T) {
