@@ -248,5 +248,5 @@ func Load(file string) (desired.Host, error) {
 	if err := json.Unmarshal(b, &h); err != nil {
 		return desired.Empty(), fmt.Errorf("read the kept desired state in %s: %w", file, err)
 	}
-	return h, nil
+	return h.Fit(), nil
 }

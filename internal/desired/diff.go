@@ -116,6 +116,12 @@ func Apply(h Host, d Delta) (Host, error) {
 				failed = fmt.Errorf("decode %s %s: %w", name, k, err)
 				return
 			}
+			switch e := e.Interface().(type) {
+			case *VPC:
+				e.Records = fit(e.Records)
+			case *Zone:
+				e.Records = fit(e.Records)
+			}
 			fresh.SetMapIndex(key, e.Elem())
 		}
 		f.Set(fresh)

@@ -105,7 +105,7 @@ func (c *Client) follow(ctx context.Context, held *desired.Host, desiredChanged 
 		case m.Settings != nil:
 			settingsChanged(*m.Settings)
 		case m.Whole != nil:
-			*held = *m.Whole
+			*held = m.Whole.Fit()
 			desiredChanged(*held)
 		case m.Change != nil:
 			next, err := desired.Apply(*held, *m.Change)
