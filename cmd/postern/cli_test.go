@@ -95,6 +95,8 @@ func serveAdmin(t *testing.T) (dir string) {
 			Type: vpc.TypeInterface, Addr: addr("10.0.1.10"), MAC: "02:00:00:00:00:01"})
 		tx.Put(&vpc.Instance{ID: "i-00000000000000001", Owner: owner, VPC: network, Subnet: subnet, State: vpc.InstanceShuttingDown, Host: "h1"})
 		putNotifications(tx, owner, c.Now())
+		tx.Put(&vpc.CatalogueService{Name: "s3", ServiceName: "com.amazonaws.us-east-1.s3", Types: []vpc.EndpointType{vpc.GatewayEndpoint}, Protocol: "s3", PolicySupported: true})
+		tx.Put(&vpc.Endpoint{ID: "vpce-00000000000000002", Owner: owner, VPC: network, Type: vpc.GatewayEndpoint, ServiceName: "com.amazonaws.us-east-1.s3", State: vpc.EndpointAvailable, DNSLabel: "vpce-00000000000000002-aaaaaaaa"})
 		return nil
 	})
 	if err != nil {

@@ -436,10 +436,10 @@ func TestWhyNamesTheStatement(t *testing.T) {
 		r    edge.Record
 		want string
 	}{
-		{edge.Record{Decision: edge.DecisionAllow, Statement: 0}, "statement 0"},
-		{edge.Record{Decision: edge.DecisionDeny, Statement: 2, Sid: "NoDeletes", Condition: "aws:SourceVpc"}, "statement 2 (NoDeletes); aws:SourceVpc"},
-		{edge.Record{Decision: edge.DecisionDeny, Statement: -1, Reason: "no statement allows it"}, "no statement allows it"},
-		{edge.Record{Decision: edge.DecisionInvalid, Reason: "bad URI", Error: "reset"}, "bad URI; reset"},
+		{edge.Record{Judgement: edge.Judgement{Decision: edge.DecisionAllow, Statement: 0}}, "statement 0"},
+		{edge.Record{Judgement: edge.Judgement{Decision: edge.DecisionDeny, Statement: 2, Sid: "NoDeletes", Condition: "aws:SourceVpc"}}, "statement 2 (NoDeletes); aws:SourceVpc"},
+		{edge.Record{Judgement: edge.Judgement{Decision: edge.DecisionDeny, Statement: -1, Reason: "no statement allows it"}}, "no statement allows it"},
+		{edge.Record{Judgement: edge.Judgement{Decision: edge.DecisionInvalid, Reason: "bad URI"}, Error: "reset"}, "bad URI; reset"},
 	} {
 		if got := why(&x.r); got != x.want {
 			t.Errorf("%+v: %q, want %q", x.r, got, x.want)

@@ -19,6 +19,7 @@ func commands(o *options) []*cobra.Command {
 		newAuditCommand(o),
 		newNotificationsCommand(o),
 		newRequestsCommand(o),
+		newDenialsCommand(o),
 		newPolicyCommand(o),
 		newVersionCommand(o),
 	}, hostCommands(o)...)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"postern.dev/postern/internal/edge"
 	"postern.dev/postern/internal/policy"
 )
 
@@ -19,12 +20,14 @@ func newPolicyCommand(o *options) *cobra.Command {
 		Use:   "policy",
 		Short: "check, try and write endpoint policies",
 		Long: `Check a policy document, ask it about a request, or write the policy that covers
-the requests an endpoint carried. None of it needs a server, and the answers are
-those that endpoints give.`,
+the requests an endpoint carried. None of that needs a server, and the answers
+are those that endpoints give. Then watch what it would change as the endpoint's
+candidate policy before it is the endpoint's own.`,
 		Example: `  postern policy check policy.json
   postern policy test policy.json --action s3:GetObject --resource arn:aws:s3:::bucket/key
-  sudo postern policy suggest vpce-0123456789abcdef0 >policy.json`,
-	}, newPolicyCheckCommand(o), newPolicyTestCommand(o), newPolicySuggestCommand(o))
+  sudo postern policy suggest vpce-0123456789abcdef0 >policy.json
+  sudo postern policy candidate set vpce-0123456789abcdef0 policy.json`,
+	}, newPolicyCheckCommand(o), newPolicyTestCommand(o), newPolicySuggestCommand(o), newCandidateCommand(o))
 }
 
 // The kinds of document, as users name them.
@@ -164,13 +167,19 @@ type policyAnswer struct {
 	Sid        string            `json:"sid,omitempty"`
 	Reason     string            `json:"reason"`
 	Conditions []failedCondition `json:"failedConditions,omitempty"`
+	// Remedy is what would make that policy allow the request.
+	Remedy string `json:"remedy,omitempty"`
 }
 
-type failedCondition struct {
-	Operator string   `json:"operator"`
-	Key      string   `json:"key"`
-	Want     []string `json:"want"`
-	Have     []string `json:"have"`
+type failedCondition = edge.FailedCondition
+
+// unmet is a condition that failed, for people.
+func unmet(f failedCondition) string {
+	have := "absent"
+	if len(f.Have) > 0 {
+		have = fmt.Sprintf("%q", f.Have)
+	}
+	return fmt.Sprintf("%s %s: want %q, have %s", f.Operator, f.Key, f.Want, have)
 }
 
 func newPolicyTestCommand(o *options) *cobra.Command {
@@ -323,7 +332,7 @@ func (in policyTestInput) policies(file string, stdin io.Reader) (*policy.Set, e
 }
 
 func answerOf(o policy.Outcome, file string, in policyTestInput) policyAnswer {
-	a := policyAnswer{Decision: "deny", Explicit: o.Explicit, Policy: string(o.Policy), Statement: o.Statement, Sid: o.Sid, Reason: o.Reason}
+	a := policyAnswer{Decision: "deny", Explicit: o.Explicit, Policy: string(o.Policy), Statement: o.Statement, Sid: o.Sid, Reason: o.Reason, Remedy: o.Remedy}
 	if o.Allowed {
 		a.Decision = "allow"
 	}
@@ -360,11 +369,10 @@ func printOutcome(out io.Writer, asJSON bool, a policyAnswer) error {
 	}
 	fmt.Fprintf(&b, ": %s\n", a.Reason)
 	for _, f := range a.Conditions {
-		have := "absent"
-		if len(f.Have) > 0 {
-			have = fmt.Sprintf("%q", f.Have)
-		}
-		fmt.Fprintf(&b, "  %s %s: want %q, have %s\n", f.Operator, f.Key, f.Want, have)
+		fmt.Fprintf(&b, "  %s\n", unmet(f))
+	}
+	if a.Remedy != "" {
+		fmt.Fprintf(&b, "  to allow it: %s\n", a.Remedy)
 	}
 	if _, err := io.WriteString(out, b.String()); err != nil {
 		return fmt.Errorf("write the answer: %w", err)

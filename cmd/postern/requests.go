@@ -23,7 +23,9 @@ func newRequestsCommand(o *options) *cobra.Command {
 		Short: "show the requests that endpoints carried to services",
 		Long: `Show what workloads asked of services such as S3 through endpoints, and what the
 endpoint's policy made of it: allow, deny, or invalid for a request that no
-policy was asked about. WHY names the policy statement that decided.
+policy was asked about. WHY names the policy statement that decided, and what
+the endpoint's candidate policy would have decided if that is not the same.
+'postern denials' explains what was denied.
 
 The access key is what the signature claims; the service verifies it, so that
 an allowed request can still have been refused there: see STATUS.
@@ -126,10 +128,13 @@ func why(r *edge.Record) string {
 		}
 		parts = append(parts, s)
 	}
-	for _, s := range []string{r.Reason, r.Condition, r.Error} {
+	for _, s := range []string{r.Reason, r.Condition, r.ServiceError, r.Error} {
 		if s != "" {
 			parts = append(parts, s)
 		}
+	}
+	if c := r.Candidate; c != nil && c.Decision != r.Decision {
+		parts = append(parts, "the candidate policy: "+c.Decision+", "+c.Reason)
 	}
 	return strings.Join(parts, "; ")
 }

@@ -455,6 +455,15 @@ func removeRoutes(tx *store.Tx, e *vpc.Endpoint, ids []vpc.RouteTableID) {
 
 // setPolicy checks a document and keeps its text.
 func setPolicy(e *vpc.Endpoint, offer Offer, doc string) error {
+	if err := checkPolicy(offer, doc); err != nil {
+		return err
+	}
+	e.Policy = doc
+	return nil
+}
+
+// checkPolicy refuses what cannot be the policy of an endpoint to a service.
+func checkPolicy(offer Offer, doc string) error {
 	if !offer.PolicySupported() {
 		return badEndpoint("The service %s does not support endpoint policies (PolicyDocument)", offer.Name())
 	}
@@ -465,7 +474,6 @@ func setPolicy(e *vpc.Endpoint, offer Offer, doc string) error {
 	if err != nil {
 		return vpc.Errorf(vpc.BadPolicy, "PolicyDocument", "", "The PolicyDocument is not valid: %v", err)
 	}
-	e.Policy = doc
 	return nil
 }
 

@@ -413,7 +413,7 @@ func (b *builder) endpoint(v *vpc.VPC, e *vpc.Endpoint) {
 		if !ok {
 			return
 		}
-		out.Service, out.Policy = s.Name, e.Policy
+		out.Service, out.Policy, out.Candidate, out.CandidateSet = s.Name, e.Policy, e.Candidate, e.CandidateSet
 	}
 	b.h.Endpoints[e.ID] = out
 }

@@ -14,6 +14,7 @@ package desired
 
 import (
 	"net/netip"
+	"time"
 
 	"postern.dev/postern/internal/vpc"
 )
@@ -279,6 +280,10 @@ type Endpoint struct {
 	Resolver bool `json:"resolver,omitempty"`
 	// Policy is the document the edge enforces; "" for customer services.
 	Policy string `json:"policy,omitempty"`
+	// Candidate is the document the edge only reports on, "" for none;
+	// CandidateSet is since when.
+	Candidate    string    `json:"candidate,omitempty"`
+	CandidateSet time.Time `json:"candidateSet,omitzero"`
 }
 
 // Balancer is a load balancer node: one address in one zone of the

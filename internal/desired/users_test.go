@@ -4,6 +4,7 @@ package desired_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -30,5 +31,18 @@ func TestUsersAreKnownWhereTheirRequestsAreJudged(t *testing.T) {
 	}}
 	if diff := cmp.Diff(want, desired.ForHost(v, host).Users); diff != "" {
 		t.Errorf("users (-want +got):\n%s", diff)
+	}
+}
+
+func TestAnEndpointBringsItsPolicyAndItsCandidate(t *testing.T) {
+	v := vpctest.Of()
+	space(v, "c", 0x1000, "10.0.1.5")
+	v.Put(&vpc.Region{Name: "us-east-1", Domain: "vpce.amazonaws.com"})
+	v.Put(&vpc.CatalogueService{Name: "s3", ServiceName: "com.amazonaws.us-east-1.s3", PrefixList: "pl-1", Protocol: "s3"})
+	set := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	v.Put(&vpc.Endpoint{ID: "vpce-s3", Owner: "c", VPC: "vpc-c", Type: vpc.GatewayEndpoint, ServiceName: "com.amazonaws.us-east-1.s3", State: vpc.EndpointAvailable, Policy: "own", Candidate: "other", CandidateSet: set})
+	e := desired.ForHost(v, host).Endpoints["vpce-s3"]
+	if e.Policy != "own" || e.Candidate != "other" || !e.CandidateSet.Equal(set) {
+		t.Errorf("the host gets %+v", e)
 	}
 }

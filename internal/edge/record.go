@@ -5,6 +5,7 @@ package edge
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"strings"
 	"time"
 
@@ -52,15 +53,104 @@ type Record struct {
 	BytesIn    int64 `json:"bytesIn"`
 	BytesOut   int64 `json:"bytesOut"`
 	DurationMS int64 `json:"durationMs"`
+	Judgement
+	// Candidate is what the endpoint's candidate policy would have made of it.
+	Candidate *Candidate `json:"candidate,omitempty"`
+	// ServiceError is code and message of the service's own refusal, of what the
+	// policies allowed.
+	ServiceError string `json:"serviceError,omitempty"`
+	// Error is what went wrong between the edge and the backend or client.
+	Error string `json:"error,omitempty"`
+}
+
+// Judgement is what policies made of a request.
+type Judgement struct {
 	// Decision is allow, deny or invalid. Statement is the index of the policy
-	// statement that decided, -1 if none did; Sid and Condition are its.
+	// statement that decided, -1 if none did; Sid and Condition are its. For a
+	// deny without Explicit it is the statement that came nearest to allowing.
 	Decision  string `json:"decision"`
 	Statement int    `json:"statement"`
 	Sid       string `json:"sid,omitempty"`
 	Condition string `json:"condition,omitempty"`
 	Reason    string `json:"reason,omitempty"`
-	// Error is what went wrong between the edge and the backend or client.
-	Error string `json:"error,omitempty"`
+	// Policy is the kind of the policy that decided: endpoint, or identity for
+	// one of the user's, which has no statement here.
+	Policy   string `json:"policy,omitempty"`
+	Explicit bool   `json:"explicit,omitempty"` // a Deny statement applied
+	// Failed are the conditions for the lack of which the nearest statement did
+	// not allow it, with the request's values. FailedLeftOut counts the others.
+	Failed        []FailedCondition `json:"failedConditions,omitempty"`
+	FailedLeftOut int               `json:"failedConditionsLeftOut,omitempty"`
+	// Remedy is what would make that policy allow the request.
+	Remedy string `json:"remedy,omitempty"`
+}
+
+// FailedCondition is a condition that a request did not meet.
+type FailedCondition struct {
+	Operator string   `json:"operator"`
+	Key      string   `json:"key"`
+	Want     []string `json:"want"` // the policy's values
+	Have     []string `json:"have"` // the request's, none if the key is absent
+}
+
+// Candidate is a judgement that counted for nothing.
+type Candidate struct {
+	// Set is since when the endpoint has this candidate policy: it tells it from
+	// the ones before.
+	Set time.Time `json:"set"`
+	// Action and Resource are what it would have denied, if not the record's.
+	Action   string `json:"action,omitempty"`
+	Resource string `json:"resource,omitempty"`
+	Judgement
+}
+
+// Bounds of the conditions in a judgement.
+const (
+	maxFailed       = 8
+	maxFailedValues = 5
+	maxFailedValue  = 128
+)
+
+// judgement is a verdict as it is recorded.
+func (v *verdict) judgement() Judgement {
+	j := Judgement{
+		Decision: DecisionAllow, Statement: v.Statement, Sid: v.Sid, Condition: v.Condition, Reason: v.Reason,
+		Policy: string(v.by), Explicit: v.Explicit, Remedy: v.Remedy,
+	}
+	if v.Allowed {
+		return j
+	}
+	j.Decision = DecisionDeny
+	for i, f := range v.Failed {
+		if i == maxFailed {
+			j.FailedLeftOut = len(v.Failed) - maxFailed
+			break
+		}
+		j.Failed = append(j.Failed, FailedCondition{
+			f.Operator, call.Cut(strings.ToValidUTF8(f.Key, "\uFFFD"), maxFailedValue), boundedList(f.Want), boundedList(f.Have),
+		})
+	}
+	return j
+}
+
+// boundedList cuts values, and says how many are left out in the place of the last.
+func boundedList(values []string) []string {
+	out := make([]string, 0, min(len(values), maxFailedValues+1))
+	for i, v := range values {
+		if i == maxFailedValues {
+			return append(out, fmt.Sprintf("(%d more)", len(values)-maxFailedValues))
+		}
+		out = append(out, call.Cut(strings.ToValidUTF8(v, "\uFFFD"), maxFailedValue))
+	}
+	return out
+}
+
+// noteCandidate puts the verdict of a candidate policy in the record.
+func (r *Record) noteCandidate(set time.Time, v verdict) {
+	r.Candidate = &Candidate{Set: set, Judgement: v.judgement()}
+	if !v.Allowed {
+		r.Candidate.Action, r.Candidate.Resource = v.check.Action, v.resource
+	}
 }
 
 // Asked is one action on one resource that a request needs.
@@ -96,10 +186,21 @@ func (r *Record) noteFurther(checks []call.Check) {
 const maxField = 1100
 
 func (r *Record) bound() {
-	for _, f := range []*string{
+	boundTexts(
 		&r.BackendRequestID, &r.AccessKey, &r.Principal, &r.Method, &r.Host, &r.Action, &r.Resource, &r.Bucket, &r.Key,
-		&r.UserAgent, &r.Sid, &r.Condition, &r.Reason, &r.Error,
-	} {
+		&r.UserAgent, &r.ServiceError, &r.Error,
+	)
+	r.Judgement.bound()
+	if c := r.Candidate; c != nil {
+		boundTexts(&c.Action, &c.Resource)
+		c.Judgement.bound()
+	}
+}
+
+func (j *Judgement) bound() { boundTexts(&j.Sid, &j.Condition, &j.Reason, &j.Remedy) }
+
+func boundTexts(fields ...*string) {
+	for _, f := range fields {
 		*f = call.Cut(strings.ToValidUTF8(*f, "\uFFFD"), maxField)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"maps"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -20,7 +19,6 @@ import (
 	"time"
 
 	"postern.dev/postern/internal/edge/call"
-	"postern.dev/postern/internal/policy"
 	"postern.dev/postern/internal/vpc"
 )
 
@@ -85,7 +83,7 @@ func (x *exchange) begin(r *http.Request, now time.Time) {
 	x.rec = Record{
 		Time: now.UTC(), Endpoint: string(x.ep.ID), VPC: string(x.ep.VPC), Service: x.ep.service.Name,
 		Client: x.id.Client.String(), Method: r.Method, Host: r.Host, UserAgent: r.UserAgent(), Secure: r.TLS != nil,
-		Statement: -1,
+		Judgement: Judgement{Statement: -1},
 	}
 	x.rec.RequestID, x.hostID = newRequestID()
 	if i, ok := x.state.interfaces[x.id.Interface]; ok {
@@ -144,132 +142,6 @@ func (x *exchange) note(c *call.Call) {
 type replacedBody struct {
 	io.Reader
 	io.Closer
-}
-
-// judge asks the endpoint's policy, and a user's own ones, about all checks of a
-// call. The record names the decision on the first that is denied, or on the
-// call's own.
-func (x *exchange) judge(c *call.Call, r *http.Request, now time.Time) *call.Error {
-	principal, account, u := x.state.principal(c.Claim.KeyID)
-	x.rec.AccessKey, x.rec.Principal = c.Claim.KeyID, principal
-	x.context(c, account, principal, u, r, now)
-	if c.Unknown != "" {
-		return x.judgeUnknown(c, principal, account, u)
-	}
-	if x.ep.policy == nil {
-		x.rec.Decision, x.rec.Reason = DecisionDeny, x.ep.badText
-		return notAuthorized(principal, c.Checks[0], "VPC endpoint", false)
-	}
-	for i, check := range c.Checks {
-		req := x.request(c, check, principal, account)
-		for j := -1; j < len(check.Also); j++ {
-			if j >= 0 {
-				req.Resource = check.Also[j]
-			}
-			d := x.ep.policy.Evaluate(req)
-			if i == 0 && j < 0 || !d.Allowed {
-				x.rec.Statement, x.rec.Sid, x.rec.Condition, x.rec.Reason = d.Statement, d.Sid, d.Condition, d.Reason
-			}
-			if !d.Allowed {
-				x.rec.Decision, x.rec.Action, x.rec.Resource = DecisionDeny, req.Action, req.Resource
-				return notAuthorized(principal, check, "VPC endpoint", d.Explicit)
-			}
-			if u == nil {
-				continue
-			}
-			if explicit, reason := u.denies(req); reason != "" {
-				x.rec.Statement, x.rec.Sid, x.rec.Condition, x.rec.Reason = -1, "", "", reason
-				x.rec.Decision, x.rec.Action, x.rec.Resource = DecisionDeny, req.Action, req.Resource
-				return notAuthorized(principal, check, "identity-based", explicit)
-			}
-		}
-	}
-	x.rec.Decision = DecisionAllow
-	x.rec.noteFurther(c.Checks)
-	return nil
-}
-
-// request is what a policy is asked about one check.
-func (x *exchange) request(c *call.Call, check call.Check, principal string, account vpc.AccountID) policy.Request {
-	ctx := c.Context
-	if len(check.Context) > 0 {
-		ctx = maps.Clone(ctx)
-		maps.Copy(ctx, check.Context)
-	}
-	return policy.Request{
-		Principal: principal, Account: string(account), Action: check.Action, Resource: check.Resource, Context: ctx,
-		GatewayEndpoint: x.ep.Type == vpc.GatewayEndpoint,
-	}
-}
-
-// judgeUnknown asks whether a request that nobody knows may pass: only if every
-// policy allows the whole service.
-func (x *exchange) judgeUnknown(c *call.Call, principal string, account vpc.AccountID, u *user) *call.Error {
-	req := x.request(c, c.Checks[0], principal, account)
-	allowed := func(doc string, options policy.Options) bool {
-		p, err := wholeNamespace(doc, x.ep.service.protocol.namespace, options)
-		return err == nil && p != nil && p.Evaluate(req).Allowed
-	}
-	ok := x.ep.policy != nil && (x.ep.Policy == "" || allowed(x.ep.Policy, policy.Options{}))
-	if ok && u != nil {
-		ok = false
-		if u.badText == "" {
-			denied, some := false, false
-			for _, doc := range u.Policies {
-				p, err := wholeNamespace(doc, x.ep.service.protocol.namespace, policy.Options{Identity: true})
-				if err != nil {
-					denied = true
-				} else if p != nil {
-					d := p.Evaluate(req)
-					denied, some = denied || d.Explicit, some || d.Allowed
-				}
-			}
-			ok = some && !denied
-		}
-	}
-	if !ok {
-		x.rec.Decision, x.rec.Reason = DecisionDeny, c.Unknown+", and not every policy allows the whole service"
-		return &call.Error{Status: http.StatusForbidden, Code: call.AccessDenied, Message: "Access Denied: " + c.Unknown}
-	}
-	x.rec.Decision, x.rec.Reason = DecisionAllow, c.Unknown+", but the whole service is allowed"
-	return nil
-}
-
-// denies asks a user's own policies. The backend cannot: to it every key of an
-// account is that account. reason is "" for what they allow.
-func (u *user) denies(req policy.Request) (explicit bool, reason string) {
-	if u.badText != "" {
-		return false, u.badText
-	}
-	reason = "no identity-based policy of " + u.ARN + " allows it"
-	for _, p := range u.policies {
-		d := p.Evaluate(req)
-		if d.Explicit {
-			return true, "an identity-based policy of " + u.ARN + ": " + d.Reason
-		}
-		if d.Allowed {
-			reason = ""
-		}
-	}
-	return false, reason
-}
-
-// notAuthorized is AWS's answer to what a kind of policy does not allow.
-func notAuthorized(principal string, c call.Check, kind string, explicit bool) *call.Error {
-	who := principal
-	if who == "" {
-		who = "anonymous"
-	}
-	why := "because no " + kind + " policy allows the " + c.Action + " action"
-	if explicit {
-		article := "a "
-		if kind == "identity-based" {
-			article = "an "
-		}
-		why = "with an explicit deny in " + article + kind + " policy"
-	}
-	return &call.Error{Status: http.StatusForbidden, Code: call.AccessDenied,
-		Message: fmt.Sprintf("User: %s is not authorized to perform: %s on resource: \"%s\" %s", who, c.Action, c.Resource, why)}
 }
 
 // context completes the request context of IAM: on top of what the request says
@@ -342,8 +214,8 @@ func (x *exchange) proxy(w *countingWriter, r *http.Request, c *call.Call) *call
 			if x.rec.BackendRequestID == "" {
 				x.rec.BackendRequestID = resp.Header.Get("X-Amzn-Requestid")
 			}
-			if c.Answer != nil {
-				resp.Body = &answer{ReadCloser: resp.Body, status: resp.StatusCode, done: c.Answer}
+			if done := x.answered(c, resp.StatusCode); done != nil {
+				resp.Body = &answer{ReadCloser: resp.Body, status: resp.StatusCode, done: done}
 			}
 			return nil
 		},

@@ -39,12 +39,12 @@ type user struct {
 	badText  string // why a policy is unreadable: then nothing is allowed
 }
 
-// endpoint is an endpoint with its policy parsed.
+// endpoint is an endpoint with its policies parsed.
 type endpoint struct {
 	desired.Endpoint
 	service *service
-	policy  *policy.Policy // nil if the document is unreadable: nothing is allowed
-	badText string         // why
+	document
+	candidate *document // nil if there is none; it only goes into records
 }
 
 // service is a catalogue service with its backend and certificate ready.
@@ -140,20 +140,41 @@ func compile(c Config, old *state, backends *backends, log *slog.Logger) *state 
 		}
 		ep := &endpoint{Endpoint: in, service: svc}
 		num := vpc.Num(id)
-		if before := old.endpoints[num]; before != nil && before.Policy == in.Policy {
-			ep.policy, ep.badText = before.policy, before.badText
-		} else if in.Policy == "" {
-			_, ep.policy = policy.Default()
-		} else if p, err := policy.Parse([]byte(in.Policy)); err != nil {
-			log.Error("endpoint policy is unreadable, every request is denied", "endpoint", id, "error", err)
-			ep.badText = "the endpoint policy is unreadable: " + err.Error()
-		} else {
-			ep.policy = p
+		var was document
+		var wasCandidate *document
+		if before := old.endpoints[num]; before != nil {
+			was, wasCandidate = before.document, before.candidate
+		}
+		if ep.document = compileDocument(in.Policy, &was); ep.policy == nil && was.badText != ep.badText {
+			log.Error("endpoint policy is unreadable, every request is denied", "endpoint", id, "error", ep.badText)
+		}
+		if in.Candidate != "" {
+			d := compileDocument(in.Candidate, wasCandidate)
+			ep.candidate = &d
 		}
 		s.endpoints[num] = ep
 	}
 	backends.keep(used)
 	return s
+}
+
+// compileDocument parses an endpoint policy, unless it is the one of before.
+func compileDocument(text string, before *document) document {
+	if before != nil && before.text == text && (before.policy != nil || before.badText != "") {
+		return *before
+	}
+	d := document{text: text}
+	if text == "" {
+		_, d.policy = policy.Default()
+		return d
+	}
+	p, err := policy.Parse([]byte(text))
+	if err != nil {
+		d.badText = "the endpoint policy is unreadable: " + err.Error()
+		return d
+	}
+	d.policy = p
+	return d
 }
 
 // compileUser parses a user's policies, unless they are those of before.

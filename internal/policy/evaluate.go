@@ -54,6 +54,9 @@ type Decision struct {
 	// Failed is, for an implicit deny, every condition that statement failed when
 	// all else matched.
 	Failed []FailedCondition
+	// Remedy is, for a denial, one line that says what would make the policy allow
+	// the request. Empty for a request whose values cannot be judged.
+	Remedy string
 }
 
 // FailedCondition is a condition that a request did not meet.
@@ -217,6 +220,7 @@ func (p *Policy) Evaluate(r Request) Decision {
 			d := p.decision(e, i, o)
 			d.Explicit = true
 			d.Reason = "explicitly denied by " + d.Reason
+			d.Remedy = statementName(i, s.sid) + " must not apply: no Allow overrides it"
 			return d
 		case s.deny:
 			continue
@@ -238,9 +242,10 @@ func (p *Policy) Evaluate(r Request) Decision {
 	case nearest >= 0:
 		d := p.decision(e, nearest, best)
 		d.Reason = "implicitly denied, nearest is " + d.Reason
+		d.Remedy = p.remedy(e, nearest, best)
 		return d
 	}
-	return Decision{Statement: -1, Reason: "implicitly denied, the policy has no Allow statement"}
+	return Decision{Statement: -1, Reason: "implicitly denied, the policy has no Allow statement", Remedy: newStatement(&e.request)}
 }
 
 // denyFirst is the indexes of the statements as they are judged.
@@ -262,25 +267,39 @@ func (s *statement) match(e *evaluation) outcome {
 	if !s.matchResource(e) {
 		return outcome{stage: failedResource}
 	}
-	how := grantDirect
-	if s.principals != nil {
-		how = s.principals.match(e)
-		if s.notPrincipal {
-			if how != grantNone {
-				return outcome{stage: failedPrincipal}
-			}
-			how = grantDirect
-		}
-		if how == grantNone {
-			return outcome{stage: failedPrincipal}
-		}
+	how := s.matchPrincipal(e)
+	if how == grantNone {
+		return outcome{stage: failedPrincipal}
 	}
-	for i := range s.conditions {
-		if !s.conditions[i].match(e) {
-			return outcome{stage: failedCondition, condition: i}
-		}
+	if i := s.unmet(e); i >= 0 {
+		return outcome{stage: failedCondition, condition: i}
 	}
 	return outcome{applies, len(s.conditions), how}
+}
+
+// matchPrincipal says in which way the statement is about the caller.
+func (s *statement) matchPrincipal(e *evaluation) grant {
+	if s.principals == nil {
+		return grantDirect
+	}
+	how := s.principals.match(e)
+	if !s.notPrincipal {
+		return how
+	}
+	if how != grantNone {
+		return grantNone
+	}
+	return grantDirect
+}
+
+// unmet is the first condition that the request does not meet, -1 if it meets all.
+func (s *statement) unmet(e *evaluation) int {
+	for i := range s.conditions {
+		if !s.conditions[i].match(e) {
+			return i
+		}
+	}
+	return -1
 }
 
 // takesAction compares the action.

@@ -124,16 +124,16 @@ func TestDecisionsNameStatementAndCondition(t *testing.T) {
 		context map[string][]string
 		want    Decision // Reason is what it must contain, parts separated by |
 	}{
-		{"allowed", get, good, Decision{true, false, 1, "one", "Bool aws:SecureTransport", `allowed by Statement[1] (Sid "one"): 2 conditions met`, nil}},
-		{"explicit", get, with("aws:PrincipalAccount", "999999999999"), Decision{false, true, 2, "no", "StringNotEquals aws:PrincipalAccount", `explicitly denied by Statement[2] (Sid "no"): condition met|aws:PrincipalAccount is "999999999999"|"123456789012", "210987654321"`, nil}},
-		{"explicit by absence", get, with("aws:PrincipalAccount"), Decision{false, true, 2, "no", "StringNotEquals aws:PrincipalAccount", "the request has no aws:PrincipalAccount", nil}},
-		{"condition", get, with("aws:SourceVpc", "vpc-2"), Decision{false, false, 1, "one", "StringEquals aws:SourceVpc", `implicitly denied, nearest is Statement[1] (Sid "one"): condition not met|aws:SourceVpc is "vpc-2"|"vpc-1"`, nil}},
-		{"second condition", get, with("aws:SecureTransport", "false"), Decision{false, false, 1, "one", "Bool aws:SecureTransport", `aws:SecureTransport is "false"`, nil}},
-		{"resource", Request{Principal: ann, Action: "s3:GetObject", Resource: "arn:aws:s3:::two/k"}, good, Decision{false, false, 1, "one", "", `resource "arn:aws:s3:::two/k" is not in Resource "arn:aws:s3:::one/*"`, nil}},
-		{"principal", Request{Principal: other, Action: "s3:ListBucket", Resource: "arn:aws:s3:::one"}, good, Decision{false, false, 0, "list", "", `principal "` + other + `" is not in Principal "123456789012"`, nil}},
-		{"gateway hint", Request{Principal: ann, Action: "s3:ListBucket", Resource: "arn:aws:s3:::one", GatewayEndpoint: true}, good, Decision{false, false, 0, "list", "", "root user only|aws:PrincipalArn", nil}},
-		{"unsigned", Request{Action: "s3:ListBucket", Resource: "arn:aws:s3:::one"}, good, Decision{false, false, 0, "list", "", "an unsigned request is not in Principal", nil}},
-		{"action", Request{Principal: ann, Action: "s3:PutObject", Resource: "arn:aws:s3:::one/k"}, good, Decision{false, false, 0, "list", "", `action "s3:PutObject" is not in Action "s3:ListBucket"`, nil}},
+		{"allowed", get, good, Decision{true, false, 1, "one", "Bool aws:SecureTransport", `allowed by Statement[1] (Sid "one"): 2 conditions met`, nil, ""}},
+		{"explicit", get, with("aws:PrincipalAccount", "999999999999"), Decision{false, true, 2, "no", "StringNotEquals aws:PrincipalAccount", `explicitly denied by Statement[2] (Sid "no"): condition met|aws:PrincipalAccount is "999999999999"|"123456789012", "210987654321"`, nil, ""}},
+		{"explicit by absence", get, with("aws:PrincipalAccount"), Decision{false, true, 2, "no", "StringNotEquals aws:PrincipalAccount", "the request has no aws:PrincipalAccount", nil, ""}},
+		{"condition", get, with("aws:SourceVpc", "vpc-2"), Decision{false, false, 1, "one", "StringEquals aws:SourceVpc", `implicitly denied, nearest is Statement[1] (Sid "one"): condition not met|aws:SourceVpc is "vpc-2"|"vpc-1"`, nil, ""}},
+		{"second condition", get, with("aws:SecureTransport", "false"), Decision{false, false, 1, "one", "Bool aws:SecureTransport", `aws:SecureTransport is "false"`, nil, ""}},
+		{"resource", Request{Principal: ann, Action: "s3:GetObject", Resource: "arn:aws:s3:::two/k"}, good, Decision{false, false, 1, "one", "", `resource "arn:aws:s3:::two/k" is not in Resource "arn:aws:s3:::one/*"`, nil, ""}},
+		{"principal", Request{Principal: other, Action: "s3:ListBucket", Resource: "arn:aws:s3:::one"}, good, Decision{false, false, 0, "list", "", `principal "` + other + `" is not in Principal "123456789012"`, nil, ""}},
+		{"gateway hint", Request{Principal: ann, Action: "s3:ListBucket", Resource: "arn:aws:s3:::one", GatewayEndpoint: true}, good, Decision{false, false, 0, "list", "", "root user only|aws:PrincipalArn", nil, ""}},
+		{"unsigned", Request{Action: "s3:ListBucket", Resource: "arn:aws:s3:::one"}, good, Decision{false, false, 0, "list", "", "an unsigned request is not in Principal", nil, ""}},
+		{"action", Request{Principal: ann, Action: "s3:PutObject", Resource: "arn:aws:s3:::one/k"}, good, Decision{false, false, 0, "list", "", `action "s3:PutObject" is not in Action "s3:ListBucket"`, nil, ""}},
 	} {
 		c.request.Context = c.context
 		got := p.Evaluate(c.request)
@@ -142,7 +142,7 @@ func TestDecisionsNameStatementAndCondition(t *testing.T) {
 				t.Errorf("%s: reason %q does not contain %q", c.name, got.Reason, part)
 			}
 		}
-		c.want.Reason, c.want.Failed = got.Reason, got.Failed
+		c.want.Reason, c.want.Failed, c.want.Remedy = got.Reason, got.Failed, got.Remedy
 		if !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
 		}

@@ -84,8 +84,13 @@ type Endpoint struct {
 	// RouteTables carry the route of a gateway endpoint.
 	RouteTables []RouteTableID `json:"routeTables,omitempty"`
 	// Policy is the document as it was given, "" for the default one.
-	Policy     string `json:"policy,omitempty"`
-	PrivateDNS bool   `json:"privateDns,omitempty"`
+	Policy string `json:"policy,omitempty"`
+	// Candidate is a policy that is asked about every request beside Policy and
+	// changes no answer, "" for none; CandidateSet is since when. They are the
+	// operator's, and no answer of the API shows them.
+	Candidate    string    `json:"candidate,omitempty"`
+	CandidateSet time.Time `json:"candidateSet,omitzero"`
+	PrivateDNS   bool      `json:"privateDns,omitempty"`
 	// InboundOnly is PrivateDnsOnlyForInboundResolverEndpoint: in the VPC the
 	// service's names keep their public addresses, for the gateway endpoint
 	// beside this one; who asks through an inbound resolver endpoint gets this

@@ -606,3 +606,43 @@ func TestHostsAreAddedAndRemoved(t *testing.T) {
 		t.Errorf("left %+v, %v", list, err)
 	}
 }
+
+func TestCandidatePolicies(t *testing.T) {
+	l := newLab(t)
+	ctx := t.Context()
+	const id = vpc.EndpointID("vpce-0123456789abcdef0")
+	const service = "com.amazonaws.us-east-1.s3"
+	l.put(&vpc.CatalogueService{Name: "s3", ServiceName: service, Protocol: "s3", PolicySupported: true, Types: []vpc.EndpointType{vpc.GatewayEndpoint}})
+	l.put(&vpc.Endpoint{ID: id, Owner: controltest.Consumer.Account, VPC: l.vpc, Type: vpc.GatewayEndpoint, ServiceName: service, State: vpc.EndpointAvailable, Named: true, DNSLabel: string(id) + "-aaaaaaaa"})
+
+	_, err := l.Candidate(ctx, id)
+	wantKind(t, err, vpc.NotFound)
+	// As long as a policy may be, of characters that JSON writes with more.
+	doc := `{"Statement":{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::a<b/*"}}`
+	doc += strings.Repeat("\n", 20_480-len(doc))
+	set, err := l.SetCandidate(ctx, id, doc)
+	if err != nil || set.Policy != doc || set.Endpoint != id || set.Owner != controltest.Consumer.Account || set.Set.IsZero() {
+		t.Fatalf("set %+v, %v", set, err)
+	}
+	if got, err := l.Candidate(ctx, id); err != nil || got.Policy != doc || !got.Set.Equal(set.Set) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	_, err = l.SetCandidate(ctx, id, `{"Statement":[{"Sid":"S","Effect":"Allow","Principal":"*","Action":"s3","Resource":"*"}]}`)
+	wantKind(t, err, vpc.BadPolicy)
+	if err == nil || !strings.Contains(err.Error(), `Statement[0] (Sid "S"): Action`) {
+		t.Errorf("%v names no place", err)
+	}
+	for _, bad := range []vpc.EndpointID{"", ".", "..", "vpce-0", "a/b"} {
+		_, err := l.SetCandidate(ctx, bad, doc)
+		wantKind(t, err, vpc.NotFound)
+		_, err = l.Candidate(ctx, bad)
+		wantKind(t, err, vpc.NotFound)
+		wantKind(t, l.RemoveCandidate(ctx, bad), vpc.NotFound)
+	}
+	if err := l.RemoveCandidate(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, l.RemoveCandidate(ctx, id), vpc.NotFound)
+	_, err = l.Candidate(ctx, id)
+	wantKind(t, err, vpc.NotFound)
+}

@@ -239,3 +239,39 @@ func (c *Client) Notifications(ctx context.Context) ([]Notification, error) {
 
 // Names translates the datapath's numbers.
 func (c *Client) Names(ctx context.Context) (Names, error) { return get[Names](ctx, c, "/v1/names") }
+
+// Candidate is the candidate policy of an endpoint.
+func (c *Client) Candidate(ctx context.Context, id vpc.EndpointID) (Candidate, error) {
+	path, err := candidatePath(id)
+	if err != nil {
+		return Candidate{}, err
+	}
+	return get[Candidate](ctx, c, path)
+}
+
+// SetCandidate gives an endpoint a candidate policy.
+func (c *Client) SetCandidate(ctx context.Context, id vpc.EndpointID, policy string) (Candidate, error) {
+	var out Candidate
+	path, err := candidatePath(id)
+	if err != nil {
+		return out, err
+	}
+	err = c.call(ctx, http.MethodPut, path, NewCandidate{Policy: policy}, &out)
+	return out, err
+}
+
+// RemoveCandidate takes it away.
+func (c *Client) RemoveCandidate(ctx context.Context, id vpc.EndpointID) error {
+	path, err := candidatePath(id)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, http.MethodDelete, path, nil, nil)
+}
+
+func candidatePath(id vpc.EndpointID) (string, error) {
+	if id == "" || id == "." || id == ".." { // would be another path
+		return "", noEndpoint(id)
+	}
+	return "/v1/endpoints/" + url.PathEscape(string(id)) + "/candidate", nil
+}

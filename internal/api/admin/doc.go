@@ -26,6 +26,9 @@
 //	DELETE /v1/hosts/{name}       ?gone=true: with what was on it
 //	GET    /v1/status             hosts, revisions, counts               Status
 //	GET    /v1/names              what the datapath's numbers mean       Names
+//	GET    /v1/endpoints/{id}/candidate  the candidate policy            Candidate
+//	PUT    /v1/endpoints/{id}/candidate  set it: NewCandidate            Candidate
+//	DELETE /v1/endpoints/{id}/candidate
 //	GET    /v1/notifications      of every account, with what waits      []Notification
 //
 // An error is {"error": "...", "kind": "..."}: the sentence to show, and the

@@ -58,6 +58,9 @@ func Handler(cfg Config) http.Handler {
 	route("DELETE /v1/hosts/{name}", "RemoveHost", h.removeHost)
 	route("GET /v1/status", "GetStatus", h.status)
 	route("GET /v1/names", "GetNames", h.names)
+	route("GET /v1/endpoints/{id}/candidate", "GetCandidatePolicy", h.getCandidate)
+	route("PUT /v1/endpoints/{id}/candidate", "SetCandidatePolicy", h.setCandidate)
+	route("DELETE /v1/endpoints/{id}/candidate", "RemoveCandidatePolicy", h.removeCandidate)
 	route("GET /v1/notifications", "ListNotifications", h.notifications)
 	route("/", "", func(r *http.Request) (any, error) {
 		return nil, vpc.Errorf(vpc.NotFound, "path", "", "this server has no %s %.64s; is the command of another version?", r.Method, r.URL.Path)

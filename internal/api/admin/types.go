@@ -219,3 +219,17 @@ type failure struct {
 	Error string        `json:"error"`
 	Kind  vpc.ErrorKind `json:"kind"`
 }
+
+// Candidate is the candidate policy of an endpoint: hosts report what it would
+// have decided, and it decides nothing.
+type Candidate struct {
+	Endpoint vpc.EndpointID `json:"endpoint"`
+	Owner    vpc.AccountID  `json:"owner"`
+	Set      time.Time      `json:"set"` // since when
+	Policy   string         `json:"policy"`
+}
+
+// NewCandidate is a candidate policy to be.
+type NewCandidate struct {
+	Policy string `json:"policy"`
+}
