@@ -191,7 +191,7 @@ func runAgent(ctx context.Context, dataDir string, in agentInput) error {
 	if err := dp.Attach(service.Name, service.Ifindex, datapath.Service); err != nil {
 		return err
 	}
-	e := &edgeFeed{host: host, configs: newLatest[edge.Config](), probes: newLatest[map[string]desired.Probe]()}
+	e := &edgeFeed{host: host, configs: newLatest[edge.Config](), probes: newLatest[map[string]desired.Probe](), limit: dp.LimitResolver, log: log}
 	h := &hostSteps{links: links, dp: dp, service: service, uplink: uplink, uplinkNetns: uplinkNetns, underlay: in.underlay, mtu: in.mtu, log: log}
 	a := agent.New(agent.Config{
 		Host: host, Sync: stream, Edge: e,
@@ -428,6 +428,8 @@ type edgeFeed struct {
 	probes  *latest[map[string]desired.Probe]
 	resend  func()
 	named   func(vpc.Revision)
+	limit   func(packetsPerSecond int) error // of each interface to its resolver
+	log     *slog.Logger
 
 	mu       sync.Mutex
 	desired  desired.Host      // guarded by mu
@@ -459,6 +461,9 @@ func (f *edgeFeed) Settings(s hostsync.Settings) {
 	f.mu.Lock()
 	f.settings = s
 	f.mu.Unlock()
+	if err := f.limit(s.DNSRate); err != nil {
+		f.log.Error("the resolver's limit is not set", "error", err)
+	}
 	f.publish()
 	f.resend()
 }
@@ -514,10 +519,16 @@ const maxDNSSockets = 8
 
 // edgeChild is the unprivileged process that speaks to workloads. It gets its
 // listening sockets, a read-only descriptor of the connection table, the record
-// file and the file of the resolver's drops; its configuration comes on its standard input, whose end is
+// file, the file of the resolver's drops and the maps in which the resolver
+// leaves answers; its configuration comes on its standard input, whose end is
 // also its end.
+//
+// The file of drops is locked: the lock is the edge's, and so there is one edge at
+// a time, also after an agent that was killed. What the programs answer ends with
+// the edge whose answers they are.
 func edgeChild(ctx context.Context, links *link.Links, tag string, dp *datapath.Datapath, f *edgeFeed, p paths, cred *syscall.Credential) supervise.Spec {
 	packets := min(runtime.NumCPU(), maxDNSSockets)
+	var following sync.WaitGroup // the end of the edge before
 	return supervise.Spec{
 		Name:   "edge",
 		Notify: true,
@@ -539,15 +550,15 @@ func edgeChild(ctx context.Context, links *link.Links, tag string, dp *datapath.
 				table.Close()
 				return nil, err
 			}
-			drops, err := os.OpenFile(resolverDrops(tag), os.O_CREATE|os.O_RDWR, 0o600)
+			drops, spaces, answers, err := openAnswers(ctx, dp, resolverDrops(tag), &following)
 			if err != nil {
 				socks.Close()
 				table.Close()
 				records.Close()
-				return nil, fmt.Errorf("open the resolver's counts of drops: %w", err)
+				return nil, err
 			}
 			cmd := selfCommand("edge", "--dns-sockets", strconv.Itoa(packets))
-			cmd.ExtraFiles = append([]*os.File{socks.HTTP, socks.HTTPS, socks.DNSStream, table, records, drops}, socks.DNSPacket...)
+			cmd.ExtraFiles = append([]*os.File{socks.HTTP, socks.HTTPS, socks.DNSStream, table, records, drops, spaces, answers}, socks.DNSPacket...)
 			cmd.SysProcAttr = childOf(cred)
 			return cmd, nil
 		},
@@ -566,17 +577,47 @@ func edgeChild(ctx context.Context, links *link.Links, tag string, dp *datapath.
 			if err := startFed(ctx, cmd, f.configs, cmd.Start); err != nil {
 				return err
 			}
-			go func() {
+			following.Go(func() {
 				sc := bufio.NewScanner(out)
 				for sc.Scan() {
 					if r, err := strconv.ParseInt(sc.Text(), 10, 64); err == nil {
 						f.holds(vpc.Revision(r))
 					}
 				}
-			}()
+				if err := dp.ForgetSpaces(); err != nil && ctx.Err() == nil {
+					f.log.Error("the resolver's answers are given without it", "error", err)
+				}
+			})
 			return nil
 		},
 	}
+}
+
+// edgeEnds is how long an edge may take to end without its agent, and some more.
+const edgeEnds = 15 * time.Second
+
+// openAnswers waits until no earlier edge is left, takes away the answers that it
+// left and opens what the next one gets.
+func openAnswers(ctx context.Context, dp *datapath.Datapath, dropsFile string, following *sync.WaitGroup) (drops, spaces, answers *os.File, err error) {
+	following.Wait()
+	if drops, err = os.OpenFile(dropsFile, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return nil, nil, nil, fmt.Errorf("open the resolver's counts of drops: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			drops.Close()
+		}
+	}()
+	wait, done := context.WithTimeout(ctx, edgeEnds)
+	defer done()
+	if err := waitLock(wait, drops); err != nil {
+		return nil, nil, nil, fmt.Errorf("wait for the end of an earlier edge: %w", err)
+	}
+	if err := dp.ForgetAnswers(); err != nil {
+		return nil, nil, nil, err
+	}
+	spaces, answers, err = dp.AnswersFiles()
+	return drops, spaces, answers, err
 }
 
 // startFed starts a command whose standard input is a stream of newer values.

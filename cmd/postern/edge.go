@@ -39,6 +39,8 @@ const (
 	fdConnections
 	fdRecords
 	fdDrops
+	fdSpaces
+	fdAnswers
 	fdDNSPacket // and those after it
 )
 
@@ -139,6 +141,11 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 		return err
 	}
 	defer dp.Close()
+	answers, err := datapath.OpenAnswers(fdSpaces, fdAnswers)
+	if err != nil {
+		return err
+	}
+	defer answers.Close()
 	records := os.NewFile(fdRecords, "records")
 	var inbound atomic.Pointer[map[uint64]vpc.VNI]
 	id := identifier{dp, &inbound}
@@ -156,6 +163,7 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 			}
 			return nil
 		},
+		Keep:    func(a resolver.Answer) { answers.Keep(datapath.Answer(a)) },
 		Dropped: before,
 		Rate:    func() int { return cmp.Or(int(rate.Load()), resolver.PacketsPerSecond) },
 	})
@@ -179,8 +187,13 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 			inbound.Store(&endpoints)
 			upstreams.Store(&c.Upstreams)
 			rate.Store(int64(c.DNSRate))
-			view.Store(resolver.Compile(view.Load(), c.VPCs, c.Zones, log))
+			next := resolver.Compile(view.Load(), c.VPCs, c.Zones, log)
+			view.Store(next)
 			res.Forget()
+			if err := answers.SetSpaces(next.Spaces()); err != nil {
+				log.Error("names that have changed may be answered as before", "error", err)
+				return // the agent takes all answers away and starts another
+			}
 			// The agent waits for this before it says that names are as they should be.
 			fmt.Fprintln(os.Stdout, int64(c.Revision))
 			select {

@@ -304,6 +304,9 @@ func TestAnUpgradeUnderTrafficLosesNothing(t *testing.T) {
 	goOn()
 
 	w.open()
+	if err := w.dp.LimitResolver(1e9); err != nil { // questions come one after the other without a pause
+		t.Fatal(err)
+	}
 	attach()
 	goOn()
 	if n := len(w.conns()); n != 0 {
