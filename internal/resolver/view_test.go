@@ -7,8 +7,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
