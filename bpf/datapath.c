@@ -27,6 +27,7 @@
 #include "reset.h"
 #include "arp.h"
 #include "nd.h"
+#include "dns.h"
 #include "endpoint.h"
 #include "uplink.h"
 
@@ -326,6 +327,11 @@ static __always_inline int handle(struct __sk_buff *ctx, const __u32 from, __u32
 		reason = fragment();
 		if (reason)
 			return drop(ctx, reason);
+	}
+	if (from == FROM_WORKLOAD && p->dport == bpf_htons(DNS_PORT) && (p->proto == IPPROTO_UDP || p->proto == IPPROTO_TCP)) {
+		reason = resolve(ctx);
+		if (reason != TC_ACT_UNSPEC)
+			return reason;
 	}
 
 	sender = conn_key_set(&s->key, p->vni, p->proto, &p->src, p->sport, &p->dst, p->dport);

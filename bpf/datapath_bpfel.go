@@ -168,6 +168,30 @@ type DatapathCutKey struct {
 	Pad    [5]uint8
 }
 
+type DatapathDnsAnswer struct {
+	_       structs.HostLayout
+	Flags   uint8
+	Rcode   uint8
+	Answers uint16
+	Others  uint16
+	Len     uint16
+	Sum     uint16
+	At      uint16
+	Count   uint8
+	Size    uint8
+	Pad     [2]uint8
+	Body    [256]uint8
+}
+
+type DatapathDnsKey struct {
+	_     structs.HostLayout
+	Space uint64
+	Vni   uint32
+	Type  uint16
+	Pad   uint16
+	Name  [128]uint8
+}
+
 type DatapathDropKey struct {
 	_      structs.HostLayout
 	Eni    uint64
@@ -524,6 +548,9 @@ type DatapathScratch struct {
 	NewInner [60]uint8
 	Options  [104]uint8
 	Proxy    [128]uint8
+	Query    [192]uint8
+	DnsKey   DatapathDnsKey
+	Body     [768]uint8
 	Names    struct {
 		_             structs.HostLayout
 		Action        DatapathAction
@@ -577,6 +604,11 @@ const (
 	DatapathMapCounters         = "counters"
 	DatapathMapCrowds           = "crowds"
 	DatapathMapCuts             = "cuts"
+	DatapathMapDnsAnswered      = "dns_answered"
+	DatapathMapDnsAnswers       = "dns_answers"
+	DatapathMapDnsAskers        = "dns_askers"
+	DatapathMapDnsRate          = "dns_rate"
+	DatapathMapDnsSpaces        = "dns_spaces"
 	DatapathMapDrops            = "drops"
 	DatapathMapEndpoints        = "endpoints"
 	DatapathMapEniQuota         = "eni_quota"
@@ -682,6 +714,11 @@ type DatapathMapSpecs struct {
 	Counters    *ebpf.MapSpec `ebpf:"counters"`
 	Crowds      *ebpf.MapSpec `ebpf:"crowds"`
 	Cuts        *ebpf.MapSpec `ebpf:"cuts"`
+	DnsAnswered *ebpf.MapSpec `ebpf:"dns_answered"`
+	DnsAnswers  *ebpf.MapSpec `ebpf:"dns_answers"`
+	DnsAskers   *ebpf.MapSpec `ebpf:"dns_askers"`
+	DnsRate     *ebpf.MapSpec `ebpf:"dns_rate"`
+	DnsSpaces   *ebpf.MapSpec `ebpf:"dns_spaces"`
 	Drops       *ebpf.MapSpec `ebpf:"drops"`
 	Endpoints   *ebpf.MapSpec `ebpf:"endpoints"`
 	EniQuota    *ebpf.MapSpec `ebpf:"eni_quota"`
@@ -753,6 +790,11 @@ type DatapathMaps struct {
 	Counters    *ebpf.Map `ebpf:"counters"`
 	Crowds      *ebpf.Map `ebpf:"crowds"`
 	Cuts        *ebpf.Map `ebpf:"cuts"`
+	DnsAnswered *ebpf.Map `ebpf:"dns_answered"`
+	DnsAnswers  *ebpf.Map `ebpf:"dns_answers"`
+	DnsAskers   *ebpf.Map `ebpf:"dns_askers"`
+	DnsRate     *ebpf.Map `ebpf:"dns_rate"`
+	DnsSpaces   *ebpf.Map `ebpf:"dns_spaces"`
 	Drops       *ebpf.Map `ebpf:"drops"`
 	Endpoints   *ebpf.Map `ebpf:"endpoints"`
 	EniQuota    *ebpf.Map `ebpf:"eni_quota"`
@@ -784,6 +826,11 @@ func (m *DatapathMaps) Close() error {
 		m.Counters,
 		m.Crowds,
 		m.Cuts,
+		m.DnsAnswered,
+		m.DnsAnswers,
+		m.DnsAskers,
+		m.DnsRate,
+		m.DnsSpaces,
 		m.Drops,
 		m.Endpoints,
 		m.EniQuota,

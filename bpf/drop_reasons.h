@@ -57,6 +57,7 @@ enum drop_reason {
 	DROP_TARGET_GONE = 47, /* The target's connections have been ended; a TCP sender got a reset. */
 	DROP_PROXY = 48, /* The target gets a PROXY protocol header, and the packet (a fragment, or a SYN with data) leaves no place for it. */
 	DROP_OVERLAY = 49, /* A frame from another host does not fit what is known of its sender or of the way that it came. */
+	DROP_RESOLVER_RATE = 50, /* The interface sent the VPC resolver more packets in a second than it may. */
 };
 
 #endif

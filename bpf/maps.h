@@ -39,12 +39,19 @@ MAP(overlay, BPF_MAP_TYPE_ARRAY, __u32, struct overlay, 1, 0);
  * never 0 once the agent has run. What was concluded under another generation
  * is not believed. */
 MAP(generation, BPF_MAP_TYPE_ARRAY, __u32, __u64, 1, 0);
+MAP(dns_rate, BPF_MAP_TYPE_ARRAY, __u32, __u64, 1, 0); /* ns for each packet to the resolver; 0: the default */
+/* The edge writes these two. An entry of dns_answers is never changed, and none
+ * is added between a deletion and the end of all packets that may be reading. */
+HASH_MAP(dns_spaces, __u32, __u64, 65536);
+HASH_MAP(dns_answers, struct dns_key, struct dns_answer, 262144);
 /* ---- */
 HASH_MAP(conns, struct conn_key, struct conn, 1048576);
 HASH_MAP(eni_quota, __u64, __u64, 262144);
 HASH_MAP(fragments, struct fragment_key, struct fragment_value, 1048576);
 HASH_MAP(crowds, struct crowd_key, struct crowd, 65536);
 HASH_MAP(drops, struct drop_key, struct drop_value, 262144);
+HASH_MAP(dns_askers, __u64, __u64, 262144);
+MAP(dns_answered, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, 1, 0);
 MAP(counters, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, COUNT_MAX, 0);
 MAP(scratches, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct scratch, 1, 0);
 MAP(collections, BPF_MAP_TYPE_ARRAY, __u32, struct collected, 1, 0);

@@ -56,6 +56,7 @@ const (
 	DropTargetGone       = 47 // The target's connections have been ended; a TCP sender got a reset.
 	DropProxy            = 48 // The target gets a PROXY protocol header, and the packet (a fragment, or a SYN with data) leaves no place for it.
 	DropOverlay          = 49 // A frame from another host does not fit what is known of its sender or of the way that it came.
+	DropResolverRate     = 50 // The interface sent the VPC resolver more packets in a second than it may.
 )
 
 // Reasons lists every reason in the header's order: number, name, sentence.
@@ -114,4 +115,5 @@ var Reasons = []struct {
 	{47, "target-gone", "The target's connections have been ended; a TCP sender got a reset."},
 	{48, "proxy", "The target gets a PROXY protocol header, and the packet (a fragment, or a SYN with data) leaves no place for it."},
 	{49, "overlay", "A frame from another host does not fit what is known of its sender or of the way that it came."},
+	{50, "resolver-rate", "The interface sent the VPC resolver more packets in a second than it may."},
 }

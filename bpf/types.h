@@ -400,6 +400,38 @@ struct crowd {
 	__u32 pad;
 };
 
+/* dns_answers: what the resolver has answered from what a VPC has itself. */
+#define DNS_NAME_MAX 128
+#define DNS_BODY_MAX 256
+
+/* A space's number stands for one state of a VPC's names and is never given
+ * again, so an entry is right for as long as its number is the VPC's in
+ * dns_spaces. Whose VPC that is, is in the key too: what is read of another's
+ * number, as from an entry that has just been freed, finds nothing. */
+struct dns_key {
+	__u64 space;
+	__u32 vni;
+	__u16 type;
+	__u16 pad;
+	__u8 name[DNS_NAME_MAX]; /* in wire form and lower case, and zeros */
+};
+
+struct dns_answer {
+	__u8 flags; /* of the header's third byte: AA */
+	__u8 rcode;
+	__u16 answers; /* how many records of that section */
+	__u16 others;  /* and of the authority section */
+	__u16 len;     /* of body */
+	__u16 sum;     /* of body, as ones' complement words from its first byte */
+	/* So many records of one length, from here to the end, are in no order: a
+	 * random one comes first. */
+	__u16 at;
+	__u8 count;
+	__u8 size;
+	__u8 pad[2];
+	__u8 body[DNS_BODY_MAX] __attribute__((aligned(8))); /* what comes after the question */
+};
+
 /* One packet, parsed. src and dst lie in a row, see translate(). */
 struct packet {
 	__u64 now;
@@ -549,6 +581,12 @@ struct scratch {
 	__u8 old_inner[60], new_inner[60];
 	__u8 options[104]; /* 60 at most; more for the verifier */
 	__u8 proxy[128];   /* header, and zeros */
+	/* Of a question to the resolver (dns.h): from the UDP header on, what it is
+	 * looked for by, and an answer whose records change places. The last is longer
+	 * than it can be, for the verifier. */
+	__u8 query[192];
+	struct dns_key dns_key;
+	__u8 body[3 * DNS_BODY_MAX] __attribute__((aligned(8)));
 	struct names names;
 };
 

@@ -41,6 +41,8 @@ const (
 	fdConnections
 	fdRecords
 	fdDrops
+	fdSpaces
+	fdAnswers
 	fdDNSPacket // and those after it
 )
 
@@ -141,6 +143,11 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 		return err
 	}
 	defer dp.Close()
+	answers, err := datapath.OpenAnswers(fdSpaces, fdAnswers)
+	if err != nil {
+		return err
+	}
+	defer answers.Close()
 	records := os.NewFile(fdRecords, "records")
 	var inbound atomic.Pointer[map[uint64]vpc.VNI]
 	id := identifier{dp, &inbound}
@@ -165,6 +172,7 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 			}
 			return link.LeadsOut(a)
 		},
+		Keep:    func(a resolver.Answer) { answers.Keep(datapath.Answer(a)) },
 		Dropped: before,
 		Rate:    func() int { return cmp.Or(int(rate.Load()), resolver.PacketsPerSecond) },
 	})
@@ -190,8 +198,13 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 			upstreams.Store(&c.Upstreams)
 			rate.Store(int64(c.DNSRate))
 			hostTargets.Store(&c.DNSHostTargets)
-			view.Store(resolver.Compile(view.Load().Without(c.GoneVPCs, c.GoneZones), c.VPCs, c.Zones, log))
+			next := resolver.Compile(view.Load().Without(c.GoneVPCs, c.GoneZones), c.VPCs, c.Zones, log)
+			view.Store(next)
 			res.Forget()
+			if err := answers.SetSpaces(next.Spaces()); err != nil {
+				log.Error("names that have changed may be answered as before", "error", err)
+				return // the agent takes all answers away and starts another
+			}
 			// The agent waits for this before it says that names are as they should be.
 			fmt.Fprintln(os.Stdout, int64(c.Revision))
 			select {

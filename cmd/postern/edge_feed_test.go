@@ -17,6 +17,7 @@ import (
 func TestNamesAreToldWhenTheEdgeHasTheNewest(t *testing.T) {
 	var told []vpc.Revision
 	f := &edgeFeed{configs: newLatest[edge.Config](), probes: newLatest[map[string]desired.Probe](), resend: func() {},
+		limit: func(int) error { return nil },
 		named: func(r vpc.Revision) { told = append(told, r) }}
 	state := func(r vpc.Revision, names ...string) desired.Host {
 		h := desired.Empty()

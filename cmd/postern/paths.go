@@ -125,22 +125,32 @@ func (p paths) waitAgentLock(ctx context.Context) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the agent's lock: %w", err)
 	}
+	if err := waitLock(ctx, f); err != nil {
+		f.Close()
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("an agent still runs on %s: %w", p.dir, err)
+		}
+		return nil, err
+	}
+	return f, nil
+}
+
+// waitLock takes a file's lock when those who hold it have closed it or ended.
+func waitLock(ctx context.Context, f *os.File) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
-			return f, nil
+			return nil
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			f.Close()
-			return nil, fmt.Errorf("lock %s: %w", p.agentLock(), err)
+			return fmt.Errorf("lock %s: %w", f.Name(), err)
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			f.Close()
-			return nil, fmt.Errorf("an agent still runs on %s: %w", p.dir, ctx.Err())
+			return ctx.Err()
 		}
 	}
 }

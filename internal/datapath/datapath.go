@@ -145,6 +145,11 @@ func (d *Datapath) takeOver() error {
 	if d.tables, err = openTables(&d.objs.DatapathMaps); err != nil {
 		return err
 	}
+	// Whoever left answers there may have ended since, and names must not outlive
+	// what this process will take away.
+	if err := d.ForgetSpaces(); err != nil {
+		return err
+	}
 	return d.updateLinks()
 }
 

@@ -4,6 +4,7 @@ package datapath
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -256,6 +257,7 @@ var meaning = map[string]string{
 	"drop_key.reason": "reason",
 	"proto":           "protocol",
 	"vni":             "vni", "link": "vni", "server_vni": "vni",
+	"dns_key.name": "domain", "dns_answer.body": "bytes",
 	"last": "time", "created": "time", "last_seen": "time",
 }
 
@@ -364,6 +366,10 @@ func (d *decoder) decodeArray(parent, field string, t *btf.Array, b []byte) any 
 	switch {
 	case size == 1 && t.Nelems == 6:
 		return net.HardwareAddr(slices.Clone(b))
+	case size == 1 && meaning[parent+"."+field] == "domain":
+		return domainName(b)
+	case size == 1 && meaning[parent+"."+field] == "bytes":
+		return fmt.Sprintf("%x", bytes.TrimRight(b, "\x00"))
 	case size == 1:
 		return string(bytes.TrimRight(b, "\x00"))
 	case size == 4 && t.Nelems == 2 && !(isTypedef && strings.HasPrefix(def.Name, "__be")): // split in number.go
@@ -374,6 +380,16 @@ func (d *decoder) decodeArray(parent, field string, t *btf.Array, b []byte) any 
 		out = append(out, d.decode(parent, field, t.Type, b[i*size:]))
 	}
 	return out
+}
+
+// domainName is a name of DNS in wire form as people write it.
+func domainName(b []byte) string {
+	var out strings.Builder
+	for len(b) > 0 && b[0] != 0 && int(b[0]) < len(b) {
+		fmt.Fprintf(&out, "%s.", b[1:1+b[0]])
+		b = b[1+b[0]:]
+	}
+	return cmp.Or(out.String(), ".")
 }
 
 func integer(b []byte, bigEndian bool) uint64 {

@@ -46,6 +46,20 @@ func TestEveryPinnedMapIsDecoded(t *testing.T) {
 	w := newHosts(t, []vpc.InterfaceID{eniA3}).near
 	w.passes(tcp(eniA1, addrA1, 40000, addrEP, 80, "S"), eniB1)
 	w.drops(udp(eniA1, addrA1, 1, netip.MustParseAddr("10.0.0.77"), 9), bpf.DropNoInterface)
+	if err := w.dp.LimitResolver(1000); err != nil {
+		t.Fatal(err)
+	}
+	answers := w.openAnswers()
+	defer answers.Close()
+	if err := answers.SetSpaces(map[vpc.VNI]uint64{vniA: 7}); err != nil {
+		t.Fatal(err)
+	}
+	answers.Keep(Answer{VNI: vniA, Space: 7, Type: 1, Name: []byte("\x01a\x07example\x00"), Rcode: 3, Body: []byte{1, 2, 3}})
+	q := udp(eniA1, addrA1, 1, netip.MustParseAddr("10.0.0.2"), 53)
+	q.payload = []byte("\x00\x01\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x07example\x00\x00\x01\x00\x01")
+	if v := w.send(q); v.Action != ActionAnswer {
+		t.Fatal(v)
+	}
 	r, err := OpenReader(w.cfg.PinDir)
 	if err != nil {
 		t.Fatal(err)
@@ -101,6 +115,9 @@ func TestEveryPinnedMapIsDecoded(t *testing.T) {
 		map[string]any{"flags": "preserve-client", "vni": vniB, "node": addrNode})
 	check("drops", find("drops", map[string]any{"eni": Number(vpc.Num(eniA1)), "reason": "no-interface"}),
 		map[string]any{"packets": Number(1), "vni": vniA, "src": addrA1, "dport": uint64(9), "proto": "udp"})
+	check("dns_answers", find("dns_answers", map[string]any{"space": Number(7), "vni": vniA, "type": uint64(1), "name": "a.example."}),
+		map[string]any{"rcode": uint64(3), "len": uint64(3), "body": "010203"})
+	check("dns_answered", find("dns_answered", map[string]any{"": uint64(0)}), map[string]any{"": Number(1)})
 	check("counters", find("counters", map[string]any{"": "connections"}), map[string]any{"": Number(1)})
 
 	flow := find("conns", map[string]any{"vni": vniA, "proto": "tcp"})

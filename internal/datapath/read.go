@@ -134,6 +134,10 @@ func (d *Datapath) pruneCounts() error {
 	if err != nil {
 		return fmt.Errorf("prune map fragments: %w", err)
 	}
+	err = forget(d.objs.DnsAskers, func(eni, _ uint64) bool { return !known[eni] })
+	if err != nil {
+		return fmt.Errorf("prune map dns_askers: %w", err)
+	}
 	// An interface that is gone begins no flows, so a count of 0 stays 0.
 	err = forget(d.objs.EniQuota, func(eni, used uint64) bool { return used == 0 && !known[eni] })
 	if err != nil {
@@ -233,11 +237,22 @@ type Counters struct {
 	Connections    uint64 // flows begun
 	Resets         uint64 // TCP resets sent
 	ARP            uint64 // questions answered, of ARP and neighbour discovery
+	DNS            uint64 // questions to the resolver answered by the programs
 }
 
 // Counters reads the totals over all CPUs.
 func (d *Datapath) Counters() (Counters, error) {
 	var c Counters
+	add := func(m *ebpf.Map, which uint32, to *uint64) error {
+		var per []uint64
+		if err := m.Lookup(which, &per); err != nil {
+			return fmt.Errorf("read map %s: %w", m, err)
+		}
+		for _, n := range per {
+			*to += n
+		}
+		return nil
+	}
 	for which, to := range map[bpf.DatapathCounter]*uint64{
 		bpf.DatapathCounterCOUNT_DELIVERED:       &c.Delivered,
 		bpf.DatapathCounterCOUNT_DELIVERED_BYTES: &c.DeliveredBytes,
@@ -246,13 +261,12 @@ func (d *Datapath) Counters() (Counters, error) {
 		bpf.DatapathCounterCOUNT_RESETS:          &c.Resets,
 		bpf.DatapathCounterCOUNT_ARP:             &c.ARP,
 	} {
-		var per []uint64
-		if err := d.objs.Counters.Lookup(uint32(which), &per); err != nil {
-			return Counters{}, fmt.Errorf("read map counters: %w", err)
+		if err := add(d.objs.Counters, uint32(which), to); err != nil {
+			return Counters{}, err
 		}
-		for _, n := range per {
-			*to += n
-		}
+	}
+	if err := add(d.objs.DnsAnswered, 0, &c.DNS); err != nil {
+		return Counters{}, err
 	}
 	return c, nil
 }

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 
 	"github.com/miekg/dns"
+
+	"postern.dev/postern/internal/vpc"
 )
 
 const (
@@ -28,6 +30,29 @@ type local struct {
 	next    []byte
 	route   *route
 }
+
+// Answer is the resolver's answer to a question as far as the question does not
+// say it: whoever has it can answer in the same words as long as the VPC's names
+// are in the same state, whose number is Space (View.Spaces).
+type Answer struct {
+	VNI   vpc.VNI
+	Space uint64
+	Name  []byte // in wire form and lower case
+	Type  uint16
+
+	Authoritative   bool
+	Rcode           int
+	Answers, Others int // records of the answer and of the authority section
+	// Body is what comes after the question, without an OPT record; it is good
+	// until the call returns. The last Rotated of its records, of Record bytes
+	// each, are one set of addresses, any of which may come first; 0 is none.
+	Body            []byte
+	Rotated, Record int
+}
+
+// keptLabels are more than the names of kept answers have: the datapath's
+// programs look at no more.
+const keptLabels = 32
 
 // answer looks a question up and writes its records, following CNAMEs within
 // the view.
@@ -149,11 +174,13 @@ type writer struct {
 	cut      bool // not everything fitted
 	answers  int
 	others   int // records of the authority section
+	// The last records, and how long each is, if any of them may come first.
+	rotated, each int
 }
 
 // clear takes everything back but the question.
 func (w *writer) clear() {
-	w.b, w.cut, w.answers, w.others = w.b[:w.question], false, 0, 0
+	w.b, w.cut, w.answers, w.others, w.rotated, w.each = w.b[:w.question], false, 0, 0, 0, 0
 }
 
 // pointer is a name that the message has elsewhere (RFC 1035, 4.1.4).
@@ -187,7 +214,9 @@ func (w *writer) header(owner int, rrtype uint16, ttl uint32, size int) bool {
 func (w *writer) set(owner int, rrtype uint16, s set) {
 	d, first := s.records, 0
 	if s.count > 1 && (rrtype == dns.TypeA || rrtype == dns.TypeAAAA) {
-		first = rand.IntN(s.count) * (len(d) / s.count) // all of one length
+		size := len(d) / s.count // all of one length
+		first = rand.IntN(s.count) * size
+		w.rotated, w.each = s.count, 12-2+size // its length is in both
 	}
 	at := first
 	for range s.count {

@@ -17,7 +17,7 @@ type Reason string
 
 // Reasons.
 const (
-	OverRate     Reason = "resolver-rate"
+	OverRate     Reason = "resolver-messages"
 	OverForwards Reason = "resolver-forwards"
 	OverStreams  Reason = "resolver-streams"
 )
@@ -33,7 +33,7 @@ type ReasonText struct {
 // Reasons are all there are, in an order that stays.
 func Reasons() []ReasonText {
 	return []ReasonText{
-		{1001, OverRate, "The interface sent the VPC resolver more packets in a second than it may."},
+		{1001, OverRate, "The interface sent the VPC resolver more messages over TCP, or somebody an inbound endpoint more questions, in a second than it may."},
 		{1002, OverForwards, "The interface has as many questions waiting for other resolvers as it may, or all together have."},
 		{1003, OverStreams, "The interface has as many TCP connections to the VPC resolver as it may, or all together have."},
 	}

@@ -33,8 +33,10 @@ type query struct {
 	lower  [maxName]byte // what name is kept in
 	rrtype uint16
 	opt    bool
-	do     bool
-	size   int // of the largest answer
+	// options is true if the OPT record has some, none of which is answered.
+	options bool
+	do      bool
+	size    int // of the largest answer
 }
 
 // scratch is what one goroutine answers queries with, one after the other.
@@ -73,7 +75,7 @@ func (q *query) read(raw []byte, tcp bool) bool {
 	if class != dns.ClassINET || !isData(q.rrtype) && q.rrtype != dns.TypeANY {
 		return false
 	}
-	q.raw, q.end, q.opt, q.do, q.size = raw, at, false, false, dns.MinMsgSize
+	q.raw, q.end, q.opt, q.options, q.do, q.size = raw, at, false, false, false, dns.MinMsgSize
 	if raw[11] == 1 {
 		o := raw[at:]
 		if len(o) < optBytes || o[0] != 0 || binary.BigEndian.Uint16(o[1:]) != dns.TypeOPT || o[6] != 0 {
@@ -87,6 +89,7 @@ func (q *query) read(raw []byte, tcp bool) bool {
 			}
 			options = options[4+binary.BigEndian.Uint16(options[2:]):]
 		}
+		q.options = len(o) > optBytes
 		at += optBytes + int(binary.BigEndian.Uint16(o[9:]))
 	}
 	if tcp {

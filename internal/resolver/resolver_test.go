@@ -87,6 +87,7 @@ type bench struct {
 	udp, tcp string
 	vni      atomic.Uint32 // 0 is nobody
 	iface    atomic.Uint64
+	inbound  atomic.Bool
 	client   atomic.Pointer[netip.AddrPort]
 }
 
@@ -104,7 +105,7 @@ func newBench(t *testing.T, upstreams ...string) *bench {
 			if vni == 0 {
 				return Asker{}, errors.New("nobody")
 			}
-			return Asker{VNI: vni, Client: *b.client.Load(), Interface: b.iface.Load()}, nil
+			return Asker{VNI: vni, Client: *b.client.Load(), Interface: b.iface.Load(), Inbound: b.inbound.Load()}, nil
 		},
 		View:      func() *View { return v },
 		Upstreams: func() []string { return upstreams },

@@ -439,15 +439,15 @@ func TestWhatIsOverTheRateIsDroppedAndCounted(t *testing.T) {
 	frozen := time.Unix(1000, 0)
 	b.r.limiter.now = func() time.Time { return frozen }
 	b.iface.Store(77)
+	b.inbound.Store(true)
+	b.from("10.0.0.1:1000")
 	c, err := dns.Dial("udp", b.udp)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	const sent = 10
-	for i := range sent {
-		// From several addresses of one interface, which share its rate.
-		b.from(fmt.Sprintf("10.0.0.%d:1000", i%2))
+	for range sent {
 		before := b.r.seen.Load()
 		if err := c.WriteMsg(new(dns.Msg).SetQuestion("corp.example.", dns.TypeA)); err != nil {
 			t.Fatal(err)
@@ -464,9 +464,25 @@ func TestWhatIsOverTheRateIsDroppedAndCounted(t *testing.T) {
 	if d.Interface != 77 || d.Reason != OverRate || d.Packets != sent-3 || d.Bytes != 30*(sent-3) || d.VNI != vniA || d.Protocol != vpc.UDP || d.Source.String() != "10.0.0.1:1000" || d.Last.IsZero() {
 		t.Errorf("%+v", d)
 	}
-	b.iface.Store(78)
+	b.from("10.0.0.2:1000")
 	if got := show(b.ask("exact.wild.corp.example", dns.TypeA)); got != "NOERROR A 10.0.0.3" {
-		t.Errorf("another interface: %s", got)
+		t.Errorf("another asker of the endpoint: %s", got)
+	}
+	// What comes to the VPC's own resolver, the datapath has counted; over TCP, a
+	// packet may have had many questions.
+	b.from("10.0.0.1:1000")
+	b.inbound.Store(false)
+	for range sent {
+		if got := show(b.ask("exact.wild.corp.example", dns.TypeA)); got != "NOERROR A 10.0.0.3" {
+			t.Errorf("the VPC's own resolver: %s", got)
+		}
+	}
+	over := dns.Client{Net: "tcp"}
+	for i := range sent {
+		_, _, err := over.Exchange(new(dns.Msg).SetQuestion("corp.example.", dns.TypeA), b.tcp)
+		if (err == nil) != (i < 3) {
+			t.Errorf("message %d over TCP: %v", i, err)
+		}
 	}
 	// The next start goes on from there, and the oldest make room.
 	d.Interface, d.Last = 5, d.Last.Add(-time.Hour)

@@ -44,9 +44,13 @@ type Options struct {
 	// Upstreams returns the resolvers of the outside, "address" or
 	// "address:port", in order of preference.
 	Upstreams func() []string
-	// Rate returns how many packets an interface may send in a second; nil is
-	// PacketsPerSecond.
+	// Rate returns how many messages an interface may send in a second over TCP, or
+	// each asker of an inbound endpoint; nil is PacketsPerSecond. Packets to the
+	// VPC's own resolver are the datapath's to count.
 	Rate func() int
+	// Keep takes answers over UDP that depend on nothing but the view and the
+	// question, for whoever can give them in the resolver's place; nil keeps none.
+	Keep func(Answer)
 	// Dropped are the drops counted before the start, which Drops goes on from.
 	Dropped []Drop
 	// MayLeadTo says why a forward rule's question must not be sent to an
@@ -228,7 +232,8 @@ func (r *Resolver) packet(p packets, i int, sc *scratch, last *sender) {
 		return
 	}
 	key := keyOf(who)
-	if !r.limiter.packet(key) {
+	// The datapath counts what an interface sends to its own resolver.
+	if who.Inbound && !r.limiter.packet(key) {
 		r.drops.count(who, vpc.UDP, len(raw), OverRate)
 		return
 	}
@@ -277,7 +282,9 @@ func (r *Resolver) handle(sc *scratch, raw []byte, who Asker, tcp bool) (reply [
 		s = s.inbound
 	}
 	q, w := &sc.q, &sc.w
+	keep := !tcp && !who.Inbound && r.o.Keep != nil
 	if !q.read(raw, tcp) {
+		keep = false
 		form, reply := usual(raw, tcp)
 		if form == nil {
 			return reply, nil
@@ -294,6 +301,12 @@ func (r *Resolver) handle(sc *scratch, raw []byte, who Asker, tcp bool) (reply [
 		l = s.answer(q, w)
 	}
 	if !l.forward {
+		if keep && !w.cut && !q.options && q.name.n < keptLabels {
+			r.o.Keep(Answer{
+				VNI: who.VNI, Space: s.number, Name: q.name.b, Type: q.rrtype, Authoritative: l.authoritative, Rcode: l.rcode,
+				Answers: w.answers, Others: w.others, Body: w.b[w.question:], Rotated: w.rotated, Record: w.each,
+			})
+		}
 		return q.finish(w, l), nil
 	}
 	return r.outside(s, q, q.finish(w, l), l, tcp)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/miekg/dns"
 
@@ -26,6 +27,7 @@ type View struct {
 
 // space is one VPC's part of a view.
 type space struct {
+	number uint64 // of no other space that there was in this process
 	owner  tenant
 	dns    bool
 	cidrs  []netip.Prefix
@@ -274,8 +276,25 @@ func (s *space) with(zones map[vpc.HostedZoneID]*hosted) *space {
 	return out
 }
 
+// spacesMade counts spaces: what was answered from one is never said to be another's.
+var spacesMade atomic.Uint64
+
+// Spaces are the numbers that Answers of this view have, by VPC. One that is as
+// it was in the view before has the same number in both, and a number of a VPC
+// that has changed in any way has never been another's.
+func (v *View) Spaces() map[vpc.VNI]uint64 {
+	out := make(map[vpc.VNI]uint64, len(v.spaces))
+	for vni, s := range v.spaces {
+		if s.dns {
+			out[vni] = s.number
+		}
+	}
+	return out
+}
+
 func (s *space) joined(now []*hosted, inbound bool) *space {
 	out := *s
+	out.number = spacesMade.Add(1)
 	out.hosted, out.zones, out.zoneDepths = now, make(map[string]*zone, len(s.own)+len(now)), depths{}
 	for _, z := range s.own {
 		out.zones[z.apex] = z

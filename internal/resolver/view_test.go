@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -258,4 +260,56 @@ func TestChainsHaveAnEnd(t *testing.T) {
 	if got := a.ask(Asker{VNI: vniA}, "c0.corp.example", dns.TypeA); got != "SERVFAIL" {
 		t.Errorf("one more: %s", got)
 	}
+}
+
+// A VPC whose answers may have changed has a number that nothing had before; one
+// that is as it was keeps its own.
+func TestEachStateOfAVPCsNamesHasItsNumber(t *testing.T) {
+	one := func(addr string) []desired.Record {
+		return []desired.Record{{Name: "a.hosted.example", TTL: 60, Addrs: []netip.Addr{netip.MustParseAddr(addr)}}}
+	}
+	vpcs := map[vpc.VNI]desired.VPC{
+		vniA: {ID: "vpc-a", VNI: vniA, DNS: true, Zones: []vpc.HostedZoneID{"Z1"}},
+		vniB: {ID: "vpc-b", VNI: vniB, DNS: true},
+		vniC: {ID: "vpc-c", VNI: vniC, Zones: []vpc.HostedZoneID{"Z1"}}, // without DNS
+	}
+	zones := map[vpc.HostedZoneID]desired.Zone{"Z1": {Name: "hosted.example", Records: one("10.0.0.1")}}
+	var v *View
+	had := map[uint64]bool{}
+	step := func(what string, changed ...vpc.VNI) {
+		t.Helper()
+		before := map[vpc.VNI]uint64{}
+		if v != nil {
+			before = v.Spaces()
+		}
+		v = Compile(v, vpcs, zones, loud(t))
+		now := v.Spaces()
+		if len(now) != 2 || now[vniA] == 0 || now[vniB] == 0 || now[vniA] == now[vniB] {
+			t.Errorf("%s: the numbers are %v", what, now)
+		}
+		for vni, n := range now {
+			if n != before[vni] && had[n] {
+				t.Errorf("%s: the number of %d has been another's", what, vni)
+			}
+			if (n != before[vni]) != slices.Contains(changed, vni) {
+				t.Errorf("%s: the number of %d was %d and is %d", what, vni, before[vni], n)
+			}
+			had[n] = true
+		}
+	}
+	step("the first", vniA, vniB)
+	step("nothing changes")
+	zones["Z1"] = desired.Zone{Name: "hosted.example", Records: one("10.0.0.2")}
+	step("a hosted zone changes", vniA)
+	zones["Z1"] = desired.Zone{Name: "hosted.example", Records: one("10.0.0.1")}
+	step("and is as it was", vniA)
+	b := vpcs[vniB]
+	b.Zones = []vpc.HostedZoneID{"Z1"}
+	vpcs[vniB] = b
+	step("an association", vniB)
+	b.Records = []desired.Record{{Name: "x.example", CNAME: "y.example"}}
+	vpcs[vniB] = b
+	step("a record", vniB)
+	delete(zones, "Z1")
+	step("the hosted zone is deleted", vniA, vniB)
 }

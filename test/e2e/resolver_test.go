@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -10,8 +11,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 )
 
 // flood sends so many questions for the resolver's own reverse name at once and
@@ -103,4 +107,51 @@ func TestQuestionsBeyondTheRateAreDroppedAndShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "they are counted on", 5*time.Second, func() bool { return shown() > sent-answers })
+}
+
+// A question that the resolver has answered is answered by the datapath when it is
+// asked again, by whoever is in the VPC; with the endpoint its name goes there too,
+// and so it does with the resolver's process.
+func TestAQuestionAskedAgainIsAnsweredByTheDatapath(t *testing.T) {
+	needRoot(t)
+	i, ctx := newInstall(t), context.Background()
+	provider, consumer := i.network(i.account("provider")), i.network(i.account("consumer"))
+	target := provider.launch(provider.subnet, provider.group)
+	i.listening(i.exec(target.id, "answer", target.addr+":8080"))
+	s := provider.service(target.id, 8080, false)
+	client, other := consumer.launch(consumer.subnet, consumer.group), consumer.launch(consumer.subnet, consumer.group)
+	endpoint, addr := consumer.endpoint(s)
+	eventually(t, "the endpoint is available", 10*time.Second, func() bool { return consumer.state(endpoint) == "available" })
+	d := got(consumer.acct.ec2.DescribeVpcEndpoints(ctx, &ec2.DescribeVpcEndpointsInput{VpcEndpointIds: []string{endpoint}})).or(t)
+	name := *d.VpcEndpoints[0].DnsEntries[0].DnsName
+	asks := func(m machine) (string, int) {
+		t.Helper()
+		out, _ := i.exec(m.id, "records", name, "A", "10.0.0.2").CombinedOutput() // which says what failed
+		var counted struct{ Value int }
+		dump := i.must("datapath", "dump", "--map", "dns_answered", "--json")
+		if err := json.Unmarshal([]byte(dump), &counted); err != nil && dump != "" {
+			t.Fatalf("%v: %s", err, dump)
+		}
+		return strings.TrimSpace(string(out)), counted.Value
+	}
+	want := "NOERROR | A " + addr
+	said, before := asks(client)
+	if said != want {
+		t.Fatalf("%s has %q, want %q", name, said, want)
+	}
+	for n, m := range []machine{client, other} {
+		if said, now := asks(m); said != want || now != before+1+n {
+			t.Errorf("asked again, it is %q, and the datapath has answered %d, before it were %d", said, now, before)
+		}
+	}
+	if err := syscall.Kill(children(t, i.cmd.Process.Pid)["edge"], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	last := before + 2
+	eventually(t, "another edge answers", 10*time.Second, func() bool { said, before = asks(client); return said == want && before == last })
+	if said, now := asks(client); said != want || now != before+1 {
+		t.Errorf("after the edge's death it is %q, and the datapath has answered %d, before it were %d", said, now, before)
+	}
+	got(consumer.acct.ec2.DeleteVpcEndpoints(ctx, &ec2.DeleteVpcEndpointsInput{VpcEndpointIds: []string{endpoint}})).or(t)
+	eventually(t, "the name is gone", 10*time.Second, func() bool { said, _ := asks(client); return !strings.Contains(said, addr) })
 }

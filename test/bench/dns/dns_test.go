@@ -72,7 +72,7 @@ func TestSummarise(t *testing.T) {
 	}
 	var b strings.Builder
 	r.print(&b)
-	for _, want := range []string{"not measured   rate, two CPUs, 10 names: at least 3 of coredns", "reached        rate, two CPUs, 10 names: at least 1 of unbound", "1.10 (1.10..1.10)"} {
+	for _, want := range []string{"not measured   rate, two CPUs of postern, 10 names: at least 3 of coredns's", "reached        rate, two CPUs of postern, 10 names: at least 1 of unbound's", "1.10 (1.10..1.10)"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, &b)
 		}

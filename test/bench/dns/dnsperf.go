@@ -33,12 +33,12 @@ func (r run) perAnswer() float64 { return r.CPU / float64(r.Answered) * 1e6 }
 // dnsperf asks a server from a CPU: so many queries a second, or with 0 as many
 // as are answered. Latencies are only told for the first.
 func (l *lab) dnsperf(ctx context.Context, p parameters, s *server, cpu, rate int) (r run, err error) {
-	args := []string{"-f", "inet", "-s", serverAddr.String(), "-p", strconv.Itoa(s.port), "-d", l.queries(s.names),
+	args := []string{"-f", "inet", "-s", s.addr.Addr().String(), "-p", strconv.Itoa(int(s.addr.Port())), "-d", l.queries(s.names),
 		"-l", strconv.FormatFloat(p.Seconds, 'f', -1, 64), "-c", "16", "-T", "1", "-t", "1", "-q", "100"}
 	if rate > 0 {
 		args = append(args, "-v", "-Q", strconv.Itoa(rate))
 	}
-	before, err := cpuSeconds(s.cmd.Process.Pid)
+	before, err := s.seconds()
 	if err != nil {
 		return r, err
 	}
@@ -50,7 +50,7 @@ func (l *lab) dnsperf(ctx context.Context, p parameters, s *server, cpu, rate in
 	} else if err != nil {
 		return r, fmt.Errorf("dnsperf: %w: %.300s", err, errOut.Bytes())
 	}
-	after, err := cpuSeconds(s.cmd.Process.Pid)
+	after, err := s.seconds()
 	if err != nil {
 		return r, err
 	}

@@ -9,6 +9,8 @@
 //	          names, on a socket opened as the agent opens the resolver's; the
 //	          asker is fixed, so the datapath is not in it
 //	again     a second such process; its ratio to postern is the noise of the run
+//	program   the datapath's program on a workload's device, which has been left
+//	          the answers to all questions; dnsperf is the workload
 //	coredns   the file plugin, and minimal, so that its answers are no longer
 //	          than the others'; built from its module, and left
 //	          out where that cannot be had
@@ -22,7 +24,9 @@
 // Every server stays on one CPU. A sample is three runs of dnsperf: as many
 // queries as it gets answered from a second CPU and from the same CPU, and so
 // many a second as all can answer, for the latency. The CPU time of an answer
-// is the server's user and system time in the first of these. Where a server is
+// is the server's user and system time in the first of these; the program's is what
+// the kernel says that it has run (with the kernel's taking the time, which slows
+// it a little), on whatever CPU sent the question. Where a server is
 // not busy all the time in it ("busy"), dnsperf was the limit, or other work on
 // the machine: the ratio of the rates then says little, that of the CPU times
 // still does.

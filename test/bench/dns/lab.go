@@ -22,6 +22,7 @@ import (
 const (
 	clientSpace = "pbench-dns-c"
 	serverSpace = "pbench-dns-s"
+	hostSpace   = "pbench-dns-h"
 )
 
 var (
@@ -70,7 +71,7 @@ func newLab(ctx context.Context) (l *lab, err error) {
 		return nil, err
 	}
 	l.undo(func() error { return os.RemoveAll(l.dir) })
-	for _, ns := range []string{clientSpace, serverSpace} {
+	for _, ns := range []string{clientSpace, serverSpace, hostSpace} {
 		if err := removeSpace(ns); err != nil {
 			return nil, err
 		}
@@ -83,7 +84,7 @@ func newLab(ctx context.Context) (l *lab, err error) {
 		"link add eth0 netns "+clientSpace+" type veth peer name eth0 netns "+serverSpace,
 		fmt.Sprintf("-n %s addr add %s/%d dev eth0", clientSpace, clientAddr, network.Bits()),
 		fmt.Sprintf("-n %s addr add %s/%d dev eth0", serverSpace, serverAddr, network.Bits()),
-		"-n "+clientSpace+" link set eth0 up", "-n "+serverSpace+" link set eth0 up", "-n "+serverSpace+" link set lo up")
+		"-n "+clientSpace+" link set eth0 up", "-n "+serverSpace+" link set eth0 up", "-n "+serverSpace+" link set lo up", "-n "+hostSpace+" link set lo up")
 }
 
 func ip(ctx context.Context, commands ...string) error {

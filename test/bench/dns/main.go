@@ -43,6 +43,8 @@ func main() {
 		switch a := os.Args[1:]; {
 		case a[0] == "serve" && len(a) == 3:
 			err = serve(a[1], a[2])
+		case a[0] == "program" && len(a) == 4:
+			err = serveProgram(a[1], a[2], a[3])
 		case a[0] == "ask" && len(a) == 4:
 			err = ask(a[1], a[2], a[3])
 		default:
@@ -99,7 +101,7 @@ func measure(ctx context.Context, p parameters, out io.Writer) (err error) {
 			return fmt.Errorf("%s is not installed: scripts/deps.sh bench installs it", program)
 		}
 	}
-	paths, skipped := []string{"postern", "again", "unbound"}, map[string]string{}
+	paths, skipped := []string{"postern", "again", "program", "unbound"}, map[string]string{}
 	if p.coredns, err = findCoreDNS(ctx, p.coredns, p.Version); ctx.Err() != nil {
 		return ctx.Err()
 	} else if err != nil {
@@ -116,7 +118,7 @@ func measure(ctx context.Context, p parameters, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
 	servers := map[string]*server{}
-	port := 5301
+	port := firstPort
 	for _, n := range p.Sizes {
 		if err := queryFile(l.queries(n), n); err != nil {
 			return err

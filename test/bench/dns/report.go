@@ -34,7 +34,7 @@ type figure struct {
 var figures = []figure{
 	{"rate, two CPUs", "answers/s", func(s sample) float64 { return s.Apart.rate() }},
 	{"rate, one CPU", "answers/s", func(s sample) float64 { return s.Together.rate() }},
-	{"CPU", "µs/answer", func(s sample) float64 { return s.Apart.perAnswer() }},
+	{cpuFigure, "µs/answer", func(s sample) float64 { return s.Apart.perAnswer() }},
 	{"p99", "µs", func(s sample) float64 { return s.Moderate.P99 }},
 	{"busy", "of its CPU", func(s sample) float64 { return s.Apart.CPU / s.Apart.Seconds }},
 	{"lost", "of all", func(s sample) float64 {
@@ -82,12 +82,18 @@ type result struct {
 	paths []string // that were measured
 }
 
-// comparisons are what is held against what, with the aim for the rate of one
-// server and dnsperf on two CPUs; 0 is none.
+// comparisons are what is held against what, with the aim for the ratio of a
+// figure; without one there is none.
 var comparisons = []struct {
 	path, to string
-	aim      float64
-}{{"again", "postern", 0}, {"postern", "coredns", 3}, {"postern", "unbound", 1}}
+	of       string  // figure
+	aim      float64 // at least, or of the CPU time, of which less is better, at most
+}{
+	{"again", "postern", "", 0}, {"postern", "coredns", figures[0].name, 3}, {"postern", "unbound", figures[0].name, 1},
+	{"program", "postern", "", 0}, {"program", "coredns", cpuFigure, 0.1},
+}
+
+const cpuFigure = "CPU"
 
 // enoughRounds is how many it takes to judge.
 const enoughRounds = 5
@@ -118,7 +124,14 @@ func (r *result) summarise() {
 			r.Medians = append(r.Medians, line)
 		}
 		for _, c := range comparisons {
-			aim := fmt.Sprintf("%s, %d names: at least %v of %s", figures[0].name, n, c.aim, c.to)
+			if !slices.Contains(r.paths, c.path) {
+				continue
+			}
+			least := "at least"
+			if c.of == cpuFigure {
+				least = "at most"
+			}
+			aim := fmt.Sprintf("%s of %s, %d names: %s %v of %s's", c.of, c.path, n, least, c.aim, c.to)
 			if !slices.Contains(r.paths, c.to) {
 				r.Aims = append(r.Aims, judgement{Aim: aim, Missing: true})
 				continue
@@ -132,9 +145,9 @@ func (r *result) summarise() {
 				line.Cells[f.name] = stats.SpreadOf(a)
 			}
 			r.Ratios = append(r.Ratios, line)
-			if c.aim > 0 {
-				got := line.Cells[figures[0].name]
-				r.Aims = append(r.Aims, judgement{Aim: aim, Got: got, Reached: got.Median >= c.aim})
+			if c.of != "" {
+				got := line.Cells[c.of]
+				r.Aims = append(r.Aims, judgement{Aim: aim, Got: got, Reached: (got.Median >= c.aim) == (c.of != cpuFigure)})
 			}
 		}
 	}

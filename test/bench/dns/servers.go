@@ -40,12 +40,23 @@ func hostAddr(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 }
 
+// firstPort is the first server's; each has the next.
+const firstPort = 5301
+
 // server is a running one.
 type server struct {
 	path  string
 	names int
-	port  int
+	addr  netip.AddrPort
 	cmd   *exec.Cmd
+}
+
+// seconds is the CPU time it has used: user and system, or the programs'.
+func (s *server) seconds() (float64, error) {
+	if s.path == "program" {
+		return programSeconds(s.cmd.Process.Pid)
+	}
+	return cpuSeconds(s.cmd.Process.Pid)
 }
 
 // start starts a server with so many names and waits until it answers for the last.
@@ -57,9 +68,15 @@ func (l *lab) start(ctx context.Context, p parameters, path string, names, port 
 	var program string
 	var args []string
 	var err error
+	ns, addr := serverSpace, netip.AddrPortFrom(serverAddr, uint16(port))
 	switch path {
+	case "program":
+		w := workload(port - firstPort)
+		ns, addr = hostSpace, netip.AddrPortFrom(w.resolver(), 53)
+		program, args = l.self, []string{"program", dir, strconv.Itoa(names), strconv.Itoa(int(w))}
+		err = w.plug(ctx)
 	case "postern", "again":
-		program, args = l.self, []string{"serve", netip.AddrPortFrom(serverAddr, uint16(port)).String(), strconv.Itoa(names)}
+		program, args = l.self, []string{"serve", addr.String(), strconv.Itoa(names)}
 	case "coredns":
 		program = p.coredns
 		args, err = corednsFiles(dir, names, port)
@@ -70,8 +87,8 @@ func (l *lab) start(ctx context.Context, p parameters, path string, names, port 
 	if err != nil {
 		return nil, err
 	}
-	s := &server{path: path, names: names, port: port, cmd: l.command(ctx, serverSpace, l.cpus[0], program, args...)}
-	log, err := os.Create(filepath.Join(dir, "log"))
+	s := &server{path: path, names: names, addr: addr, cmd: l.command(ctx, ns, l.cpus[0], program, args...)}
+	log, err := os.Create(dir + ".log")
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +104,7 @@ func (l *lab) start(ctx context.Context, p parameters, path string, names, port 
 	})
 	last := names - 1
 	out, err := l.command(ctx, clientSpace, l.cpus[0], l.self,
-		"ask", netip.AddrPortFrom(serverAddr, uint16(port)).String(), hostName(last), hostAddr(last).String()).CombinedOutput()
+		"ask", addr.String(), hostName(last), hostAddr(last).String()).CombinedOutput()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -152,17 +169,22 @@ func writeLines(file string, write func(line func(string, ...any))) error {
 	return errors.Join(b.Flush(), f.Close())
 }
 
+func benchVPC(names int) desired.VPC {
+	v := desired.VPC{ID: "vpc-bench", VNI: 0x1001, DNS: true, PrivateZones: []string{zoneName}}
+	for i := range names {
+		v.Records = append(v.Records, desired.Record{Name: hostName(i), TTL: 60, Addrs: []netip.Addr{hostAddr(i)}})
+	}
+	return v
+}
+
 // serve is the child: the resolver with one VPC, until it is killed.
 func serve(address, names string) error {
 	n, err := strconv.Atoi(names)
 	if err != nil {
 		return err
 	}
-	const vni = vpc.VNI(0x1001)
-	v := desired.VPC{ID: "vpc-bench", VNI: vni, DNS: true, PrivateZones: []string{zoneName}}
-	for i := range n {
-		v.Records = append(v.Records, desired.Record{Name: hostName(i), TTL: 60, Addrs: []netip.Addr{hostAddr(i)}})
-	}
+	v := benchVPC(n)
+	vni := v.VNI
 	view := resolver.Compile(nil, map[vpc.VNI]desired.VPC{vni: v}, nil, slog.Default())
 	r := resolver.New(resolver.Options{
 		Identify: func(remote, local netip.AddrPort, _ int) (resolver.Asker, error) {
