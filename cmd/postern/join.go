@@ -40,6 +40,9 @@ func runJoined(ctx context.Context, dataDir string, in agentInput, join joinInpu
 	if err := hostsync.CheckServer(join.server); err != nil {
 		return usageError("%w", err)
 	}
+	if err := checkUplink(in.uplink); err != nil {
+		return usageError("%w", err)
+	}
 	dataDir, err := filepath.Abs(dataDir)
 	if err != nil {
 		return fmt.Errorf("data directory: %w", err)
