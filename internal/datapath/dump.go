@@ -256,7 +256,7 @@ var meaning = map[string]string{
 	"drop_key.reason": "reason",
 	"proto":           "protocol",
 	"vni":             "vni", "link": "vni", "server_vni": "vni",
-	"last": "time", "created": "time", "last_seen": "time",
+	"last": "time", "created": "time", "last_seen": "time", "refreshed": "time", "full": "time", "fragment_value.seen": "time",
 }
 
 // decode gives the value of type t that lies in b. parent and field say where.
