@@ -125,26 +125,6 @@ const collectEvery = 5 * time.Second
 // edgeWait is how long the edge waits for the first state after an upgrade.
 const edgeWait = 10 * time.Second
 
-// checkUplink reports whether what the setting uplink names is there. That it
-// goes later is another matter: the agent waits for it to come back.
-func checkUplink(setting string) error {
-	on, path, err := uplinkPlace(setting)
-	if err != nil || !on || path == "" {
-		return err
-	}
-	var fs unix.Statfs_t
-	err = unix.Statfs(path, &fs)
-	switch {
-	case errors.Is(err, unix.ENOENT):
-		return fmt.Errorf("uplink %q: there is no such network namespace; `ip netns add NAME` makes /run/netns/NAME", setting)
-	case err != nil:
-		return fmt.Errorf("uplink %q: %w", setting, err)
-	case fs.Type != unix.NSFS_MAGIC:
-		return fmt.Errorf("uplink %q: this is no network namespace; `ip netns list` names those in /run/netns", setting)
-	}
-	return nil
-}
-
 func runAgent(ctx context.Context, dataDir string, in agentInput) error {
 	log := newLogger()
 	p := paths{dataDir}
