@@ -472,7 +472,7 @@ func (x *modelRun) answering(r *rand.Rand) *template {
 		return t
 	}
 	t := &template{from: x.sender[k], again: k + 1, payload: size}
-	if chance(r, 25) {
+	if chance(r, 12) {
 		t.from = x.forwarder(r, t.from)
 	}
 	if chance(r, 70) {
