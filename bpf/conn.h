@@ -45,8 +45,7 @@ static __always_inline __u8 conn_key_set(struct conn_key *k, __u32 vni, __u8 pro
 	k->vni = vni;
 	k->proto = proto;
 	k->asker = 0;
-	k->pad[0] = 0;
-	k->pad[1] = 0;
+	k->by = 0;
 	if (end) {
 		k->addr[0] = *dst;
 		k->addr[1] = *src;

@@ -38,6 +38,24 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
  * their flows apart. */
 #define PEERING_KEY 0x80000000u
 
+/* conn_key_by makes a key that of the flow in which eni stands for an end whose
+ * address it does not have, as what forwards for others does. The addresses of
+ * such a flow say nothing about who sends it: it is another than the one that
+ * these ends have themselves, and can neither use nor end that. In whatever order
+ * it is said of the two ends, the key is the same. */
+static __always_inline void conn_key_by(struct conn_key *k, __u32 end, __u64 eni)
+{
+	k->by = (k->by ^ mix((end & 1) + 1, (__u32)eni ^ (__u32)(eni >> 32))) | 0x8000;
+}
+
+/* may_end says whether a packet of self may end a plain flow that is not one of
+ * self and where it leads. Without "by" the addresses have passed on to their
+ * ends; with it, another that forwards may only look like the flow's. */
+static __always_inline bool may_end(struct scratch *s, const struct conn *c, const struct interface *self)
+{
+	return s->packet.icmp != ICMP_ERROR && (!s->key.by || c->eni == self->eni || c->target == self->eni);
+}
+
 /* plain delivers a packet between two workloads, of one VPC or of two peers. */
 static __always_inline int plain(struct __sk_buff *ctx, struct scratch *s, struct interface *self,
 				 struct interface *to, struct conn *c, __u32 sender, int out, int in)
@@ -118,8 +136,12 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 		to = interface_at(s, p->vni, &r->addr);
 	if (p->overlay && ((to && to->kind != KIND_WORKLOAD) || kind == ROUTE_ENDPOINT)) /* every host has its own */
 		return drop(ctx, DROP_OVERLAY);
+	if (kind == ROUTE_INTERFACE && to && owner != to->eni && (!c || c->kind == CONN_PLAIN) && p->icmp != ICMP_OTHER) {
+		conn_key_by(&s->key, !sender, to->eni);
+		c = conn_find(s);
+	}
 	if (c && c->kind == CONN_PLAIN && others(c, self, to, sender, kind == ROUTE_ENDPOINT)) {
-		if (p->icmp != ICMP_ERROR)
+		if (may_end(s, c, self))
 			conn_forget(&s->key);
 		c = 0;
 	}
@@ -127,7 +149,7 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 		s->key.vni = PEERING_KEY | (__u32)r->id;
 		c = conn_find(s);
 		if (c && others(c, self, to, sender, false)) {
-			if (p->icmp != ICMP_ERROR)
+			if (may_end(s, c, self))
 				conn_forget(&s->key);
 			c = 0;
 		}
@@ -241,7 +263,7 @@ static __noinline int decide(struct __sk_buff *ctx, struct port *port, struct co
 		if (sender != c->initiator)
 			return drop(ctx, DROP_SOURCE_ADDRESS);
 		if (c->eni != port->self.eni) { /* the client's address has passed on */
-			if (s->packet.icmp != ICMP_ERROR)
+			if (s->packet.icmp != ICMP_ERROR && !s->key.by)
 				conn_forget(&s->key);
 			return drop(ctx, DROP_STALE);
 		}
@@ -269,6 +291,16 @@ static __always_inline bool error_carried(const struct packet *p, const struct c
 	if (c->flags & CONN_NAT)
 		return true;
 	return p->v6 ? type == 1 || type == 2 : type == 3;
+}
+
+/* forwards completes the key of a packet whose sender does not have the address
+ * of its own end of the flow. Only an interface without source check can. */
+static __always_inline void forwards(struct scratch *s, struct port *port, __u32 sender)
+{
+	if (port->self.kind != KIND_WORKLOAD || (port->self.flags & INTERFACE_SOURCE_CHECK))
+		return;
+	if (!owns(s, port, sender ? &s->key.addr[1] : &s->key.addr[0]))
+		conn_key_by(&s->key, sender, port->self.eni);
 }
 
 /* handle is the way of one packet. */
@@ -341,11 +373,13 @@ static __always_inline int handle(struct __sk_buff *ctx, const __u32 from, __u32
 			p->icmp = ICMP_OTHER;
 		} else {
 			sender = 1 - (s->inner.sender & 1);
+			forwards(s, port, sender);
 			c = conn_find(s);
 			if (c && c->kind != CONN_PLAIN && !error_carried(p, c, self->eni, sender))
 				return drop(ctx, DROP_ICMP_ERROR);
 		}
 	} else if (p->icmp != ICMP_OTHER) {
+		forwards(s, port, sender);
 		c = conn_find(s);
 	}
 	if (from == FROM_HOST && c && p->overlay == OVERLAY_TO_TARGET && c->host != host && p->icmp != ICMP_ERROR) {

@@ -116,7 +116,7 @@ type DatapathConnKey struct {
 	Vni   uint32
 	Proto uint8
 	Asker uint8
-	Pad   [2]uint8
+	By    uint16
 	Addr  [2]DatapathAddr
 	Port  [2]uint16
 }

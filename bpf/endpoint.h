@@ -4,9 +4,8 @@
 
 /* Translated flows: through interface and gateway endpoints, straight to a
  * load balancer node, to the resolver, and health checks. The consumer's side
- * and the provider's side meet only in struct link_hop, which is what crosses
- * to another host once there is an overlay. Addresses of the two sides are
- * never compared with each other. */
+ * and the provider's side meet only in struct link_hop. Addresses of the two
+ * sides are never compared with each other. */
 
 #include "lookup.h"
 #include "nd.h"

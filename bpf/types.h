@@ -240,7 +240,7 @@ struct conn_key {
 	__u32 vni;
 	__u8 proto;
 	__u8 asker; /* ICMP echo: 1 + the end that asks, so that pings both ways are two flows */
-	__u8 pad[2];
+	__u16 by; /* of interfaces that forward for an end whose address they do not have; 0: none */
 	struct addr addr[2];
 	__be16 port[2]; /* ICMP: the echo id, twice */
 };

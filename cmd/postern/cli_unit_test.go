@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -344,7 +345,8 @@ func TestDumpNamesFiltersAndStops(t *testing.T) {
 				Key: datapath.Fields{{Name: "vni", Value: vpc.VNI(0x2000)}, {Name: "addr", Value: addr(fmt.Sprint("10.0.0.", i))}},
 				Value: datapath.Fields{{Name: "eni", Value: datapath.Number(vpc.Num("eni-1"))}, {Name: "sg_in", Value: datapath.Number(0)},
 					{Name: "kind", Value: "endpoint"}, {Name: "ports", Value: []any{uint64(80), uint64(443)}},
-					{Name: "peer", Value: datapath.Fields{{Name: "vni", Value: vpc.VNI(0x3000)}, {Name: "addr", Value: addr("::")}}}},
+					{Name: "peer", Value: datapath.Fields{{Name: "vni", Value: vpc.VNI(0x3000)}, {Name: "addr", Value: addr("::")}}},
+					{Name: "ends", Value: []any{addr("::"), addr("::")}}, {Name: "to_mac", Value: make(net.HardwareAddr, 6)}},
 			}
 			if !yield(e, nil) {
 				return
@@ -367,7 +369,7 @@ func TestDumpNamesFiltersAndStops(t *testing.T) {
 	out.Reset()
 	dumpMap(entries, someNumbers(), dumpInput{}, true, &out)
 	lines := strings.Split(out.String(), "\n")
-	want := `{"map":"interfaces","key":{"addr":"10.0.0.4","vni":"vpc-1"},"value":{"eni":"eni-1","kind":"endpoint","peer":{"addr":"::","vni":"vpc-2"},"ports":[80,443],"sg_in":0}}`
+	want := `{"map":"interfaces","key":{"addr":"10.0.0.4","vni":"vpc-1"},"value":{"ends":["::","::"],"eni":"eni-1","kind":"endpoint","peer":{"addr":"::","vni":"vpc-2"},"ports":[80,443],"sg_in":0,"to_mac":"00:00:00:00:00:00"}}`
 	if len(lines) != 7 || lines[4] != want || lines[5] != fmt.Sprintf(`{"map":"eni_quota","key":"#%016x","value":7}`, vpc.Num("eni-2")) {
 		t.Errorf("as JSON:\n%s", &out)
 	}

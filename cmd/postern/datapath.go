@@ -209,7 +209,7 @@ func (n numbers) text(name string, v any) string {
 		switch {
 		case name == "":
 			return s
-		case s == "" || s == "0":
+		case s == "" || s == "0" || s == "00:00:00:00:00:00":
 			return ""
 		}
 		return name + "=" + s
@@ -229,8 +229,13 @@ func (n numbers) text(name string, v any) string {
 		return strings.Join(out, " ")
 	case []any:
 		var out []string
+		zero := true
 		for _, x := range v {
 			out = append(out, n.text("", x))
+			zero = zero && n.text("zero", x) == ""
+		}
+		if zero && name != "" {
+			return ""
 		}
 		return with(strings.Join(out, ","))
 	case vpc.VNI:

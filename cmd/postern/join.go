@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
 
 	"postern.dev/postern/internal/hostsync"
 )
@@ -38,6 +39,9 @@ func (e *elsewhere) keepCertificate(ctx context.Context) error {
 // runJoined runs this machine as a host of a server on another one until ctx ends.
 func runJoined(ctx context.Context, dataDir string, in agentInput, join joinInput, out io.Writer) error {
 	if err := hostsync.CheckServer(join.server); err != nil {
+		return usageError("%w", err)
+	}
+	if err := checkUplink(in.uplink); err != nil {
 		return usageError("%w", err)
 	}
 	dataDir, err := filepath.Abs(dataDir)
@@ -79,6 +83,26 @@ func runJoined(ctx context.Context, dataDir string, in agentInput, join joinInpu
 	}
 	defer daemon.SdNotify(false, daemon.SdNotifyStopping)
 	return runAgent(ctx, dataDir, in)
+}
+
+// checkUplink reports whether what the setting uplink names is there. That it
+// goes later is another matter: the agent waits for it to come back.
+func checkUplink(setting string) error {
+	on, path, err := uplinkPlace(setting)
+	if err != nil || !on || path == "" {
+		return err
+	}
+	var at unix.Statfs_t
+	err = unix.Statfs(path, &at)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("uplink %q: there is no such network namespace; `ip netns add NAME` makes /run/netns/NAME", setting)
+	case err != nil:
+		return fmt.Errorf("uplink %q: %w", setting, err)
+	case at.Type != unix.NSFS_MAGIC:
+		return fmt.Errorf("uplink %q: this is no network namespace; `ip netns list` names those in /run/netns", setting)
+	}
+	return nil
 }
 
 // identityOf is the host that this machine is, which it becomes at the first

@@ -308,3 +308,26 @@ func cpuTime(t testing.TB) time.Duration {
 	}
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
+
+// What cannot be the uplink is refused when Postern starts, with what to do.
+func TestAnUplinkThatIsNotThereIsRefused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for setting, part := range map[string]string{
+		"": "", "none": "", "host": "", "/proc/self/ns/net": "",
+		file + "-not": "ip netns add", file: "no network namespace", filepath.Dir(file): "no network namespace", "outside": "absolute path",
+	} {
+		if err := checkUplink(setting); (err == nil) != (part == "") || err != nil && !strings.Contains(err.Error(), part) {
+			t.Errorf("uplink %q: %v", setting, err)
+		}
+	}
+	if err := runSupervisor(t.Context(), Config{Uplink: file + "-not"}, paths{}, listeners{}, 0, 0, nil); err == nil || !strings.Contains(err.Error(), "ip netns add") {
+		t.Errorf("a server: %v", err)
+	}
+	join := joinInput{server: "https://192.0.2.1:8421"}
+	if err := runJoined(t.Context(), t.TempDir(), agentInput{uplink: file + "-not"}, join, io.Discard); err == nil || !strings.Contains(err.Error(), "ip netns add") {
+		t.Errorf("a host that joins: %v", err)
+	}
+}

@@ -50,6 +50,9 @@ const firstStart = 20 * time.Second
 // runSupervisor is the root process: it starts the others, starts them again,
 // and reads no byte of a tenant's.
 func runSupervisor(ctx context.Context, cfg Config, p paths, l listeners, uid, gid int, ready func()) error {
+	if err := checkUplink(cfg.Uplink); err != nil {
+		return usageError("%w", err)
+	}
 	log := newLogger()
 	sup, err := supervise.New(supervise.Options{Log: log})
 	if err != nil {

@@ -155,6 +155,26 @@ func TestSeedIsIdempotentAndGuardsNames(t *testing.T) {
 	if _, err := c.CreateSubnet(ctx, controltest.Consumer, control.CreateSubnetInput{VPC: v, CIDR: netip.MustParsePrefix("10.0.0.0/24"), Zone: "us-east-1b"}); err != nil {
 		t.Fatal(err)
 	}
+	own := vpc.Host{ID: "h1", Underlay: netip.MustParseAddr("192.0.2.9")}
+	if _, err := c.AddHost(ctx, theOperator, vpc.Host{ID: "h2", Underlay: own.Underlay}); err != nil {
+		t.Fatal(err)
+	}
+	refusedHost := func(h vpc.Host, part string) {
+		t.Helper()
+		before := c.View().Revision()
+		if err := c.Seed(ctx, region, []vpc.CatalogueService{s3}, &h, key); err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("host %+v: %v, want an error that names %q", h, err, part)
+		}
+		if c.View().Revision() != before {
+			t.Errorf("host %+v: something was written", h)
+		}
+	}
+	refusedHost(own, "of host h2")
+	refusedHost(vpc.Host{ID: "h2"}, "postern host remove")
+	must()
+	if h, _ := vpc.Get[vpc.Host](c.View(), "h2"); h == nil || h.Underlay != own.Underlay {
+		t.Errorf("the host that joins is %+v", h)
+	}
 	refused := func(what, part string) {
 		t.Helper()
 		before := c.View().Revision()

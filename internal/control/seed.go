@@ -41,12 +41,30 @@ func (c *Control) Seed(ctx context.Context, region vpc.Region, catalogue []vpc.C
 		if err := c.seedCatalogue(tx, catalogue); err != nil {
 			return err
 		}
-		if host != nil {
-			putIfDifferent(tx, &vpc.Host{ID: host.ID, Zone: host.Zone, Underlay: host.Underlay})
+		if host == nil {
+			return nil
 		}
-		return nil
+		return seedHost(tx, host)
 	})
 	return err
+}
+
+// seedHost makes the server's own machine a host, unless another one has its
+// name or its address.
+func seedHost(tx *store.Tx, own *vpc.Host) error {
+	for h := range vpc.All[vpc.Host](tx) {
+		if len(h.PublicKey) == 0 && len(h.Join) == 0 {
+			continue // the server's own, perhaps under a name that it had before
+		}
+		if h.ID == own.ID {
+			return fmt.Errorf("%s is the name of this machine and of a host that joins from another one: change this machine's host name, or remove that host first with `postern host remove`", own.ID)
+		}
+		if own.Underlay.IsValid() && h.Underlay == own.Underlay {
+			return fmt.Errorf("underlay %s is the address of host %s: configure the one that this machine has", own.Underlay, h.ID)
+		}
+	}
+	putIfDifferent(tx, &vpc.Host{ID: own.ID, Zone: own.Zone, Underlay: own.Underlay})
+	return nil
 }
 
 // putIfDifferent writes o unless the store has the same.

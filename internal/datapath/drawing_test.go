@@ -319,11 +319,22 @@ var untracked = desired.RuleSet{
 var changes = map[string]func(*world){
 	"a1 lets nothing in": func(w *world) { w.rules(eniA1, desired.RuleSet{Egress: w.host.RuleSets["open"].Egress}) },
 	"a1 is open again":   func(w *world) { edit(w.host.Interfaces, eniA1, func(i *desired.Interface) { i.RuleSet = "open" }) },
+	"a2 is open again":   func(w *world) { edit(w.host.Interfaces, eniA2, func(i *desired.Interface) { i.RuleSet = "open" }) },
+	"b2 is not checked":  func(w *world) { edit(w.host.Interfaces, eniB2, func(i *desired.Interface) { i.SourceCheck = false }) },
 	"a1 is not checked":  func(w *world) { edit(w.host.Interfaces, eniA1, func(i *desired.Interface) { i.SourceCheck = false }) },
-	"a2 lets nothing in": func(w *world) { w.rules(eniA2, desired.RuleSet{Egress: w.host.RuleSets["open"].Egress}) },
-	"b1 lets nothing in": func(w *world) { w.rules(eniB1, desired.RuleSet{Egress: w.host.RuleSets["open"].Egress}) },
-	"b2 lets nothing in": func(w *world) { w.rules(eniB2, desired.RuleSet{Egress: w.host.RuleSets["open"].Egress}) },
-	"a2 does not track":  func(w *world) { w.rules(eniA2, untracked) },
+	"a3 is not checked":  func(w *world) { edit(w.host.Interfaces, eniA3, func(i *desired.Interface) { i.SourceCheck = false }) },
+	"a1 and a2 meet through a3": func(w *world) {
+		edit(w.host.RouteTables, "rtb-a1", func(r *desired.RouteTable) {
+			for _, a := range []netip.Addr{addrA1, addrA2} {
+				r.Routes = append(r.Routes, desired.Route{Prefix: netip.PrefixFrom(a, a.BitLen()), Kind: desired.RouteInterface, Interface: eniA3})
+			}
+		})
+	},
+	"a2 lets nothing out": func(w *world) { w.rules(eniA2, desired.RuleSet{Ingress: w.host.RuleSets["open"].Ingress}) },
+	"a2 lets nothing in":  func(w *world) { w.rules(eniA2, desired.RuleSet{Egress: w.host.RuleSets["open"].Egress}) },
+	"b1 lets nothing in":  func(w *world) { w.rules(eniB1, desired.RuleSet{Egress: w.host.RuleSets["open"].Egress}) },
+	"b2 lets nothing in":  func(w *world) { w.rules(eniB2, desired.RuleSet{Egress: w.host.RuleSets["open"].Egress}) },
+	"a2 does not track":   func(w *world) { w.rules(eniA2, untracked) },
 	"a1 does not track": func(w *world) {
 		w.rules(eniA1, desired.RuleSet{
 			Ingress: []desired.Rule{allow(vpc.AllProtocols, -1, -1, anywhere, anywhere6)}, Egress: untracked.Egress,

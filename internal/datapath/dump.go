@@ -258,7 +258,7 @@ var meaning = map[string]string{
 	"proto":           "protocol",
 	"vni":             "vni", "link": "vni", "server_vni": "vni",
 	"dns_key.name": "domain", "dns_answer.body": "bytes",
-	"last": "time", "created": "time", "last_seen": "time",
+	"last": "time", "created": "time", "last_seen": "time", "refreshed": "time", "full": "time", "fragment_value.seen": "time",
 }
 
 // decode gives the value of type t that lies in b. parent and field say where.

@@ -122,8 +122,10 @@ func TestEveryPinnedMapIsDecoded(t *testing.T) {
 
 	flow := find("conns", map[string]any{"vni": vniA, "proto": "tcp"})
 	check("conns", flow, map[string]any{"kind": "consumer", "target": Number(vpc.Num(eniB1)), "endpoint": Number(vpc.Num(epCustomer)), "link": vpc.VNI(0x2001)})
-	if seen, ok := flow["last_seen"].(time.Time); !ok || time.Since(seen) > time.Minute || time.Since(seen) < -time.Second {
-		t.Errorf("the flow was last seen %v", flow["last_seen"])
+	for _, when := range []string{"last_seen", "refreshed"} {
+		if at, ok := flow[when].(time.Time); !ok || time.Since(at) > time.Minute || time.Since(at) < -time.Second {
+			t.Errorf("%s of the flow is %v", when, flow[when])
+		}
 	}
 	if peer, ok := flow["peer"].(Fields); !ok || !slices.ContainsFunc(peer, func(f Field) bool { return f.Name == "vni" && f.Value == vniB }) {
 		t.Errorf("the flow's other half is %v", flow["peer"])

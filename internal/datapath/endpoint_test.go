@@ -529,5 +529,6 @@ func TestOnlyItsOwnInterfaceContinuesAFlow(t *testing.T) {
 	})
 	w.passes(tcp(eniA1, addrA1, 40000, addrEP, 80, "S"), eniB1)
 	w.passes(tcp(eniA1, addrA1, 40000, addrEP, 80, "A"), eniB1)
-	w.drops(tcp(eniA2, addrA1, 40000, addrEP, 80, "A"), bpf.DropStale)
+	w.resets(tcp(eniA2, addrA1, 40000, addrEP, 80, "A"), bpf.DropNoConnection)
+	w.passes(tcp(eniA1, addrA1, 40000, addrEP, 80, "A"), eniB1)
 }

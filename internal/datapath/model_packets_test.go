@@ -258,6 +258,9 @@ func (x *modelRun) make(t *template) (frame []byte, ok bool) {
 			p.flags, p.payload = t.flags, make([]byte, t.payload)
 			frame = ether(mac, p.bytes())
 		}
+		if t.from != x.sender[t.again-1] {
+			copy(frame[6:12], mac)
+		}
 	default:
 		frame = slices.Clone(t.frame)
 	}
@@ -469,6 +472,9 @@ func (x *modelRun) answering(r *rand.Rand) *template {
 		return t
 	}
 	t := &template{from: x.sender[k], again: k + 1, payload: size}
+	if chance(r, 12) {
+		t.from = x.forwarder(r, t.from)
+	}
 	if chance(r, 70) {
 		t.flags = pick(r, []byte{syn, syn, ack, ack, psh | ack, fin | ack, rst})
 	}
@@ -476,6 +482,25 @@ func (x *modelRun) answering(r *rand.Rand) *template {
 		t.payload = 0
 	}
 	return t
+}
+
+// forwarder is an interface without source check, which may send what another has
+// sent; of a port that is no workload, or where none is, the port itself.
+func (x *modelRun) forwarder(r *rand.Rand, slot int) int {
+	if slot < 0 || slot >= len(x.in.workloads) {
+		return slot
+	}
+	own, _ := vpc.Get[vpc.NetworkInterface](x.in.view, x.in.workloads[slot])
+	var can []int
+	for i, id := range x.in.workloads {
+		if n, ok := vpc.Get[vpc.NetworkInterface](x.in.view, id); ok && n.VPC == own.VPC && !n.SourceDestCheck {
+			can = append(can, i)
+		}
+	}
+	if len(can) == 0 {
+		return slot
+	}
+	return pick(r, can)
 }
 
 // fromService is a packet that the service namespace begins.

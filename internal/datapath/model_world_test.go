@@ -491,6 +491,11 @@ func (in *installation) randomRoutes(r *rand.Rand, i int) []vpc.Route {
 		}
 	}
 	add(40, vpc.Route{CIDR: netip.MustParsePrefix("192.0.2.0/24"), TargetKind: vpc.TargetENI, Target: string(pick(r, own))})
+	if n, ok := vpc.Get[vpc.NetworkInterface](in.view, pick(r, own)); ok {
+		if s, ok := vpc.Get[vpc.Subnet](in.view, n.Subnet); ok { // what stands before a subnet
+			add(10, vpc.Route{CIDR: s.CIDR, TargetKind: vpc.TargetENI, Target: string(pick(r, own))})
+		}
+	}
 	add(30, vpc.Route{CIDR: netip.MustParsePrefix("172.16.0.0/12"), TargetKind: vpc.TargetENI, Target: "eni-gone"})
 	add(30, vpc.Route{CIDR: netip.MustParsePrefix("198.51.100.0/25"), TargetKind: vpc.TargetInternet, Target: "igw-gone"})
 	add(20, vpc.Route{PrefixList: "pl-mine", TargetKind: vpc.TargetInternet, Target: igw})
@@ -566,7 +571,11 @@ func (in *installation) change(r *rand.Rand) string {
 		return "entries of " + string(a.ID)
 	case 4, 5:
 		e := vpc.Edit(pick(r, all(vpc.KindEndpoint)).(*vpc.Endpoint))
-		e.State = pick(r, []vpc.EndpointState{vpc.EndpointAvailable, vpc.EndpointAvailable, vpc.EndpointRejected, vpc.EndpointDeleting, vpc.EndpointPending})
+		if e.Passes() {
+			e.State = pick(r, []vpc.EndpointState{vpc.EndpointRejected, vpc.EndpointDeleting, vpc.EndpointPending})
+		} else {
+			e.State = vpc.EndpointAvailable
+		}
 		in.view.Put(e)
 		return fmt.Sprintf("%s is %s", e.ID, e.State)
 	case 6:

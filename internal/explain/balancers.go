@@ -365,7 +365,7 @@ func (j *journey) beginTranslated(c *conn, sources netip.Prefix, fixed bool) Out
 		k := c.server
 		k.initiator = s
 		for _, k := range []key{k, k.turned()} {
-			if other := m.conns[k]; other != nil && !m.expired(other) && other != j.old {
+			if other := m.conns[k]; other != nil && !m.expired(other) && !slices.Contains(j.old, other) {
 				return errTaken{s}
 			}
 		}
@@ -419,11 +419,11 @@ func (j *journey) crosses(dst netip.AddrPort) (Outcome, bool) {
 
 // portLeft reports whether a source port towards a target is free, or comes free
 // with a connection that is over.
-func (m *Model) portLeft(k key, source netip.Addr, over *conn) bool {
+func (m *Model) portLeft(k key, source netip.Addr, over []*conn) bool {
 	taken := 0
 	for other, c := range m.conns {
 		if other == c.server && !c.plain && other.space == k.space && other.proto == k.proto && other.responder == k.responder &&
-			other.initiator.Addr() == source && !m.expired(c) && c != over {
+			other.initiator.Addr() == source && !m.expired(c) && !slices.Contains(over, c) {
 			taken++
 		}
 	}
@@ -475,7 +475,7 @@ func (j *journey) translated(h heading) []Outcome {
 		return one(j.drop("tuple-in-use"))
 	}
 	stale := func() []Outcome {
-		j.old = c
+		j.old = append(j.old, c)
 		return one(j.drop("stale"))
 	}
 	me, they := c.initiator, c.target

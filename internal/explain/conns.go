@@ -4,6 +4,7 @@ package explain
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"postern.dev/postern/internal/vpc"
@@ -25,6 +26,9 @@ type key struct {
 	proto     int
 	initiator netip.AddrPort
 	responder netip.AddrPort
+	// by are the interfaces that stand for an end whose address they do not
+	// have: what forwards for others has flows of its own.
+	by [2]vpc.InterfaceID
 }
 
 // conn is what is remembered of a flow.
@@ -137,7 +141,11 @@ func (m *Model) remember(c *conn) {
 	c.last = m.now
 }
 
-func (k key) turned() key { k.initiator, k.responder = k.responder, k.initiator; return k }
+func (k key) turned() key {
+	k.initiator, k.responder = k.responder, k.initiator
+	k.by[0], k.by[1] = k.by[1], k.by[0]
+	return k
+}
 
 // heading is where a packet of a flow goes.
 type heading struct {
@@ -160,7 +168,7 @@ func (m *Model) lookup(in space, p *packet) heading {
 
 // flowKey is the key a packet would have if it began a flow.
 func flowKey(in space, p *packet) key {
-	k := key{space: in, proto: p.proto, initiator: p.source(), responder: p.destination()}
+	k := key{space: in, proto: p.proto, initiator: p.source(), responder: p.destination(), by: p.by}
 	if p.isEcho() {
 		k.initiator = netip.AddrPortFrom(p.src, p.id)
 	}
@@ -217,8 +225,10 @@ func (c *conn) payer() vpc.InterfaceID {
 // because of this packet does not count.
 func (j *journey) full(payer vpc.InterfaceID) bool {
 	n := j.m.flows[payer]
-	if j.old != nil && j.old.payer() == payer {
-		n--
+	for i, c := range j.old {
+		if c.payer() == payer && j.m.conns[c.client] == c && !slices.Contains(j.old[:i], c) {
+			n--
+		}
 	}
 	return n >= j.m.facts.Quota
 }

@@ -112,7 +112,7 @@ func (j *journey) fromService() []Outcome {
 		if !(h.c.finished() && p.isSYN()) {
 			return j.translated(h)
 		}
-		j.old = h.c
+		j.old = append(j.old, h.c)
 	}
 	probe, ok := m.facts.Probes[p.dst]
 	if !ok {

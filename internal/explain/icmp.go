@@ -38,6 +38,7 @@ func (p *packet) inside() *packet {
 	if in.src != p.dst {
 		return nil
 	}
+	in.by = [2]vpc.InterfaceID{p.by[1], p.by[0]}
 	l4 := p.frame[in.l4:p.end]
 	if len(l4) < 8 {
 		return nil // less than an error has of a packet
@@ -115,7 +116,7 @@ func (j *journey) aboutTranslated(in space) (out []Outcome, ok bool) {
 	}
 	back := heading{c: c, forward: !toClient}
 	stale := func() []Outcome {
-		j.old = c
+		j.old = append(j.old, c)
 		return one(j.drop("stale"))
 	}
 	if o, ok := j.halves(back, stale); !ok {

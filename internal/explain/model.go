@@ -84,7 +84,7 @@ type Outcome struct {
 	Choice *Choice
 	Steps  []string
 
-	forgets *conn // whatever else happens
+	forgets []*conn // whatever else happens
 	commit  func(source netip.AddrPort)
 }
 
@@ -153,8 +153,8 @@ func (m *Model) Observe(d Decision, seen Seen) error {
 			if d.journey.piece {
 				d.journey.begun()
 			}
-			if o.forgets != nil {
-				m.forget(o.forgets)
+			for _, c := range o.forgets {
+				m.forget(c)
 			}
 			if o.commit != nil {
 				o.commit(source)

@@ -127,7 +127,7 @@ func (j *journey) fromOutside() []Outcome {
 			return j.translated(h)
 		}
 		j.step("a SYN on a connection that has ended")
-		j.old = h.c
+		j.old = append(j.old, h.c)
 	}
 	return j.inward()
 }
@@ -170,7 +170,7 @@ func (j *journey) inward() []Outcome {
 	switch {
 	case c == nil:
 	case c.finished() && p.isSYN():
-		j.old, c = c, nil
+		j.old, c = append(j.old, c), nil
 	case !c.plain || !bound(c, h.forward, UplinkPort, dest.id):
 		// a flow of the same ends inside is not this packet's, and nobody
 		// outside can end it

@@ -40,6 +40,7 @@ const (
 type packet struct {
 	frame   []byte
 	segment int
+	by      [2]vpc.InterfaceID // see key
 
 	etherDst, etherSrc MAC
 	etherType          uint16

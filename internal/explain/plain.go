@@ -61,6 +61,7 @@ func (j *journey) fromWorkload() []Outcome {
 // judge is fromWorkload for a packet whose ports are known.
 func (j *journey) judge(own space) []Outcome {
 	m, p := j.m, j.p
+	p.by = [2]vpc.InterfaceID{j.forwards(), ""}
 	if o, ok := j.aboutTranslated(own); ok {
 		return o
 	}
@@ -70,12 +71,12 @@ func (j *journey) judge(own space) []Outcome {
 			return j.translated(h)
 		}
 		j.step("a SYN on a connection that has ended begins a new one")
-		j.old, h = h.c, heading{}
+		j.old, h = append(j.old, h.c), heading{}
 	}
 	w := j.findWay()
 	switch {
 	case w.resolver && h.c != nil && !(h.c.finished() && p.isSYN()):
-		j.old = h.c // it was with something outside
+		j.old = append(j.old, h.c) // it was with something outside
 		return one(j.drop("stale"))
 	case w.resolver:
 		return j.toResolver(w.dest)
@@ -86,10 +87,17 @@ func (j *journey) judge(own space) []Outcome {
 	}
 	j.way = w
 	sub, r, dest := w.sub, w.route, w.dest
+	if r != nil && !r.gone && r.kind == vpc.TargetENI && dest != nil && dest != m.net.find(j.self.vpc, p.dst) && (h.c == nil || h.c.plain) {
+		if h.c != nil && h.c.finished() && p.isSYN() {
+			j.old = append(j.old, h.c)
+		}
+		p.by[1] = dest.id
+		h = m.lookup(own, p)
+	}
 	if r != nil && !r.gone && r.kind == vpc.TargetPeering {
 		if h.c != nil && h.c.plain && others(h.c, h.forward, j.self.id, w) {
 			j.step("the connection was another interface's")
-			j.old = h.c
+			j.over(h.c)
 		}
 		own = space(r.peering.ID)
 		h = m.lookup(own, p)
@@ -102,10 +110,11 @@ func (j *journey) judge(own space) []Outcome {
 		switch {
 		case c.finished() && p.isSYN():
 			j.step("a SYN on a connection that has ended begins a new one")
-			j.old, c = c, nil
+			j.old, c = append(j.old, c), nil
 		case others(c, forward, j.self.id, w):
 			j.step("the connection was another interface's")
-			j.old, c = c, nil
+			j.over(c)
+			c = nil
 		}
 	}
 	if c != nil {
@@ -158,6 +167,28 @@ func (j *journey) judge(own space) []Outcome {
 	return one(j.remembering(j.deliver(dest.id, slices.Clone(p.frame)), c, forward, related, dest.id, false))
 }
 
+// over notes that a plain flow is over that is not the sender's and of where its
+// packet leads: the addresses have passed on. What forwards for an end that has
+// them still ends only its own.
+func (j *journey) over(c *conn) {
+	if c.client.by == [2]vpc.InterfaceID{} || c.initiator == j.self.id || c.target == j.self.id {
+		j.old = append(j.old, c)
+	}
+}
+
+// forwards is the sender's own id if its own end of the flow has an address that it
+// does not have, and "" otherwise.
+func (j *journey) forwards() vpc.InterfaceID {
+	near := j.p.src
+	if inner := j.p.inside(); inner != nil {
+		near = inner.dst
+	}
+	if j.self.eni.SourceDestCheck || slices.Contains(addrsOf(j.self.eni), near) {
+		return ""
+	}
+	return j.self.id
+}
+
 // remembering makes or touches the connection of a plain packet that arrives,
 // unless the sender may begin no more.
 func (j *journey) remembering(o Outcome, c *conn, forward bool, related *conn, far vpc.InterfaceID, always bool) Outcome {
@@ -185,6 +216,11 @@ func (j *journey) remembering(o Outcome, c *conn, forward bool, related *conn, f
 	}
 	if j.full(j.from) {
 		return j.drop("quota")
+	}
+	for _, k := range []key{k, k.turned()} {
+		if other := m.conns[k]; other != nil && !m.expired(other) && !slices.Contains(j.old, other) {
+			return o // the other flow has the place
+		}
 	}
 	return o.then(func() {
 		m.remember(fresh)

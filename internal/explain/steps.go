@@ -20,8 +20,8 @@ type journey struct {
 	way  way // where the routes lead it
 	// straight is set on the way between two workloads, without translation.
 	straight bool
-	// old is a connection that is over because of this packet.
-	old *conn
+	// old are connections that are over because of this packet.
+	old []*conn
 	// piece is set when a first fragment has been looked at.
 	piece bool
 	steps []string
@@ -30,7 +30,7 @@ type journey struct {
 // fork is the journey from here on as one of several possible ones.
 func (j *journey) fork() *journey {
 	c := *j
-	c.steps = slices.Clone(j.steps)
+	c.steps, c.old = slices.Clone(j.steps), slices.Clone(j.old)
 	return &c
 }
 

@@ -24,8 +24,8 @@ type Remote struct {
 	IsHost func(host vpc.HostID, key []byte) bool
 	// Join makes the machine with a public key the host that a secret is for.
 	Join func(ctx context.Context, host vpc.HostID, secret string, key []byte) (*vpc.Host, error)
-	// Asked is told of every try to join with a secret: from which address and
-	// when, and how it is answered.
+	// Asked is told of every try to join, for no host if it names none: from
+	// which address and when, and how it is answered.
 	Asked func(host vpc.HostID, from string, at time.Time, status int, err error)
 	Now   func() time.Time
 	// Life of certificates; zero is pki.HostLife.
@@ -79,20 +79,27 @@ func readRequest(w http.ResponseWriter, r *http.Request, v any) bool {
 
 func (m *Remote) join(w http.ResponseWriter, r *http.Request) {
 	var in joining
+	at := m.Now()
+	unfit := func(host vpc.HostID, err *vpc.Error) {
+		m.Asked(host, r.RemoteAddr, at, http.StatusBadRequest, err)
+	}
 	if !readRequest(w, r, &in) {
+		unfit("", vpc.Errorf(vpc.Invalid, "request", "", "the request could not be read"))
 		return
 	}
 	if !vpc.ValidHostID(in.Host) {
+		unfit("", vpc.Errorf(vpc.Invalid, "host", "", "the host's name is none"))
 		http.Error(w, "this is no host's name", http.StatusBadRequest)
 		return
 	}
 	chain, key, err := m.sign(in.Request, string(in.Host))
 	if err != nil {
+		unfit(in.Host, vpc.Errorf(vpc.Invalid, "request", "", "the request for a certificate is none: %.200s", err))
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	// The certificate is worth nothing until its key is the host's.
-	at, status := m.Now(), http.StatusOK
+	status := http.StatusOK
 	h, err := m.Join(r.Context(), in.Host, in.Secret, key)
 	if err != nil {
 		status = http.StatusInternalServerError

@@ -306,7 +306,23 @@ func TestJoiningFailsWithoutTheSecretOrTheRightServer(t *testing.T) {
 	if _, err := hostsync.Join(t.Context(), d.url, d.token()); err == nil {
 		t.Error("the secret is good twice")
 	}
-	for _, want := range []string{"h2 127.0.0.1 403 true", "h2 127.0.0.1 200 false", "h2 127.0.0.1 403 true"} {
+	// Who asks in no way that could be answered has asked all the same.
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	defer client.CloseIdleConnections()
+	for _, body := range []string{"{", `{"host":"NO NAME"}`, `{"host":"h2","secret":"SECRET"}`} {
+		res, err := client.Post(d.url+"/v1/join", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s is answered with %s", body, res.Status)
+		}
+	}
+	for _, want := range []string{
+		"h2 127.0.0.1 403 true", "h2 127.0.0.1 200 false", "h2 127.0.0.1 403 true",
+		" 127.0.0.1 400 true", " 127.0.0.1 400 true", "h2 127.0.0.1 400 true",
+	} {
 		if got := comes(t, "word of who asked", d.asked); got != want {
 			t.Errorf("asked: %s, want %s", got, want)
 		}

@@ -26,6 +26,8 @@ var patches = []patch{
 	{"any TCP packet begins a flow", "uplink.h", "return (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;", "return true;"},
 	{"SYN does not end an old connection", "uplink.h",
 		"(p->proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && conn_finished(c))", "0"},
+	{"sender's address is not asked for", "datapath.c", "if (!owns(s, port, sender ? &s->key.addr[1] : &s->key.addr[0]))", "if (0)"},
+	{"forwarder is the flow's other end", "datapath.c", "conn_key_by(&s->key, !sender, to->eni);", "conn_key_by(&s->key, sender, to->eni);"},
 	{"public address for every source", "uplink.h", "!addr_equal(&p->src, &port->addr)", "0"},
 	{"egress-only lets flows in", "uplink.h", "(r->kind != ROUTE_EGRESS || !c)", "r->kind != ROUTE_EGRESS"},
 	{"no ACL into the NAT gateway's subnet", "uplink.h", "gw->subnet != self->subnet && !acl_in(gw->subnet", "0 && !acl_in(gw->subnet"},
