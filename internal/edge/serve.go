@@ -324,9 +324,10 @@ func (x *exchange) proxy(w *countingWriter, r *http.Request, c *call.Call) *call
 		return e
 	}
 	p := &httputil.ReverseProxy{
-		Transport:     b.transport,
-		FlushInterval: -1,
-		ErrorLog:      log.New(io.Discard, "", 0), // errors are in the record
+		// Answers of unknown length are passed on as they come, by themselves; of
+		// a known one, header and body go out together where they fit.
+		Transport: b.transport,
+		ErrorLog:  log.New(io.Discard, "", 0), // errors are in the record
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.Out.URL, pr.Out.Host = target, pr.In.Host
 			pr.Out.Trailer = nil // fields that came after everything was judged
