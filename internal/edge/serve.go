@@ -473,7 +473,23 @@ type countingWriter struct {
 
 func (w *countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// metadata starts a header that holds a piece of an object's metadata.
+const metadata = "X-Amz-Meta-"
+
+// lowerMetadata writes names of metadata in small letters, as S3 does: to clients
+// they are keys of a map, not headers, so that the way Go writes headers would
+// change them.
+func lowerMetadata(h http.Header) {
+	for name, values := range h {
+		if strings.HasPrefix(name, metadata) {
+			delete(h, name)
+			h[strings.ToLower(name)] = values
+		}
+	}
+}
+
 func (w *countingWriter) WriteHeader(status int) {
+	lowerMetadata(w.Header())
 	if status >= 200 && w.status == 0 {
 		w.status = status
 	}
