@@ -114,3 +114,23 @@ func waitFor(t *testing.T, address string) {
 		time.Sleep(20 * time.Millisecond) // sleep: no event tells that another process listens
 	}
 }
+
+// The suite is that of the gateway which the backend is made of.
+func TestTheSuiteIsOfTheBackendsGateway(t *testing.T) {
+	version := regexp.MustCompile(`(?m)^\s*github.com/versity/versitygw (v\S+)`)
+	var found []string
+	for _, path := range []string{"versitygw/go.mod", "../../../backends/s3/go.mod"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := version.FindSubmatch(text)
+		if m == nil {
+			t.Fatalf("%s does not name the gateway", path)
+		}
+		found = append(found, string(m[1]))
+	}
+	if found[0] != found[1] {
+		t.Errorf("the suite is of %s, the backend is made of %s: go get it in test/compat/s3/versitygw", found[0], found[1])
+	}
+}
