@@ -96,7 +96,13 @@ func TestS3cmdDoesTheSameThroughTheEdge(t *testing.T) {
 	client(t, 35, []string{"S3CMD=" + need(t, "s3cmd")}, "/bin/bash", script(t, "s3cmd.sh"))
 }
 
+// Each of its hundred calls starts the whole program, which takes about a second of
+// the processor: it is one of the long tests.
 func TestTheAWSCommandLineDoesTheSameThroughTheEdge(t *testing.T) {
+	if os.Getenv("POSTERN_LONG_TESTS") == "" {
+		t.Log("not asked for with POSTERN_LONG_TESTS")
+		return
+	}
 	client(t, 38, []string{"AWS=" + need(t, "aws")}, "/bin/bash", script(t, "aws.sh"))
 }
 
