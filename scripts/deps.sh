@@ -55,6 +55,7 @@ for group in "${@:-base}"; do
 		[[ $(/usr/bin/aws --version 2>/dev/null) == aws-cli/2* ]] || clients+=(awscli)
 		[[ -e /usr/bin/ansible-playbook ]] || clients+=(ansible)
 		[[ -e /usr/sbin/unbound ]] || clients+=(unbound)
+		[[ -e /usr/bin/s3cmd ]] || clients+=(s3cmd)
 		;;
 	dev)
 		have clang-19 || need clang-19

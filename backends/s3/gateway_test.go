@@ -279,6 +279,9 @@ func TestObjectsSurviveInBothMetadataKindsAndAddressStyles(t *testing.T) {
 			}
 			multipart(t, g.as(keyA1), "bucket.no-a", "big", big)
 			wantBody(t, g.as(keyA1), "bucket.no-a", "big", big)
+			_, err := g.as(keyA1).CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: aws.String("bucket.no-b"), Key: aws.String("copy"), CopySource: aws.String("bucket.no-a/big")})
+			wantOK(t, "copy", err)
+			wantBody(t, g.as(keyA1), "bucket.no-b", "copy", big)
 
 			g.cmd.Process.Signal(syscall.SIGTERM)
 			g.wantExit()

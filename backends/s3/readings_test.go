@@ -154,6 +154,11 @@ func randomRequest(r *rand.Rand) requestLine {
 		l.Header.Set("X-Amz-Copy-Source", pick("", "/")+pick("data", "other")+pick("/", "/", "%2F")+pick("a", "b%20c", "b+c", "secret", "../x", "a/../secret", "%2e%2e/secret")+
 			pick("", "", "?versionId=v", "?versionId=null", "?x=y"))
 	}
+	for r.IntN(3) == 0 {
+		l.Header.Set(pick("X-Amz-Meta-Acl_x", "X-Amz-Object-Ownership", "X-Amz-Object-Attributes", "X-Amz-Metadata-Directive", "X-Amz-Tagging-Directive",
+			"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Website-Redirect-Location", "If-Match", "X-Amz-Storage-Class", "X-Amz-Mp-Object-Size"),
+			pick("ETag", "REPLACE", "COPY", "GOVERNANCE", "2999-01-01T00:00:00Z", "*", "/x", "1"))
+	}
 	if r.IntN(6) == 0 {
 		l.Header.Set(pick("X-Amz-Acl", "X-Amz-Tagging", "X-Amz-Object-Lock-Legal-Hold", "X-Amz-Bypass-Governance-Retention", "X-Amz-Grant-Read"), pick("private", "ON", "true", "a=b", "id=x"))
 	}

@@ -13,6 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// maxCopy is the largest object that one request copies, S3's 5 GiB. The gateway's
+// own default is none at all.
+const maxCopy = 5 << 30
+
 // openStorage prepares dir and returns the backend on it and how it keeps metadata, "xattr" or "sidecar".
 //
 //	dir/lock      held by the running process, so that two never share a directory
@@ -35,7 +39,7 @@ func openStorage(dir, want string) (be *posix.Posix, kind string, err error) {
 	if kind, err = metadataKind(buckets, sidecar, want); err != nil {
 		return nil, "", err
 	}
-	opts := posix.PosixOpts{VersioningDir: versions, ValidateBucketNames: true}
+	opts := posix.PosixOpts{VersioningDir: versions, ValidateBucketNames: true, CopyObjectThreshold: maxCopy}
 	opts.SetNewDirPerm(0o700)
 	opts.SetNewFilePerm(0o600)
 	var storer meta.MetadataStorer = meta.XattrMeta{}

@@ -196,9 +196,10 @@ func (x *exchange) proxy(w *countingWriter, r *http.Request, c *call.Call) *call
 		return e
 	}
 	p := &httputil.ReverseProxy{
-		Transport:     b.transport,
-		FlushInterval: -1,
-		ErrorLog:      log.New(io.Discard, "", 0), // errors are in the record
+		// Answers of unknown length are passed on as they come, by themselves; of
+		// a known one, header and body go out together where they fit.
+		Transport: b.transport,
+		ErrorLog:  log.New(io.Discard, "", 0), // errors are in the record
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.Out.URL, pr.Out.Host = target, pr.In.Host
 			pr.Out.Trailer = nil // fields that came after everything was judged
@@ -344,7 +345,23 @@ type countingWriter struct {
 
 func (w *countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// metadata starts a header that holds a piece of an object's metadata.
+const metadata = "X-Amz-Meta-"
+
+// lowerMetadata writes names of metadata in small letters, as S3 does: to clients
+// they are keys of a map, not headers, so that the way Go writes headers would
+// change them.
+func lowerMetadata(h http.Header) {
+	for name, values := range h {
+		if strings.HasPrefix(name, metadata) {
+			delete(h, name)
+			h[strings.ToLower(name)] = values
+		}
+	}
+}
+
 func (w *countingWriter) WriteHeader(status int) {
+	lowerMetadata(w.Header())
 	if status >= 200 && w.status == 0 {
 		w.status = status
 	}

@@ -104,6 +104,23 @@ type Error struct {
 	Status  int
 	Code    string
 	Message string
+	// Details are what some services say besides, such as ArgumentName.
+	Details []Detail
+}
+
+// Detail is one more element of an error's document.
+type Detail struct{ Name, Value string }
+
+// About returns the error with the argument that it is about.
+func (e *Error) About(argument, value string) *Error {
+	return e.With(Detail{"ArgumentName", argument}, Detail{"ArgumentValue", value})
+}
+
+// With returns the error with details.
+func (e *Error) With(details ...Detail) *Error {
+	more := *e
+	more.Details = details
+	return &more
 }
 
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
@@ -120,16 +137,16 @@ const (
 
 // Refuse is a 400.
 func Refuse(code, format string, args ...any) *Error {
-	return &Error{http.StatusBadRequest, code, fmt.Sprintf(format, args...)}
+	return &Error{Status: http.StatusBadRequest, Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
 // Errors of every protocol.
 var (
-	ErrUnavailable = &Error{http.StatusServiceUnavailable, ServiceUnavailable, "Service is unable to handle request."}
-	ErrTimeout     = &Error{http.StatusBadRequest, RequestTimeout, "Your socket connection to the server was not read from or written to within the timeout period."}
-	ErrTooLarge    = &Error{http.StatusBadRequest, TooLarge, "Your request was too big."}
-	ErrBusy        = &Error{http.StatusServiceUnavailable, SlowDown, "Please reduce your request rate."}
-	ErrBody        = &Error{http.StatusBadRequest, "IncompleteBody", "The request body could not be read."}
+	ErrUnavailable = &Error{Status: http.StatusServiceUnavailable, Code: ServiceUnavailable, Message: "Service is unable to handle request."}
+	ErrTimeout     = &Error{Status: http.StatusBadRequest, Code: RequestTimeout, Message: "Your socket connection to the server was not read from or written to within the timeout period."}
+	ErrTooLarge    = &Error{Status: http.StatusBadRequest, Code: TooLarge, Message: "Your request was too big."}
+	ErrBusy        = &Error{Status: http.StatusServiceUnavailable, Code: SlowDown, Message: "Please reduce your request rate."}
+	ErrBody        = &Error{Status: http.StatusBadRequest, Code: "IncompleteBody", Message: "The request body could not be read."}
 )
 
 // ErrNoRoom is what a reader of a body returns when there is no room for more.
@@ -153,10 +170,10 @@ func ReadAll(r io.Reader, max int64) ([]byte, *Error) {
 // signed chunks.
 func PlainBody(h http.Header) *Error {
 	if ce := h.Values("Content-Encoding"); len(ce) > 1 || len(ce) == 1 && !strings.EqualFold(ce[0], "identity") {
-		return &Error{http.StatusNotImplemented, "NotImplemented", "This operation takes a plain body, neither compressed nor aws-chunked."}
+		return &Error{Status: http.StatusNotImplemented, Code: "NotImplemented", Message: "This operation takes a plain body, neither compressed nor aws-chunked."}
 	}
 	if strings.HasPrefix(h.Get("X-Amz-Content-Sha256"), "STREAMING-") {
-		return &Error{http.StatusNotImplemented, "NotImplemented", "This operation takes a plain body, not aws-chunked."}
+		return &Error{Status: http.StatusNotImplemented, Code: "NotImplemented", Message: "This operation takes a plain body, not aws-chunked."}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@
 package call
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -47,7 +48,9 @@ func (c Claim) Age(now time.Time) string {
 // ReadClaim reads the Authorization header or a presigned query, made for one of
 // the services. A request with both has two signers and is refused.
 func ReadClaim(h http.Header, q *Query, services ...string) (Claim, *Error) {
-	bad := Refuse("AuthorizationHeaderMalformed", "The authorization header is malformed.")
+	malformed := func(why string) (Claim, *Error) {
+		return Claim{}, Refuse("AuthorizationHeaderMalformed", "The authorization header is malformed; %s", why)
+	}
 	auth := h.Get("Authorization")
 	presigned := q.InQuery["x-amz-signature"] || q.InQuery["x-amz-credential"] || q.InQuery["x-amz-algorithm"]
 	_, id2 := q.Plain["AWSAccessKeyId"]
@@ -66,55 +69,70 @@ func ReadClaim(h http.Header, q *Query, services ...string) (Claim, *Error) {
 		if !strings.HasPrefix(c.Version, "AWS4-") {
 			return Claim{}, Refuse("AuthorizationQueryParametersError", "X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\"")
 		}
-		if !c.Scope(q.Amz("x-amz-credential"), services...) {
-			return Claim{}, Refuse("AuthorizationQueryParametersError", "Error parsing the X-Amz-Credential parameter.")
+		credential := q.Amz("x-amz-credential")
+		if credential == "" {
+			return Claim{}, Refuse("AuthorizationQueryParametersError", "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.")
+		}
+		if why := c.Scope(credential, services...); why != "" {
+			return Claim{}, Refuse("AuthorizationQueryParametersError", "Error parsing the X-Amz-Credential parameter; %s", why)
 		}
 		c.Signed = strings.Split(strings.ToLower(q.Amz("x-amz-signedheaders")), ";")
 		return c, nil
 	case presigned2: // version 2
 		c := Claim{Auth: AuthQuery, Version: "AWS", KeyID: q.Plain["AWSAccessKeyId"]}
 		if !ValidKeyID(c.KeyID) {
-			return Claim{}, bad
+			return malformed("the AWSAccessKeyId is mal-formed.")
 		}
 		return c, nil
 	case auth == "":
 		return Claim{}, nil
 	}
-	scheme, rest, _ := strings.Cut(auth, " ")
+	scheme, rest, ok := strings.Cut(auth, " ")
+	if !ok {
+		return Claim{}, Refuse("InvalidArgument", "Authorization header is invalid -- one and only one ' ' (space) required.").About("Authorization", Cut(auth, 256))
+	}
 	c := Claim{Auth: AuthHeader, Version: scheme, Date: q.Amz("x-amz-date")}
 	switch {
 	case scheme == "AWS": // version 2: AWS key:signature
 		c.KeyID, _, _ = strings.Cut(strings.TrimSpace(rest), ":")
 		if !ValidKeyID(c.KeyID) {
-			return Claim{}, bad
+			return malformed("the access key is mal-formed.")
 		}
 		return c, nil
 	case !strings.HasPrefix(scheme, "AWS4-"):
-		return Claim{}, Refuse("InvalidArgument", "Unsupported Authorization Type")
+		return Claim{}, Refuse("InvalidArgument", "Unsupported Authorization Type").About("Authorization", Cut(scheme, 256))
 	}
 	fields := map[string]string{}
 	for part := range strings.SplitSeq(rest, ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
 		if _, twice := fields[name]; twice {
-			return Claim{}, bad
+			return malformed("a component appears twice.")
 		}
 		fields[name] = value
 	}
-	if !c.Scope(fields["Credential"], services...) {
-		return Claim{}, bad
+	credential, ok := fields["Credential"]
+	if !ok {
+		return malformed("missing Credential.")
+	}
+	if why := c.Scope(credential, services...); why != "" {
+		return malformed(why)
 	}
 	c.Signed = strings.Split(strings.ToLower(fields["SignedHeaders"]), ";")
 	return c, nil
 }
 
-// Scope reads key/date/region/service/aws4_request.
-func (c *Claim) Scope(s string, services ...string) bool {
+// Scope reads key/date/region/service/aws4_request. It says what is wrong with it,
+// "" if nothing is.
+func (c *Claim) Scope(s string, services ...string) (why string) {
 	parts := strings.Split(s, "/")
-	if len(parts) != 5 || !ValidKeyID(parts[0]) || !slices.Contains(services, parts[3]) || len(parts[2]) > 64 {
-		return false
+	switch {
+	case len(parts) != 5 || !ValidKeyID(parts[0]) || len(parts[2]) > 64:
+		return `the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".`
+	case !slices.Contains(services, parts[3]):
+		return fmt.Sprintf("incorrect service %q. This endpoint belongs to %q.", Cut(parts[3], 64), services[0])
 	}
 	c.KeyID, c.Region = parts[0], parts[2]
-	return true
+	return ""
 }
 
 // ValidKeyID reports whether a text can be an access key's id.

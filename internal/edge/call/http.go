@@ -15,7 +15,7 @@ const (
 )
 
 // ErrURI is a request line that cannot be read, or in two ways.
-var ErrURI = &Error{http.StatusBadRequest, "InvalidURI", "Couldn't parse the specified URI."}
+var ErrURI = &Error{Status: http.StatusBadRequest, Code: "InvalidURI", Message: "Couldn't parse the specified URI."}
 
 // Overriding are headers by which some servers let a client replace the
 // request's host, path or method. They are none of AWS's: unsigned ones are
@@ -31,6 +31,10 @@ var Overriding = []string{
 // HeaderContext is where the edge tells a backend of this machine what it knows
 // of a request's origin. Nobody else may say it.
 const HeaderContext = "X-Postern-Context"
+
+// lists are x-amz- headers of which every line adds to a list. Nothing is decided
+// by them.
+var lists = map[string]bool{"X-Amz-Object-Attributes": true, "X-Amz-Optional-Object-Attributes": true}
 
 // CheckHeaders refuses headers that could be read in two ways, and what would
 // make a proxy change the request: an upgrade, and a Connection header that has
@@ -53,10 +57,12 @@ func CheckHeaders(h http.Header) *Error {
 		return Refuse(InvalidRequest, "The request names its host twice.")
 	}
 	for name, values := range h {
-		if strings.Contains(name, "_") && strings.HasPrefix(strings.ToLower(strings.ReplaceAll(name, "_", "-")), "x-amz") {
+		// Metadata is the object's own business, however it is called.
+		meta := strings.HasPrefix(name, "X-Amz-Meta-")
+		if !meta && strings.Contains(name, "_") && strings.HasPrefix(strings.ToLower(strings.ReplaceAll(name, "_", "-")), "x-amz") {
 			return Refuse(InvalidRequest, "The header %s could be taken for another.", Cut(name, 64))
 		}
-		if len(values) > 1 && (strings.HasPrefix(name, "X-Amz-") && !strings.HasPrefix(name, "X-Amz-Meta-") ||
+		if len(values) > 1 && (strings.HasPrefix(name, "X-Amz-") && !meta && !lists[name] ||
 			name == "Authorization" || name == "User-Agent" || name == "Referer" || name == "Content-Type" || name == "If-Match" || name == "If-None-Match") {
 			return Refuse(InvalidRequest, "The header %s appears twice.", Cut(name, 64))
 		}

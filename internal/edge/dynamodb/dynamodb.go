@@ -20,19 +20,27 @@ import (
 	"postern.dev/postern/internal/edge/call"
 )
 
-// Target is the prefix of X-Amz-Target.
-const Target = "DynamoDB_20120810"
+// Target is the prefix of X-Amz-Target, StreamsTarget that of the operations on
+// streams, which AWS has at names of their own.
+const (
+	Target        = "DynamoDB_20120810"
+	StreamsTarget = "DynamoDBStreams_20120810"
+)
 
 // maxBody is DynamoDB's limit of a request, and some room for base64.
 const maxBody = 24 << 20
 
 // Read says what a request does.
 func Read(r call.Request, schemas *Schemas) (*call.Call, *call.Error) {
-	c, name, e := call.ReadTarget(r, Target, "dynamodb")
+	target, table := Target, operations
+	if strings.HasPrefix(r.Header.Get("X-Amz-Target"), StreamsTarget+".") {
+		target, table = StreamsTarget, streamOperations
+	}
+	c, name, e := call.ReadTarget(r, target, "dynamodb")
 	if e != nil {
 		return nil, e
 	}
-	op, ok := operations[name]
+	op, ok := table[name]
 	if !ok {
 		c.MakeUnknown("dynamodb", "no action is known for %s with target %q", r.Method, call.Cut(r.Header.Get("X-Amz-Target"), 64))
 		return c, nil

@@ -178,7 +178,7 @@ func (c *s3call) readBulk(body []byte) *call.Error {
 		}
 	}
 	if len(checks) == 0 {
-		return errXML
+		return nil // nothing is deleted: the call stays one about the bucket
 	}
 	c.Checks = checks
 	return nil
@@ -233,8 +233,11 @@ func eachTag(set *element, f func(key, value string)) *call.Error {
 			return errXML
 		}
 		key, err := leaf(fields, "Key")
-		if err != nil || key == "" || seen[key] {
+		if err != nil || key == "" {
 			return errXML
+		}
+		if seen[key] {
+			return errTagTwice
 		}
 		value, err := leaf(fields, "Value")
 		if err != nil {
@@ -274,6 +277,9 @@ func (c *s3call) readRetention(body []byte) *call.Error {
 
 // readLegalHold reads the state that PutObjectLegalHold sets.
 func (c *s3call) readLegalHold(body []byte) *call.Error {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return nil // none: the backend refuses it
+	}
 	root, err := parseXML(body, "LegalHold")
 	if err != nil {
 		return err

@@ -26,7 +26,8 @@ const (
 func (c *s3call) readForm() *call.Error {
 	media, params, err := mime.ParseMediaType(c.request.Header.Get("Content-Type"))
 	if err != nil || media != "multipart/form-data" {
-		return &call.Error{Status: http.StatusPreconditionFailed, Code: "PreconditionFailed", Message: "Bucket POST must be of the enclosure-type multipart/form-data"}
+		e := &call.Error{Status: http.StatusPreconditionFailed, Code: "PreconditionFailed", Message: "At least one of the pre-conditions you specified did not hold."}
+		return e.With(call.Detail{Name: "Condition", Value: "Bucket POST must be of the enclosure-type multipart/form-data"})
 	}
 	boundary := params["boundary"]
 	if boundary == "" || len(boundary) > maxBoundary || strings.Trim(boundary, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'()+_,-./:=?") != "" {
@@ -215,8 +216,8 @@ func (c *s3call) judgeForm(fields map[string]string, filename string) *call.Erro
 		}
 	case v4:
 		c.Claim = call.Claim{Auth: call.AuthForm, Version: fields["x-amz-algorithm"], Date: fields["x-amz-date"]}
-		if !c.Claim.Scope(credential, "s3") {
-			return call.Refuse("InvalidArgument", "Error parsing the X-Amz-Credential parameter.")
+		if why := c.Claim.Scope(credential, "s3"); why != "" {
+			return call.Refuse("InvalidArgument", "%s", why).About("x-amz-credential", call.Cut(credential, 256))
 		}
 	}
 	acl := fields["acl"]

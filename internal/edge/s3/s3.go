@@ -15,6 +15,8 @@ package s3
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"io"
 	"net/http"
 	"net/url"
@@ -156,11 +158,11 @@ func checkName(bucket, key string) *call.Error {
 			depth++
 		}
 		if depth < 0 {
-			return call.Refuse("InvalidURI", "The key has more \"..\" than names to go back from.")
+			return errKey
 		}
 	}
 	if tidied(key) == "" {
-		return call.Refuse("InvalidURI", "The key names the bucket itself.")
+		return errKey
 	}
 	return nil
 }
@@ -209,15 +211,13 @@ func (c *s3call) findOperation() (string, *call.Error) {
 		c.MakeUnknown("s3", "no action is known for %s with subresource %q", method, sub)
 		return sub, nil
 	}
-	for name, value := range c.query.Plain {
+	for name := range c.query.Plain {
 		switch {
 		case name == sub || name == "x-id": // x-id is a remark of the SDKs
 		case c.Claim.Version == "AWS" && (name == "AWSAccessKeyId" || name == "Signature" || name == "Expires"):
 		case !slices.Contains(o.params, name):
 			c.MakeUnknown("s3", "no action is known for %s with parameter %q", method, call.Cut(name, 64))
 			return sub, nil
-		case name == "versionId" && value == "":
-			return "", call.Refuse("InvalidArgument", "Version id cannot be the empty string")
 		}
 	}
 	c.operation = o
@@ -228,14 +228,16 @@ func (c *s3call) findOperation() (string, *call.Error) {
 // set an ACL, tags, a lock. S3 asks for these actions besides the write's own.
 func (c *s3call) addChecks(sub string) {
 	o, q := c.operation, c.query
-	version := q.Plain["versionId"]
+	version, named := q.Plain["versionId"]
 	add := func(action string) {
 		c.Checks = append(c.Checks, check(action, c.Bucket, c.Key, version))
 	}
-	if version != "" {
-		add(o.versioned)
-	} else {
+	if version == "" {
 		add(o.action)
+	}
+	if named && (version != "" || o.versioned != o.action) {
+		// An empty version is none to some backends, and one to others.
+		add(o.versioned)
 	}
 	if o.also != "" {
 		add(o.also)
@@ -243,11 +245,14 @@ func (c *s3call) addChecks(sub string) {
 	switch {
 	case sub == "acl" && version != "":
 		add(o.action) // not every backend keeps ACLs by version
-	case sub == "attributes" && version != "":
-		// GetObjectAttributes also needs what reading the object needs.
-		add("s3:GetObjectVersion")
 	case sub == "attributes":
-		add("s3:GetObject")
+		// GetObjectAttributes also needs what reading the object needs.
+		if version == "" {
+			add("s3:GetObject")
+		}
+		if named {
+			add("s3:GetObjectVersion")
+		}
 	}
 	if q.Amz("x-amz-bypass-governance-retention") != "" {
 		add("s3:BypassGovernanceRetention")
@@ -261,8 +266,14 @@ func (c *s3call) addChecks(sub string) {
 				return nil, e
 			}
 			body, e := call.ReadAll(r, max)
-			if e == nil {
-				e = o.body(c, body)
+			if e != nil {
+				return nil, e
+			}
+			if e = o.body(c, body); e != nil {
+				// A body that is not the one that was signed comes first.
+				if wrong := c.checkHash(body); wrong != nil {
+					e = wrong
+				}
 			}
 			return bytes.NewReader(body), e
 		}
@@ -270,6 +281,20 @@ func (c *s3call) addChecks(sub string) {
 	if o.writes {
 		c.addWriteChecks(add)
 	}
+}
+
+// checkHash compares a body with the hash of it that the request gives.
+func (c *s3call) checkHash(body []byte) *call.Error {
+	claimed := c.request.Header.Get("X-Amz-Content-Sha256")
+	if len(claimed) != hex.EncodedLen(sha256.Size) {
+		return nil
+	}
+	sum := sha256.Sum256(body)
+	if have := hex.EncodeToString(sum[:]); !strings.EqualFold(have, claimed) {
+		return call.Refuse("XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed.").With(
+			call.Detail{Name: "ClientComputedContentSHA256", Value: claimed}, call.Detail{Name: "S3ComputedContentSHA256", Value: have})
+	}
+	return nil
 }
 
 func (c *s3call) addWriteChecks(add func(action string)) {
@@ -308,7 +333,7 @@ func (c *s3call) addCopySource(sub string) *call.Error {
 		return nil
 	}
 	if c.request.Method != http.MethodPut || c.Key == "" || sub != "" && sub != "uploadId" {
-		return call.Refuse("InvalidArgument", "You can only specify a copy source header for copy requests.")
+		return badCopySource("You can only specify a copy source header for copy requests.", c.query.Amz("x-amz-copy-source"))
 	}
 	sources, err := parseCopySource(c.query.Amz("x-amz-copy-source"))
 	if err != nil {
@@ -318,11 +343,15 @@ func (c *s3call) addCopySource(sub string) *call.Error {
 	return nil
 }
 
+func badCopySource(why, value string) *call.Error {
+	return call.Refuse("InvalidArgument", "%s", why).About("x-amz-copy-source", call.Cut(value, maxKey))
+}
+
 // parseCopySource reads "bucket/key" or "/bucket/key", URL-encoded, with an
 // optional "?versionId=". A "+" is a space to some servers and itself to others:
 // then both readings must be allowed.
 func parseCopySource(raw string) ([]call.Check, *call.Error) {
-	bad := call.Refuse("InvalidArgument", "Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
+	bad := badCopySource("Copy Source must mention the source bucket and key: sourcebucket/sourcekey", raw)
 	if len(raw) > call.MaxURI {
 		return nil, bad
 	}
@@ -347,14 +376,14 @@ func parseCopySource(raw string) ([]call.Check, *call.Error) {
 	for _, n := range readings {
 		decoded, err := url.PathUnescape(n)
 		if err != nil || !call.Text(decoded) {
-			return nil, bad
+			return nil, badCopySource("Invalid copy source encoding", raw)
 		}
 		bucket, key, _ := strings.Cut(decoded, "/")
-		if key == "" {
-			return nil, bad
+		if checkName(bucket, "") != nil {
+			return nil, badCopySource("Invalid copy source bucket name", raw)
 		}
-		if e := checkName(bucket, key); e != nil {
-			return nil, e
+		if key == "" || checkName(bucket, key) != nil {
+			return nil, badCopySource("Invalid copy source object key", key)
 		}
 		action := "s3:GetObject"
 		if versioned {
