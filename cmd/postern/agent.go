@@ -474,7 +474,7 @@ func (f *edgeFeed) publish() {
 	c := edge.Config{
 		Revision: h.Revision, VPCs: h.VPCs, Endpoints: h.Endpoints, Services: map[string]desired.Service{},
 		Interfaces: map[uint64]edge.Interface{}, Keys: h.Keys, Users: h.Users, Upstreams: s.Upstreams, Zones: h.Zones, DNSRate: s.DNSRate, Region: s.Region,
-		Certificates: map[string]edge.Certificate{},
+		Certificates: map[string]edge.Certificate{}, IdentityKey: s.IdentityKey,
 	}
 	for name, v := range h.Services {
 		if v.Backend == "" {

@@ -46,7 +46,7 @@ func ForHost(v vpc.View, host vpc.HostID) Host {
 	for s := range vpc.All[vpc.CatalogueService](v) {
 		b.h.Services[s.Name] = Service{
 			Name: s.Name, ServiceName: s.ServiceName, Protocol: s.Protocol, Prefixes: slices.Concat(s.Prefixes, s.Prefixes6),
-			PublicNames: s.PublicNames, Backend: s.Backend, Types: s.Types,
+			PublicNames: s.PublicNames, Backend: s.Backend, Types: s.Types, Identity: s.Identity,
 		}
 	}
 	b.places()

@@ -30,6 +30,7 @@ type exchange struct {
 	state  *state
 	ep     *endpoint
 	id     Identity
+	conn   *conn
 	in     *countingBody
 	rec    Record
 	hostID string
@@ -44,7 +45,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
 		return
 	}
-	x := &exchange{server: s, state: s.state.Load(), id: c.id}
+	x := &exchange{server: s, state: s.state.Load(), id: c.id, conn: c}
 	x.ep = x.state.endpoint(c.id)
 	if x.ep == nil {
 		c.Close() // the endpoint went while the request came
@@ -319,19 +320,24 @@ func (x *exchange) context(c *call.Call, account vpc.AccountID, principal string
 // proxy passes a request on as it came.
 func (x *exchange) proxy(w *countingWriter, r *http.Request, c *call.Call) *call.Error {
 	b := x.ep.service.backend
+	if x.ep.service.Identity == vpc.IdentityHeader && x.ep.service.key == nil {
+		x.rec.Error = "there is no key to tell the backend who calls"
+		return call.ErrUnavailable
+	}
 	target, e := rawURL(r, b)
 	if e != nil {
 		return e
 	}
 	p := &httputil.ReverseProxy{
-		Transport:     b.transport,
+		Transport:     x.transport(b),
 		FlushInterval: -1,
 		ErrorLog:      log.New(io.Discard, "", 0), // errors are in the record
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.Out.URL, pr.Out.Host = target, pr.In.Host
-			pr.Out.Trailer = nil // fields that came after everything was judged
-			for _, h := range call.Overriding {
-				pr.Out.Header.Del(h) // unsigned: signed ones were refused
+			pr.Out.Trailer = nil               // fields that came after everything was judged
+			call.DropOverriding(pr.Out.Header) // unsigned: signed ones were refused
+			if key := x.ep.service.key; key != nil {
+				pr.Out.Header.Set(call.HeaderIdentity, x.identity(key, pr.In))
 			}
 			if b.local {
 				pr.Out.Header.Set(call.HeaderContext, origin(c))

@@ -182,11 +182,13 @@ type conn struct {
 	id     Identity
 	server *Server
 	closed sync.Once
+	own    ownBackend // connections to a backend that are this client's alone
 }
 
 func (c *conn) Close() error {
 	err := c.Conn.Close()
 	c.closed.Do(func() {
+		c.own.close()
 		s := c.server
 		s.mu.Lock()
 		defer s.mu.Unlock()
