@@ -63,10 +63,17 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	in.control.SetWriteDeadline(time.Time{})
 	out := &countingWriter{ResponseWriter: w, control: in.control, stall: s.limits.stall}
 	defer func() {
+		p := recover()
+		if p != nil && p != http.ErrAbortHandler {
+			p = x.panicked(out, r, p)
+		}
 		x.rec.Status, x.rec.BytesIn, x.rec.BytesOut = out.status, in.n.Load(), out.n
 		x.rec.DurationMS = time.Since(began).Milliseconds()
 		x.rec.bound()
 		s.record(x.rec)
+		if p != nil {
+			panic(p)
+		}
 	}()
 	if e := x.handle(out, r, began); e != nil {
 		if x.rec.Decision == "" {

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -56,6 +57,7 @@ type Server struct {
 	state    atomic.Pointer[state]
 	backends backends // used by configure
 	held     budget   // bodies in memory
+	panics   panics
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{}
@@ -74,7 +76,7 @@ func Run(ctx context.Context, sockets Sockets, configs <-chan Config, ident Iden
 func (s *Server) run(ctx context.Context, sockets Sockets, configs <-chan Config) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	errorLog := slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
+	errorLog := log.New(serverLog{s.log}, "", 0)
 	failed := make(chan error, 2)
 	var servers []*http.Server
 	var serving sync.WaitGroup

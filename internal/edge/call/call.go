@@ -116,6 +116,7 @@ const (
 	RequestTimeout     = "RequestTimeout"
 	TooLarge           = "MaxMessageLengthExceeded"
 	SlowDown           = "SlowDown"
+	InternalError      = "InternalError"
 )
 
 // Refuse is a 400.
@@ -129,6 +130,7 @@ var (
 	ErrTimeout     = &Error{http.StatusBadRequest, RequestTimeout, "Your socket connection to the server was not read from or written to within the timeout period."}
 	ErrTooLarge    = &Error{http.StatusBadRequest, TooLarge, "Your request was too big."}
 	ErrBusy        = &Error{http.StatusServiceUnavailable, SlowDown, "Please reduce your request rate."}
+	ErrInternal    = &Error{http.StatusInternalServerError, InternalError, "We encountered an internal error. Please try again."}
 	ErrBody        = &Error{http.StatusBadRequest, "IncompleteBody", "The request body could not be read."}
 )
 
