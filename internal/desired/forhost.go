@@ -62,7 +62,8 @@ func ForHost(v vpc.View, host vpc.HostID) Host {
 func (b *builder) users() {
 	judged := false
 	for _, e := range b.h.Endpoints {
-		judged = judged || b.h.Services[e.Service].Protocol == "s3"
+		_, ours := b.h.Services[e.Service] // of the catalogue
+		judged = judged || ours
 	}
 	if !judged {
 		return
