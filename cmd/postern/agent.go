@@ -512,36 +512,45 @@ func (f *edgeFeed) tell() {
 // each processor, each of which one goroutine reads.
 const maxDNSSockets = 8
 
+// edgeGrace is how long the edge may take to end, agentGrace the agent, which waits
+// for it.
+const (
+	edgeGrace  = edge.DrainTime + 2*time.Second
+	agentGrace = edgeGrace + 5*time.Second
+)
+
 // edgeChild is the unprivileged process that speaks to workloads. It gets its
-// listening sockets, a read-only descriptor of the connection table, the record
+// listening sockets, which the agent keeps, so that connections wait in them while
+// one edge has died and the next does not run yet; a read-only descriptor of the connection table, the record
 // file and the file of the resolver's drops; its configuration comes on its standard input, whose end is
 // also its end.
 func edgeChild(ctx context.Context, links *link.Links, tag string, dp *datapath.Datapath, f *edgeFeed, p paths, cred *syscall.Credential) supervise.Spec {
 	packets := min(runtime.NumCPU(), maxDNSSockets)
+	var socks link.Sockets
 	return supervise.Spec{
 		Name:   "edge",
 		Notify: true,
+		Grace:  edgeGrace,
 		Command: func() (*exec.Cmd, error) {
-			wait, done := context.WithTimeout(ctx, 5*time.Second)
-			defer done()
-			socks, err := links.ListenService(wait, packets)
-			if err != nil {
-				return nil, err
+			if socks.HTTP == nil {
+				wait, done := context.WithTimeout(ctx, 5*time.Second)
+				defer done()
+				var err error
+				if socks, err = links.ListenService(wait, packets); err != nil {
+					return nil, err
+				}
 			}
 			table, err := dp.ConnsFile()
 			if err != nil {
-				socks.Close()
 				return nil, err
 			}
 			records, err := openRecords(p.requests())
 			if err != nil {
-				socks.Close()
 				table.Close()
 				return nil, err
 			}
 			drops, err := os.OpenFile(resolverDrops(tag), os.O_CREATE|os.O_RDWR, 0o600)
 			if err != nil {
-				socks.Close()
 				table.Close()
 				records.Close()
 				return nil, fmt.Errorf("open the resolver's counts of drops: %w", err)
@@ -552,9 +561,9 @@ func edgeChild(ctx context.Context, links *link.Links, tag string, dp *datapath.
 			return cmd, nil
 		},
 		Start: func(cmd *exec.Cmd) error {
-			own := cmd.ExtraFiles[:fdDNSPacket-3+packets]
+			once := cmd.ExtraFiles[fdConnections-3 : fdDNSPacket-3] // of this start
 			defer func() {
-				for _, file := range own {
+				for _, file := range once {
 					file.Close()
 				}
 			}()

@@ -35,9 +35,11 @@ const (
 	maxStreams      = 100
 	maxStreamBuffer = 256 << 10
 	maxConnBuffer   = 1 << 20
-	// shutdownTimeout is how long requests may go on when the edge ends.
-	shutdownTimeout = 10 * time.Second
 )
+
+// DrainTime is how long requests on their way may go on when the edge ends; it
+// takes no new ones then.
+const DrainTime = 8 * time.Second
 
 // limits are how long a client may take.
 type limits struct {
@@ -141,7 +143,8 @@ func (s *Server) run(ctx context.Context, sockets Sockets, configs <-chan Config
 			}
 		}
 	}
-	graceful, stop := context.WithTimeout(context.Background(), shutdownTimeout)
+	s.log.Info("the edge takes no more requests and ends those on their way", "within", DrainTime)
+	graceful, stop := context.WithTimeout(context.Background(), DrainTime)
 	defer stop()
 	for _, srv := range servers {
 		serving.Go(func() {
