@@ -411,7 +411,7 @@ func TestEveryServiceIsReachedAtItsOwnName(t *testing.T) {
 	recorded(endpoints["ecr.dkr"], "ecr:BatchGetImage", arn("ecr", "repository/app"), "allow")
 	recorded(endpoints["ecr.dkr"], "ecr:BatchDeleteImage", arn("ecr", "repository/app"), "deny")
 
-	// A client that comes while one edge has died and the next does not run yet waits.
+	// After the death of one edge the next takes over its sockets.
 	list := "http://" + registry + "/v2/"
 	if err := syscall.Kill(children(t, i.cmd.Process.Pid)["edge"], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
