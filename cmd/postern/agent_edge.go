@@ -86,7 +86,7 @@ func (f *edgeFeed) publish() {
 	c := edge.Config{
 		Revision: h.Revision, VPCs: h.VPCs, Endpoints: h.Endpoints, Services: map[string]desired.Service{},
 		Interfaces: map[uint64]edge.Interface{}, Keys: h.Keys, Users: h.Users, Upstreams: s.Upstreams, Zones: h.Zones, DNSRate: s.DNSRate, DNSHostTargets: s.DNSHostTargets, Region: s.Region,
-		Certificates: map[string]edge.Certificate{},
+		Certificates: map[string]edge.Certificate{}, IdentityKey: s.IdentityKey,
 	}
 	for name, v := range h.Services {
 		if v.Backend == "" {
@@ -124,11 +124,19 @@ func (f *edgeFeed) tell() {
 // each processor, each of which one goroutine reads.
 const maxDNSSockets = 8
 
+// edgeGrace is how long the edge may take to end, agentGrace the agent, which waits
+// for it.
+const (
+	edgeGrace  = edge.DrainTime + 2*time.Second
+	agentGrace = edgeGrace + 5*time.Second
+)
+
 // edgeChild is the unprivileged process that speaks to workloads. It gets its
-// listening sockets, a read-only descriptor of the connection table, the record
-// file, the file of the resolver's drops and the maps in which the resolver
-// leaves answers; its configuration comes on its standard input, whose end is
-// also its end.
+// listening sockets, which the agent keeps, so that connections wait in them while
+// one edge has died and the next does not run yet; a read-only descriptor of the
+// connection table, the record file, the file of the resolver's drops and the
+// maps in which the resolver leaves answers. Its configuration comes on its
+// standard input, whose end is also its end.
 //
 // The file of drops is locked: the lock is the edge's, and so there is one edge at
 // a time, also after an agent that was killed. What the programs answer ends with
@@ -136,30 +144,31 @@ const maxDNSSockets = 8
 func edgeChild(ctx context.Context, links *link.Links, tag string, dp *datapath.Datapath, f *edgeFeed, p paths, cred *syscall.Credential) supervise.Spec {
 	packets := min(runtime.NumCPU(), maxDNSSockets)
 	var following sync.WaitGroup // the end of the edge before
+	var socks link.Sockets
 	return supervise.Spec{
 		Name:   "edge",
 		Notify: true,
+		Grace:  edgeGrace,
 		Command: func() (*exec.Cmd, error) {
-			wait, done := context.WithTimeout(ctx, 5*time.Second)
-			defer done()
-			socks, err := links.ListenService(wait, packets)
-			if err != nil {
-				return nil, err
+			if socks.HTTP == nil {
+				wait, done := context.WithTimeout(ctx, 5*time.Second)
+				defer done()
+				var err error
+				if socks, err = links.ListenService(wait, packets); err != nil {
+					return nil, err
+				}
 			}
 			table, err := dp.ConnsFile()
 			if err != nil {
-				socks.Close()
 				return nil, err
 			}
 			records, err := openRecords(p.requests())
 			if err != nil {
-				socks.Close()
 				table.Close()
 				return nil, err
 			}
 			drops, spaces, answers, err := openAnswers(ctx, dp, resolverDrops(tag), &following)
 			if err != nil {
-				socks.Close()
 				table.Close()
 				records.Close()
 				return nil, err
@@ -170,9 +179,9 @@ func edgeChild(ctx context.Context, links *link.Links, tag string, dp *datapath.
 			return cmd, nil
 		},
 		Start: func(cmd *exec.Cmd) error {
-			own := cmd.ExtraFiles[:fdDNSPacket-3+packets]
+			once := cmd.ExtraFiles[fdConnections-3 : fdDNSPacket-3] // of this start
 			defer func() {
-				for _, file := range own {
+				for _, file := range once {
 					file.Close()
 				}
 			}()

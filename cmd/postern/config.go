@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -19,6 +20,7 @@ import (
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/edge"
+	"postern.dev/postern/internal/edge/caller"
 	"postern.dev/postern/internal/notify"
 	"postern.dev/postern/internal/vpc"
 )
@@ -74,6 +76,12 @@ type Config struct {
 	// Services is the catalogue: what there is besides customers' own
 	// services. Absent: S3 with the backend that comes with Postern.
 	Services []ServiceConfig `json:"services,omitempty"`
+	// IdentityKeyFile has the Ed25519 private key (PKCS #8, PEM) that signs what
+	// backends of services with identity "header" are told. The user who starts
+	// the server must be allowed to read it. IdentityKey is the key itself, which
+	// stands for a file's.
+	IdentityKeyFile string `json:"identityKeyFile,omitempty"`
+	IdentityKey     string `json:"identityKey,omitempty"`
 	// PublicPool are the IPv4 blocks that Elastic IPs come from. Absent:
 	// 192.0.2.0/24. An address in use stays when the pool changes.
 	PublicPool []string `json:"publicPool,omitempty"`
@@ -176,6 +184,11 @@ type ServiceConfig struct {
 	// Backend is the URL requests go to. Absent for s3: the server that comes
 	// with Postern, with its data in the data directory.
 	Backend string `json:"backend,omitempty"`
+	// Identity is how the backend is told who a request comes from: "none", also
+	// if absent; "proxy", a header of the PROXY protocol version 2 in front of
+	// every connection, which is one client's alone; or "header", the header
+	// Postern-Identity, signed with IdentityKeyFile's key.
+	Identity string `json:"identity,omitempty"`
 }
 
 // defaultConfig is what a bare `postern serve` runs with.
@@ -276,6 +289,9 @@ func (c *Config) check() error {
 	if len(c.Services) == 0 {
 		c.Services = []ServiceConfig{defaultS3(c.Region)}
 	}
+	if err := c.loadIdentityKey(); err != nil {
+		return err
+	}
 	services, err := c.catalogue()
 	if err != nil {
 		return err
@@ -299,6 +315,40 @@ func (c *Config) check() error {
 		}
 	}
 	return nil
+}
+
+// loadIdentityKey reads the key's file and checks the key.
+func (c *Config) loadIdentityKey() error {
+	if c.IdentityKeyFile != "" && c.IdentityKey == "" {
+		b, err := os.ReadFile(c.IdentityKeyFile)
+		if err != nil {
+			return fmt.Errorf("identityKeyFile: %w", err)
+		}
+		c.IdentityKey = string(b)
+	}
+	if c.IdentityKey == "" {
+		return nil
+	}
+	if _, err := caller.ParseKey([]byte(c.IdentityKey)); err != nil {
+		return fmt.Errorf("identityKeyFile %s: %w", c.IdentityKeyFile, err)
+	}
+	return nil
+}
+
+// backendIdentity reads a service's setting identity.
+func (c *Config) backendIdentity(setting string) (vpc.BackendIdentity, error) {
+	switch setting {
+	case "", "none":
+		return vpc.IdentityNone, nil
+	case string(vpc.IdentityProxy):
+		return vpc.IdentityProxy, nil
+	case string(vpc.IdentityHeader):
+		if c.IdentityKey == "" {
+			return "", errors.New("identity header needs a key to sign with: set identityKeyFile")
+		}
+		return vpc.IdentityHeader, nil
+	}
+	return "", fmt.Errorf("identity %q: want none, proxy or header", setting)
 }
 
 // listenAddr reports whether an address can be listened on.
@@ -437,6 +487,10 @@ func (c *Config) catalogue() ([]vpc.CatalogueService, error) {
 			Name: s.Name, ServiceName: "com.amazonaws." + c.Region + "." + s.Name,
 			ID:       vpc.ServiceID(stableID(vpc.PrefixService, c.Region+"/"+s.Name)),
 			Protocol: s.Protocol, Backend: s.Backend, PolicySupported: true,
+		}
+		var err error
+		if o.Identity, err = c.backendIdentity(s.Identity); err != nil {
+			return nil, bad("%v", err)
 		}
 		for _, t := range s.Types {
 			if t != string(vpc.GatewayEndpoint) && t != string(vpc.InterfaceEndpoint) {

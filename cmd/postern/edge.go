@@ -111,6 +111,7 @@ func (i identifier) asker(remote, local netip.AddrPort, proto int) (resolver.Ask
 }
 
 func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
+	slog.SetDefault(log) // what the packages below log looks alike
 	httpL, err := fileListener(fdHTTP, "http")
 	if err != nil {
 		return err

@@ -338,7 +338,7 @@ func hostSettings(cfg Config, p paths, a *pki.Authority) (hostsync.Settings, err
 	s := hostsync.Settings{
 		Region: cfg.Region, DNSRate: cfg.DNSPacketsPerSecond, CA: string(a.PEM),
 		Backends:     map[string]string{"s3": "unix:" + p.s3Socket()},
-		Certificates: map[string]hostsync.Certificate{},
+		Certificates: map[string]hostsync.Certificate{}, IdentityKey: cfg.IdentityKey,
 	}
 	var err error
 	if s.Upstreams, err = dnsUpstreams(cfg.DNSUpstreams); err != nil {

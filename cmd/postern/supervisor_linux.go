@@ -82,12 +82,20 @@ func runSupervisor(ctx context.Context, cfg Config, p paths, l listeners, uid, g
 	if err != nil {
 		return err
 	}
-	if err := sup.Start(ctx, supervise.Spec{
+	// It is started first, and with it what workloads can do without the server;
+	// and it ends first, while there still is a backend that can answer what is on
+	// its way.
+	host, err := supervise.New(supervise.Options{Log: log})
+	if err != nil {
+		return err
+	}
+	defer host.Stop()
+	if err := host.Start(ctx, supervise.Spec{
 		Name: "agent",
 		Command: func() (*exec.Cmd, error) {
 			return selfCommand("agent", "--data-dir", cfg.DataDir, "--mtu", strconv.Itoa(cfg.MTU), "--uplink", cfg.Uplink, "--underlay", cfg.Underlay, "--edge-user", edgeUser, "--local"), nil
 		},
-		Grace: 10 * time.Second,
+		Grace: agentGrace,
 	}); err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ func (b *builder) build() {
 	for s := range vpc.All[vpc.CatalogueService](v) {
 		b.h.Services[s.Name] = Service{
 			Name: s.Name, ServiceName: s.ServiceName, Protocol: s.Protocol, Prefixes: slices.Concat(s.Prefixes, s.Prefixes6),
-			PublicNames: s.PublicNames, Backend: s.Backend, Types: s.Types,
+			PublicNames: s.PublicNames, Backend: s.Backend, Types: s.Types, Identity: s.Identity,
 		}
 	}
 	b.places()
@@ -91,7 +91,8 @@ func (b *builder) build() {
 func (b *builder) users() {
 	judged := false
 	for _, e := range b.h.Endpoints {
-		judged = judged || b.h.Services[e.Service].Protocol == "s3"
+		_, ours := b.h.Services[e.Service] // of the catalogue
+		judged = judged || ours
 	}
 	if !judged {
 		return

@@ -351,6 +351,8 @@ type Service struct {
 	PublicNames []string           `json:"publicNames,omitempty"`
 	Backend     string             `json:"backend,omitempty"` // "" is the backend this installation starts
 	Types       []vpc.EndpointType `json:"types,omitempty"`
+	// Identity is how the backend is told who a request comes from.
+	Identity vpc.BackendIdentity `json:"identity,omitempty"`
 }
 
 // Workload is what sits behind an interface on this host.

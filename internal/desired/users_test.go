@@ -26,11 +26,16 @@ func TestUsersAreKnownWhereTheirRequestsAreJudged(t *testing.T) {
 		t.Errorf("without an endpoint: %v", h.Users)
 	}
 	v.Put(&vpc.Endpoint{ID: "vpce-s3", Owner: "c", VPC: "vpc-c", Type: vpc.GatewayEndpoint, ServiceName: "com.amazonaws.us-east-1.s3", State: vpc.EndpointAvailable, RouteTables: []vpc.RouteTableID{"rtb-c"}})
+	v.Put(&vpc.CatalogueService{Name: "sqs", ServiceName: "com.amazonaws.us-east-1.sqs", Protocol: "sqs"})
 	want := map[string]desired.User{"AKIA1": {
 		Account: "p", ARN: "arn:aws:iam::p:user/ann", ID: "AIDA1", Name: "ann", Tags: vpc.Tags{"a": "b"}, Policies: []string{"inline", "managed"},
 	}}
 	if diff := cmp.Diff(want, desired.ForHost(v, host).Users); diff != "" {
 		t.Errorf("users (-want +got):\n%s", diff)
+	} // Whatever the service's protocol is.
+	v.Put(&vpc.Endpoint{ID: "vpce-s3", Owner: "c", VPC: "vpc-c", Type: vpc.InterfaceEndpoint, ServiceName: "com.amazonaws.us-east-1.sqs", State: vpc.EndpointAvailable})
+	if diff := cmp.Diff(want, desired.ForHost(v, host).Users); diff != "" {
+		t.Errorf("with another service's endpoint (-want +got):\n%s", diff)
 	}
 }
 

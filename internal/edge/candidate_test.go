@@ -154,7 +154,7 @@ func TestNoCandidateCostsNoAllocation(t *testing.T) {
 	x, c, r := exchangeWith("")
 	least := testing.AllocsPerRun(100, func() {
 		x.context(c, "", "", nil, r, candidateSet)
-		v := x.decide(c, caller{}, &x.ep.document)
+		v := x.decide(c, signer{}, &x.ep.document)
 		x.rec.Judgement = v.judgement()
 	})
 	if n := testing.AllocsPerRun(100, func() { x.judge(c, r, candidateSet) }); n != least {

@@ -37,6 +37,9 @@ type Config struct {
 	// Certificates by service short name. One covers all the service's names;
 	// the key that issues them never comes here.
 	Certificates map[string]Certificate `json:"certificates,omitempty"`
+	// IdentityKey is the Ed25519 key, PEM, that signs for services whose backends
+	// are told by a header who a request comes from.
+	IdentityKey string `json:"identityKey,omitempty"`
 }
 
 // Interface is whose interface a client has.

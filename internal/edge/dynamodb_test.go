@@ -170,4 +170,14 @@ func TestUnknownRequestsNeedTheWholeService(t *testing.T) {
 		}
 		b.last()
 	}
+	// A Deny counts in whichever of them it is.
+	b.config.Users = map[string]desired.User{testCreds.AccessKeyID: {
+		ID: "AIDA1", Name: "ann", ARN: "arn:aws:iam::111111111111:user/ann", Account: testAccount,
+		Policies: []string{`{"Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`, `{"Statement":[{"Effect":"Deny","Action":"dynamodb:PutItem","Resource":"*"}]}`},
+	}}
+	b.configure()
+	if resp, got := b.do(b.tableRequest("Frobnicate", `{}`)); resp.StatusCode != 400 {
+		t.Errorf("a Deny of its own: %d %s", resp.StatusCode, got)
+	}
+	b.last()
 }

@@ -21,8 +21,8 @@ type document struct {
 	badText string         // why
 }
 
-// caller is who asks, as far as a signature says.
-type caller struct {
+// signer is who asks, as far as a signature says.
+type signer struct {
 	principal string // ARN, "" for an unsigned request or a key nobody has
 	account   vpc.AccountID
 	user      *user // of a user's key
@@ -44,7 +44,7 @@ type verdict struct {
 // call's own. The endpoint's candidate policy is asked the same in the other's
 // place, for the record alone.
 func (x *exchange) judge(c *call.Call, r *http.Request, now time.Time) *call.Error {
-	var by caller
+	var by signer
 	by.principal, by.account, by.user = x.state.principal(c.Claim.KeyID)
 	x.rec.AccessKey, x.rec.Principal = c.Claim.KeyID, by.principal
 	x.context(c, by.account, by.principal, by.user, r, now)
@@ -72,7 +72,7 @@ func (x *exchange) judge(c *call.Call, r *http.Request, now time.Time) *call.Err
 
 // decide judges a call with a document as the endpoint's policy. It changes
 // nothing.
-func (x *exchange) decide(c *call.Call, by caller, doc *document) verdict {
+func (x *exchange) decide(c *call.Call, by signer, doc *document) verdict {
 	if c.Unknown != "" {
 		return x.decideUnknown(c, by, doc)
 	}
@@ -107,7 +107,7 @@ func (x *exchange) decide(c *call.Call, by caller, doc *document) verdict {
 }
 
 // request is what a policy is asked about one check.
-func (x *exchange) request(c *call.Call, check call.Check, by caller) policy.Request {
+func (x *exchange) request(c *call.Call, check call.Check, by signer) policy.Request {
 	ctx := c.Context
 	if len(check.Context) > 0 {
 		ctx = maps.Clone(ctx)
@@ -121,7 +121,7 @@ func (x *exchange) request(c *call.Call, check call.Check, by caller) policy.Req
 
 // decideUnknown is decide for a request that nobody knows: it may pass only if
 // every policy allows the whole service.
-func (x *exchange) decideUnknown(c *call.Call, by caller, doc *document) verdict {
+func (x *exchange) decideUnknown(c *call.Call, by signer, doc *document) verdict {
 	check, namespace := c.Checks[0], x.ep.service.protocol.namespace
 	req := x.request(c, check, by)
 	allowed := func(doc string, options policy.Options) bool {

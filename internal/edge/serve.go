@@ -28,6 +28,7 @@ type exchange struct {
 	state  *state
 	ep     *endpoint
 	id     Identity
+	conn   *conn
 	in     *countingBody
 	rec    Record
 	hostID string
@@ -42,7 +43,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
 		return
 	}
-	x := &exchange{server: s, state: s.state.Load(), id: c.id}
+	x := &exchange{server: s, state: s.state.Load(), id: c.id, conn: c}
 	x.ep = x.state.endpoint(c.id)
 	if x.ep == nil {
 		c.Close() // the endpoint went while the request came
@@ -60,10 +61,17 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	in.control.SetWriteDeadline(time.Time{})
 	out := &countingWriter{ResponseWriter: w, control: in.control, stall: s.limits.stall}
 	defer func() {
+		p := recover()
+		if p != nil && p != http.ErrAbortHandler {
+			p = x.panicked(out, r, p)
+		}
 		x.rec.Status, x.rec.BytesIn, x.rec.BytesOut = out.status, in.n.Load(), out.n
 		x.rec.DurationMS = time.Since(began).Milliseconds()
 		x.rec.bound()
 		s.record(x.rec)
+		if p != nil {
+			panic(p)
+		}
 	}()
 	if e := x.handle(out, r, began); e != nil {
 		if x.rec.Decision == "" {
@@ -191,6 +199,10 @@ func (x *exchange) context(c *call.Call, account vpc.AccountID, principal string
 // proxy passes a request on as it came.
 func (x *exchange) proxy(w *countingWriter, r *http.Request, c *call.Call) *call.Error {
 	b := x.ep.service.backend
+	if x.ep.service.Identity == vpc.IdentityHeader && x.ep.service.key == nil {
+		x.rec.Error = "there is no key to tell the backend who calls"
+		return call.ErrUnavailable
+	}
 	target, e := rawURL(r, b)
 	if e != nil {
 		return e
@@ -198,13 +210,14 @@ func (x *exchange) proxy(w *countingWriter, r *http.Request, c *call.Call) *call
 	p := &httputil.ReverseProxy{
 		// Answers of unknown length are passed on as they come, by themselves; of
 		// a known one, header and body go out together where they fit.
-		Transport: b.transport,
+		Transport: x.transport(b),
 		ErrorLog:  log.New(io.Discard, "", 0), // errors are in the record
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.Out.URL, pr.Out.Host = target, pr.In.Host
-			pr.Out.Trailer = nil // fields that came after everything was judged
-			for _, h := range call.Overriding {
-				pr.Out.Header.Del(h) // unsigned: signed ones were refused
+			pr.Out.Trailer = nil               // fields that came after everything was judged
+			call.DropOverriding(pr.Out.Header) // unsigned: signed ones were refused
+			if key := x.ep.service.key; key != nil {
+				pr.Out.Header.Set(call.HeaderIdentity, x.identity(key, pr.In))
 			}
 			if b.local {
 				pr.Out.Header.Set(call.HeaderContext, origin(c))

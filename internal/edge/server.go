@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -34,9 +35,11 @@ const (
 	maxStreams      = 100
 	maxStreamBuffer = 256 << 10
 	maxConnBuffer   = 1 << 20
-	// shutdownTimeout is how long requests may go on when the edge ends.
-	shutdownTimeout = 10 * time.Second
 )
+
+// DrainTime is how long requests on their way may go on when the edge ends; it
+// takes no new ones then.
+const DrainTime = 8 * time.Second
 
 // limits are how long a client may take.
 type limits struct {
@@ -56,6 +59,7 @@ type Server struct {
 	state    atomic.Pointer[state]
 	backends backends // used by configure
 	held     budget   // bodies in memory
+	panics   panics
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{}
@@ -74,7 +78,7 @@ func Run(ctx context.Context, sockets Sockets, configs <-chan Config, ident Iden
 func (s *Server) run(ctx context.Context, sockets Sockets, configs <-chan Config) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	errorLog := slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
+	errorLog := log.New(serverLog{s.log}, "", 0)
 	failed := make(chan error, 2)
 	var servers []*http.Server
 	var serving sync.WaitGroup
@@ -139,7 +143,8 @@ func (s *Server) run(ctx context.Context, sockets Sockets, configs <-chan Config
 			}
 		}
 	}
-	graceful, stop := context.WithTimeout(context.Background(), shutdownTimeout)
+	s.log.Info("the edge takes no more requests and ends those on their way", "within", DrainTime)
+	graceful, stop := context.WithTimeout(context.Background(), DrainTime)
 	defer stop()
 	for _, srv := range servers {
 		serving.Go(func() {
@@ -182,11 +187,13 @@ type conn struct {
 	id     Identity
 	server *Server
 	closed sync.Once
+	own    ownBackend // connections to a backend that are this client's alone
 }
 
 func (c *conn) Close() error {
 	err := c.Conn.Close()
 	c.closed.Do(func() {
+		c.own.close()
 		s := c.server
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -4,6 +4,7 @@ package edge
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"postern.dev/postern/internal/desired"
+	"postern.dev/postern/internal/edge/caller"
 	"postern.dev/postern/internal/edge/dynamodb"
 	"postern.dev/postern/internal/policy"
 	"postern.dev/postern/internal/vpc"
@@ -55,6 +57,7 @@ type service struct {
 	backend  *backend          // nil if it has none
 	cert     *tls.Certificate
 	certIn   Certificate
+	key      ed25519.PrivateKey // signs identities; nil if the backend is told none so
 }
 
 // endpoint is the one a connection came through, nil if it is gone or if it is
@@ -99,9 +102,19 @@ func compile(c Config, old *state, backends *backends, log *slog.Logger) *state 
 	for vni, v := range c.VPCs {
 		s.vpcs[vni], s.vpcOwners[vni] = v.ID, v.Owner
 	}
+	var key ed25519.PrivateKey
+	if c.IdentityKey != "" {
+		var err error
+		if key, err = caller.ParseKey([]byte(c.IdentityKey)); err != nil {
+			log.Error("services whose backends are told who calls are not served", "error", err)
+		}
+	}
 	used := map[string]bool{}
 	for name, in := range c.Services {
 		svc := &service{Service: in, certIn: c.Certificates[name], protocol: protocols[in.Protocol]}
+		if in.Identity == vpc.IdentityHeader {
+			svc.key = key
+		}
 		if svc.protocol.read == nil {
 			log.Error("the protocol of a service is not served here", "service", name, "protocol", in.Protocol)
 		}

@@ -58,6 +58,9 @@ type Settings struct {
 	Certificates map[string]Certificate `json:"certificates,omitempty"`
 	// CA is the certificate workloads trust, PEM.
 	CA string `json:"ca"`
+	// IdentityKey signs what backends are told of who a request comes from, PEM;
+	// "" if no service's backend is told so.
+	IdentityKey string `json:"identityKey,omitempty"`
 }
 
 // Elsewhere are the settings for a host on another machine than the server's:

@@ -76,6 +76,8 @@ var ImportRules = []ImportRule{
 		"the only package that loads programs and owns maps; it takes plain values and sees no other adapter"},
 	{"internal/resolver", []string{"internal/desired", "internal/vpc", "internal/policy", "internal/reconcile"},
 		"adapters never import one another"},
+	{"internal/edge/caller", nil,
+		"what a backend is told of a caller is made of plain values, so that its format can be read in one place"},
 	{"internal/edge/call", nil,
 		"a request and the call made of it are plain values; every protocol reads them alike"},
 	{"internal/edge/s3", []string{"internal/edge/call"},

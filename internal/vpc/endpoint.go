@@ -325,7 +325,20 @@ type CatalogueService struct {
 	// Backend is the URL requests go to; "" means the backend this server starts itself.
 	Backend         string `json:"backend,omitempty"`
 	PolicySupported bool   `json:"policySupported"`
+	// Identity is how the backend is told who a request comes from.
+	Identity BackendIdentity `json:"identity,omitempty"`
 }
+
+// BackendIdentity is how a catalogue service's backend is told who a request
+// comes from.
+type BackendIdentity string
+
+// How a backend is told.
+const (
+	IdentityNone   BackendIdentity = ""       // not at all
+	IdentityProxy  BackendIdentity = "proxy"  // by a header of the PROXY protocol in front of each connection
+	IdentityHeader BackendIdentity = "header" // by a signed header of each request
+)
 
 func (*CatalogueService) Kind() Kind    { return KindCatalogue }
 func (s *CatalogueService) Key() string { return s.Name }

@@ -57,6 +57,8 @@ import (
 //	                      and print them
 //	get URL NET [ADDR]    print status and body, got over tcp4 or tcp6 from the
 //	                      URL's host, or from an address
+//	registry URL TOKEN    push an image to a registry and pull it, and print what
+//	                      it says to deleting it
 //	first ADDR            connect again and again until a byte comes; print
 //	                      the time in nanoseconds since the epoch
 func peer(mode string, args []string) int {
@@ -96,6 +98,8 @@ func peer(mode string, args []string) int {
 		err = get(args[0], args[1], args[2:]...)
 	case "first":
 		err = first(args[0])
+	case "registry":
+		err = pushAndPull(args[0], args[1])
 	default:
 		err = fmt.Errorf("unknown peer %q", mode)
 	}

@@ -133,6 +133,7 @@ const (
 	RequestTimeout     = "RequestTimeout"
 	TooLarge           = "MaxMessageLengthExceeded"
 	SlowDown           = "SlowDown"
+	InternalError      = "InternalError"
 )
 
 // Refuse is a 400.
@@ -146,6 +147,7 @@ var (
 	ErrTimeout     = &Error{Status: http.StatusBadRequest, Code: RequestTimeout, Message: "Your socket connection to the server was not read from or written to within the timeout period."}
 	ErrTooLarge    = &Error{Status: http.StatusBadRequest, Code: TooLarge, Message: "Your request was too big."}
 	ErrBusy        = &Error{Status: http.StatusServiceUnavailable, Code: SlowDown, Message: "Please reduce your request rate."}
+	ErrInternal    = &Error{Status: http.StatusInternalServerError, Code: InternalError, Message: "We encountered an internal error. Please try again."}
 	ErrBody        = &Error{Status: http.StatusBadRequest, Code: "IncompleteBody", Message: "The request body could not be read."}
 )
 

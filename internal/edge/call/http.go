@@ -5,6 +5,7 @@ package call
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -25,7 +26,20 @@ var Overriding = []string{
 	"X-Forwarded-Prefix", "X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Scheme", "X-Forwarded-Protocol",
 	"X-Real-Ip", "X-Original-Url", "X-Original-Host", "X-Rewrite-Url", "X-Url-Scheme",
 	"X-Host", "X-Http-Method", "X-Http-Method-Override", "X-Method-Override",
-	HeaderContext,
+	HeaderContext, HeaderIdentity,
+}
+
+// DropOverriding takes all of them out, and those that servers which read "_" as
+// "-" would take for one.
+func DropOverriding(h http.Header) {
+	for _, name := range Overriding {
+		h.Del(name)
+	}
+	for name := range h {
+		if strings.Contains(name, "_") && slices.Contains(Overriding, http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))) {
+			delete(h, name)
+		}
+	}
 }
 
 // HeaderContext is where the edge tells a backend of this machine what it knows
@@ -35,6 +49,9 @@ const HeaderContext = "X-Postern-Context"
 // lists are x-amz- headers of which every line adds to a list. Nothing is decided
 // by them.
 var lists = map[string]bool{"X-Amz-Object-Attributes": true, "X-Amz-Optional-Object-Attributes": true}
+
+// HeaderIdentity is where the edge tells a backend who calls, signed.
+const HeaderIdentity = "Postern-Identity"
 
 // CheckHeaders refuses headers that could be read in two ways, and what would
 // make a proxy change the request: an upgrade, and a Connection header that has

@@ -17,6 +17,7 @@ var codes = map[string]string{
 	call.TooLarge:            "com.amazon.coral.validate#ValidationException",
 	call.SlowDown:            "com.amazonaws.dynamodb.v20120810#ThrottlingException",
 	call.ServiceUnavailable:  "com.amazon.coral.service#ServiceUnavailable",
+	call.InternalError:       "com.amazonaws.dynamodb.v20120810#InternalServerError",
 	"SerializationException": "com.amazon.coral.service#SerializationException",
 	"ValidationException":    "com.amazon.coral.validate#ValidationException",
 }

@@ -28,6 +28,9 @@ type ec2Response struct {
 	RequestID string   `xml:"RequestID"`
 }
 
+// internalFailure is the common word for a service's own fault; EC2 has another.
+const internalFailure = "InternalFailure"
+
 // WriteError answers with an error in the protocol that the request has.
 func (s *Service) WriteError(w http.ResponseWriter, r *http.Request, e *call.Error, requestID, _ string) {
 	denied := e.Code == call.AccessDenied
@@ -35,6 +38,9 @@ func (s *Service) WriteError(w http.ResponseWriter, r *http.Request, e *call.Err
 		code := e.Code + "Exception"
 		if e.Status < 500 && !denied {
 			code = "ValidationException"
+		}
+		if e.Code == call.InternalError {
+			code = internalFailure
 		}
 		body, err := json.Marshal(map[string]string{"__type": code, "message": e.Message})
 		write(w, http.StatusBadRequest, e, "application/x-amz-json-1.1", "X-Amzn-Requestid", requestID, body, err)
@@ -46,6 +52,9 @@ func (s *Service) WriteError(w http.ResponseWriter, r *http.Request, e *call.Err
 		if code == "" {
 			code = call.AccessDenied
 		}
+	}
+	if code == call.InternalError && s.Namespace != "ec2" {
+		code = internalFailure
 	}
 	kind := "Sender"
 	if status >= 500 {
@@ -65,6 +74,8 @@ func WriteRegistryError(w http.ResponseWriter, r *http.Request, e *call.Error, r
 	switch {
 	case e.Code == call.AccessDenied:
 		code = "DENIED"
+	case e.Code == call.InternalError:
+		code = "UNKNOWN"
 	case e.Status >= 500:
 		code = "TOOMANYREQUESTS"
 	}

@@ -128,6 +128,8 @@ func TestRequestsNameTheirResources(t *testing.T) {
 		{SNS, "POST / Action=Publish&PhoneNumber=123", "sns:Publish *"},
 		{SNS, "POST / Action=Publish&Message=x", "InvalidRequest"},
 		{SNS, "POST / Action=Publish&TopicArn=arn:aws:sns:us-east-1:111111111111:t&topicarn=arn:aws:sns:us-east-1:111111111111:u", "InvalidRequest"},
+		{SNS, "POST / Action=Publish&TopicArn=arn:aws:sns:us-east-1:111111111111:t&TopicArn=arn:aws:sns:us-east-1:111111111111:u", "InvalidRequest"},
+		{EC2, "POST / Action=DeleteVpc&VpcId=vpc-0123456789abcdef0&vpcId=vpc-0123456789abcdef1", "InvalidRequest"},
 		{SNS, "POST / Action=Publish&topicarn=arn:aws:sns:us-east-1:111111111111:u", "InvalidRequest"},
 		{SNS, "POST / Action=Subscribe&TopicArn=arn:aws:sns:us-east-1:111111111111:t&Protocol=https", "sns:Subscribe sns:us-east-1:111111111111:t; sns:Protocol=https"},
 		{SNS, "POST / Action=CreateTopic&Name=t&Tags.member.1.Key=a&Tags.member.1.Value=b", "sns:CreateTopic sns:us-east-1:111111111111:t; aws:RequestTag/a=b"},
