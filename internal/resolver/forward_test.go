@@ -271,7 +271,7 @@ func TestSlowUpstreamDelaysOnlyItsOwnQuestions(t *testing.T) {
 	}
 	b.r.limiter.mu.Lock()
 	defer b.r.limiter.mu.Unlock()
-	if n := b.r.limiter.forwards; n != forwardsPerAsker {
+	if n := b.r.limiter.forwards.all; n != forwardsPerAsker {
 		t.Errorf("%d questions wait for an upstream, want %d", n, forwardsPerAsker)
 	}
 }

@@ -59,8 +59,35 @@ type limiter struct {
 	askers   map[askerKey]*askerState
 	perVPC   map[vpc.VNI]int
 	swept    time.Time
-	forwards int
-	streams  int
+	forwards share
+	streams  share
+}
+
+// share is what of something all have together and each VPC. A VPC may have as
+// much as is free, and so the half at most, two a third each: however many
+// interfaces a tenant has, another finds a place.
+type share struct {
+	all   int
+	byVPC map[vpc.VNI]int
+}
+
+func (s *share) take(vni vpc.VNI, limit int) bool {
+	if s.byVPC[vni] >= limit-s.all {
+		return false
+	}
+	if s.byVPC == nil {
+		s.byVPC = map[vpc.VNI]int{}
+	}
+	s.all++
+	s.byVPC[vni]++
+	return true
+}
+
+func (s *share) giveBack(vni vpc.VNI) {
+	s.all--
+	if s.byVPC[vni]--; s.byVPC[vni] == 0 {
+		delete(s.byVPC, vni)
+	}
 }
 
 func newLimiter(now func() time.Time, rate func() int) *limiter {
@@ -120,10 +147,9 @@ func (l *limiter) forward(k askerKey) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.state(k)
-	if a == nil || l.forwards >= maxForwards || a.forwards >= forwardsPerAsker {
+	if a == nil || a.forwards >= forwardsPerAsker || !l.forwards.take(k.vni, maxForwards) {
 		return false
 	}
-	l.forwards++
 	a.forwards++
 	return true
 }
@@ -131,7 +157,7 @@ func (l *limiter) forward(k askerKey) bool {
 func (l *limiter) forwarded(k askerKey) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.forwards--
+	l.forwards.giveBack(k.vni)
 	l.askers[k].forwards--
 }
 
@@ -140,10 +166,9 @@ func (l *limiter) stream(k askerKey) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.state(k)
-	if a == nil || l.streams >= maxStreams || a.streams >= streamsPerAsker {
+	if a == nil || a.streams >= streamsPerAsker || !l.streams.take(k.vni, maxStreams) {
 		return false
 	}
-	l.streams++
 	a.streams++
 	return true
 }
@@ -151,6 +176,6 @@ func (l *limiter) stream(k askerKey) bool {
 func (l *limiter) closed(k askerKey) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.streams--
+	l.streams.giveBack(k.vni)
 	l.askers[k].streams--
 }

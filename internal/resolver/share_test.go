@@ -37,6 +37,46 @@ func TestOneVPCDoesNotFillTheLimiter(t *testing.T) {
 	}
 }
 
+// However many interfaces a tenant has, another's questions find a place in the
+// queue for upstreams, and its connections too.
+func TestOneVPCDoesNotFillTheQueues(t *testing.T) {
+	l := newLimiter(time.Now, func() int { return 10 })
+	asker := func(vni vpc.VNI, i int) askerKey { return askerKey{vni: vni, iface: uint64(i + 1)} }
+	for _, q := range []struct {
+		what     string
+		take     func(askerKey) bool
+		giveBack func(askerKey)
+		limit    int
+	}{{"forwards", l.forward, l.forwarded, maxForwards}, {"streams", l.stream, l.closed, maxStreams}} {
+		taken := map[vpc.VNI][]askerKey{}
+		fill := func(vni vpc.VNI) {
+			for i := range 2 * q.limit {
+				if k := asker(vni, i); q.take(k) {
+					taken[vni] = append(taken[vni], k)
+				}
+			}
+		}
+		fill(vniA)
+		fill(vniB)
+		fill(vniC)
+		if a, b, c := len(taken[vniA]), len(taken[vniB]), len(taken[vniC]); a != q.limit/2 || b != q.limit/4 || c != q.limit/8 {
+			t.Errorf("%s: one VPC has %d of %d, the next ones %d and %d", q.what, a, q.limit, b, c)
+		}
+		for _, ks := range taken {
+			for _, k := range ks {
+				q.giveBack(k)
+			}
+		}
+		if !q.take(asker(vniA, 1)) {
+			t.Errorf("%s: what was given back is not free", q.what)
+		}
+		q.giveBack(asker(vniA, 1))
+	}
+	if l.forwards.all+l.streams.all+len(l.forwards.byVPC)+len(l.streams.byVPC) != 0 {
+		t.Errorf("left over: %+v %+v", l.forwards, l.streams)
+	}
+}
+
 // RFC 2308, 5: an answer that only leads to where nothing is lives no longer than
 // the SOA there says, and not at all without one.
 func TestAliasesToNothingLiveAsLongAsNothing(t *testing.T) {
