@@ -197,7 +197,7 @@ func runAgent(ctx context.Context, dataDir string, in agentInput) error {
 		Steps:     []reconcile.Step{{Name: "datapath", Apply: h.apply}},
 		StateFile: p.desired(), Log: log,
 	})
-	e.resend, e.named = a.Resend, a.Named
+	e.resend, e.named, e.backends = a.Resend, a.Named, a.Backends
 
 	uid, gid, err := privilege.Lookup(userOr(in.edgeUser, "postern-edge"), edgeUID)
 	if err != nil {

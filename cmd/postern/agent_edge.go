@@ -7,6 +7,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -35,8 +36,10 @@ type edgeFeed struct {
 	probes  *latest[map[string]desired.Probe]
 	resend  func()
 	named   func(vpc.Revision)
-	limit   func(packetsPerSecond int) error // of each interface to its resolver
-	log     *slog.Logger
+	// backends takes what the edge says of the services' backends.
+	backends func(map[string]map[string]bool)
+	limit    func(packetsPerSecond int) error // of each interface to its resolver
+	log      *slog.Logger
 
 	mu       sync.Mutex
 	desired  desired.Host      // guarded by mu
@@ -89,9 +92,7 @@ func (f *edgeFeed) publish() {
 		Certificates: map[string]edge.Certificate{}, IdentityKey: s.IdentityKey,
 	}
 	for name, v := range h.Services {
-		if v.Backend == "" {
-			v.Backend = s.Backends[name]
-		}
+		v.Backends = backendURLs(v, s)
 		c.Services[name] = v
 	}
 	for id, n := range h.Interfaces {
@@ -196,8 +197,14 @@ func edgeChild(ctx context.Context, links *link.Links, tag string, dp *datapath.
 			following.Go(func() {
 				sc := bufio.NewScanner(out)
 				for sc.Scan() {
-					if r, err := strconv.ParseInt(sc.Text(), 10, 64); err == nil {
-						f.holds(vpc.Revision(r))
+					var w edgeWord
+					switch err := json.Unmarshal(sc.Bytes(), &w); {
+					case err != nil:
+						f.log.Error("what the edge says does not decode", "error", err)
+					case w.Holds != 0:
+						f.holds(w.Holds)
+					default:
+						f.backends(w.Backends)
 					}
 				}
 				if err := dp.ForgetSpaces(); err != nil && ctx.Err() == nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,6 +95,9 @@ func serveAdmin(t *testing.T) (dir string) {
 		tx.Put(&vpc.NetworkInterface{ID: "eni-00000000000000001", Owner: owner, VPC: network, Subnet: subnet, Zone: "us-east-1a",
 			Type: vpc.TypeInterface, Addr: addr("10.0.1.10"), MAC: "02:00:00:00:00:01"})
 		tx.Put(&vpc.Instance{ID: "i-00000000000000001", Owner: owner, VPC: network, Subnet: subnet, State: vpc.InstanceShuttingDown, Host: "h1"})
+		tx.Put(&vpc.CatalogueService{Name: "s3", ServiceName: "com.amazonaws.us-east-1.s3", ID: "vpce-svc-00000000000000053", Protocol: "s3",
+			Types: []vpc.EndpointType{vpc.GatewayEndpoint}, PrefixList: "pl-00000000000000053", Prefixes: []netip.Prefix{prefix("198.51.100.0/24")}, PolicySupported: true})
+		tx.Put(&vpc.Endpoint{ID: "vpce-0000000000000cafe", Owner: owner, VPC: network, Type: vpc.GatewayEndpoint, ServiceName: "com.amazonaws.us-east-1.sns", State: vpc.EndpointAvailable})
 		putNotifications(tx, owner, c.Now())
 		tx.Put(&vpc.CatalogueService{Name: "s3", ServiceName: "com.amazonaws.us-east-1.s3", Types: []vpc.EndpointType{vpc.GatewayEndpoint}, Protocol: "s3", PolicySupported: true})
 		tx.Put(&vpc.Endpoint{ID: "vpce-00000000000000002", Owner: owner, VPC: network, Type: vpc.GatewayEndpoint, ServiceName: "com.amazonaws.us-east-1.s3", State: vpc.EndpointAvailable, DNSLabel: "vpce-00000000000000002-aaaaaaaa"})

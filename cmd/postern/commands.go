@@ -13,6 +13,7 @@ func commands(o *options) []*cobra.Command {
 		newAccountCommand(o),
 		newDomainCommand(o),
 		newHostCommand(o),
+		newServiceCommand(o),
 		newAttachCommand(o),
 		newDetachCommand(o),
 		newStatusCommand(o),

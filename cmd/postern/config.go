@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -15,14 +14,13 @@ import (
 	"strings"
 	"time"
 
-	"sigs.k8s.io/yaml"
-
+	"postern.dev/postern/internal/catalogue"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/desired"
-	"postern.dev/postern/internal/edge"
 	"postern.dev/postern/internal/edge/caller"
 	"postern.dev/postern/internal/notify"
 	"postern.dev/postern/internal/vpc"
+	"postern.dev/postern/internal/yamlfile"
 )
 
 // Config is the whole configuration of `postern serve`. A file given with
@@ -74,8 +72,10 @@ type Config struct {
 	ServerUser string `json:"serverUser,omitempty"`
 	EdgeUser   string `json:"edgeUser,omitempty"`
 	// Services is the catalogue: what there is besides customers' own
-	// services. Absent: S3 with the backend that comes with Postern.
-	Services []ServiceConfig `json:"services,omitempty"`
+	// services. ServicesFile is a file with more of them, under the same name.
+	// Absent both: S3 with the backend that comes with Postern.
+	Services     []catalogue.Entry `json:"services,omitempty"`
+	ServicesFile string            `json:"servicesFile,omitempty"`
 	// IdentityKeyFile has the Ed25519 private key (PKCS #8, PEM) that signs what
 	// backends of services with identity "header" are told. The user who starts
 	// the server must be allowed to read it. IdentityKey is the key itself, which
@@ -99,6 +99,9 @@ type Config struct {
 	Topics []TopicConfig `json:"topics,omitempty"`
 	// Audit says where the record of API calls is kept.
 	Audit AuditConfig `json:"audit,omitzero"`
+
+	// written says where each of Services is in a file; nil for none.
+	written []place
 }
 
 // AuditConfig is the record of API calls: one JSON object on a line for each.
@@ -162,35 +165,6 @@ type TopicConfig struct {
 	Path string `json:"path,omitempty"`
 }
 
-// ServiceConfig is one service of the catalogue.
-type ServiceConfig struct {
-	// Name is the short name: s3 gives com.amazonaws.<region>.s3.
-	Name string `json:"name"`
-	// Types are Gateway, Interface or both.
-	Types []string `json:"types"`
-	// Prefixes are the service's public addresses, which gateway endpoints
-	// route; Addresses, inside them, are what its names resolve to. With
-	// Prefixes6, and addresses inside those too, it is reached over IPv6 as well.
-	Prefixes  []string `json:"prefixes"`
-	Prefixes6 []string `json:"prefixes6,omitempty"`
-	Addresses []string `json:"addresses"`
-	// PublicNames are the names clients use; "*." covers the names below. Those
-	// with the label "dualstack" resolve to addresses of both families, others to
-	// IPv4 ones, unless a gateway endpoint's DNS record type says otherwise.
-	PublicNames []string `json:"publicNames"`
-	// Protocol is how requests and policies are read: "s3", "dynamodb" or
-	// another of edge.Protocols.
-	Protocol string `json:"protocol"`
-	// Backend is the URL requests go to. Absent for s3: the server that comes
-	// with Postern, with its data in the data directory.
-	Backend string `json:"backend,omitempty"`
-	// Identity is how the backend is told who a request comes from: "none", also
-	// if absent; "proxy", a header of the PROXY protocol version 2 in front of
-	// every connection, which is one client's alone; or "header", the header
-	// Postern-Identity, signed with IdentityKeyFile's key.
-	Identity string `json:"identity,omitempty"`
-}
-
 // defaultConfig is what a bare `postern serve` runs with.
 func defaultConfig() Config {
 	return Config{Listen: "127.0.0.1:8420", Region: "us-east-1", Datapath: "ebpf", Store: "embedded", MTU: 1500}
@@ -202,10 +176,12 @@ func loadConfig(file string, c *Config) error {
 	if err != nil {
 		return fmt.Errorf("read the configuration: %w", err)
 	}
-	if err := yaml.UnmarshalStrict(b, c); err != nil {
-		return fmt.Errorf("configuration %s: %w", file, err)
+	c.Services = nil
+	lines, err := yamlfile.Decode(file, b, c)
+	if err != nil {
+		return err
 	}
-	return nil
+	return c.readServices(file, lines, c.Services)
 }
 
 var regionName = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-\d$`)
@@ -287,34 +263,19 @@ func (c *Config) check() error {
 		return err
 	}
 	if len(c.Services) == 0 {
-		c.Services = []ServiceConfig{defaultS3(c.Region)}
+		c.Services = catalogue.Default()
 	}
 	if err := c.loadIdentityKey(); err != nil {
 		return err
 	}
-	services, err := c.catalogue()
-	if err != nil {
+	if _, err := c.publicPool(); err != nil {
 		return err
 	}
-	pool, err := c.publicPool()
-	if err != nil {
+	if _, err := c.ipv6Pool(); err != nil {
 		return err
 	}
-	pool6, err := c.ipv6Pool()
-	if err != nil {
-		return err
-	}
-	for _, s := range services {
-		for _, p := range slices.Concat(s.Prefixes, s.Prefixes6) {
-			if i := slices.IndexFunc(pool, p.Overlaps); i >= 0 {
-				return fmt.Errorf("publicPool %s overlaps %s of service %s: name blocks that no service has", pool[i], p, s.Name)
-			}
-			if i := slices.IndexFunc(pool6, p.Overlaps); i >= 0 {
-				return fmt.Errorf("ipv6Pool %s overlaps %s of service %s: name blocks that no service has", pool6[i], p, s.Name)
-			}
-		}
-	}
-	return nil
+	_, err = c.catalogue()
+	return err
 }
 
 // loadIdentityKey reads the key's file and checks the key.
@@ -333,22 +294,6 @@ func (c *Config) loadIdentityKey() error {
 		return fmt.Errorf("identityKeyFile %s: %w", c.IdentityKeyFile, err)
 	}
 	return nil
-}
-
-// backendIdentity reads a service's setting identity.
-func (c *Config) backendIdentity(setting string) (vpc.BackendIdentity, error) {
-	switch setting {
-	case "", "none":
-		return vpc.IdentityNone, nil
-	case string(vpc.IdentityProxy):
-		return vpc.IdentityProxy, nil
-	case string(vpc.IdentityHeader):
-		if c.IdentityKey == "" {
-			return "", errors.New("identity header needs a key to sign with: set identityKeyFile")
-		}
-		return vpc.IdentityHeader, nil
-	}
-	return "", fmt.Errorf("identity %q: want none, proxy or header", setting)
 }
 
 // listenAddr reports whether an address can be listened on.
@@ -452,93 +397,6 @@ func (c *Config) ipv6Pool() ([]netip.Prefix, error) {
 	return out, nil
 }
 
-// defaultS3 is S3 on the public addresses documentation may use.
-func defaultS3(region string) ServiceConfig {
-	return ServiceConfig{
-		Name: "s3", Types: []string{"Gateway"}, Protocol: "s3",
-		Prefixes:  []string{"198.51.100.0/24", "203.0.113.0/24"},
-		Prefixes6: []string{"2001:db8:ff53::/48"},
-		Addresses: []string{"198.51.100.10", "203.0.113.10", "2001:db8:ff53::10", "2001:db8:ff53::11"},
-		PublicNames: []string{
-			"s3." + region + ".amazonaws.com", "*.s3." + region + ".amazonaws.com",
-			"s3.amazonaws.com", "*.s3.amazonaws.com",
-			"s3.dualstack." + region + ".amazonaws.com", "*.s3.dualstack." + region + ".amazonaws.com",
-		},
-	}
-}
-
-// catalogue turns the configured services into domain objects.
-func (c *Config) catalogue() ([]vpc.CatalogueService, error) {
-	var out []vpc.CatalogueService
-	for _, s := range c.Services {
-		bad := func(format string, args ...any) error {
-			return fmt.Errorf("service %q: %s", s.Name, fmt.Sprintf(format, args...))
-		}
-		if s.Name == "" || strings.ContainsAny(s.Name, " /@") || slices.ContainsFunc(out, func(o vpc.CatalogueService) bool { return o.Name == s.Name }) {
-			return nil, bad("every service needs a short name of its own")
-		}
-		if !slices.Contains(edge.Protocols(), s.Protocol) {
-			return nil, bad("protocol %q: want one of %s", s.Protocol, strings.Join(edge.Protocols(), ", "))
-		}
-		if s.Backend == "" && (s.Name != "s3" || s.Protocol != "s3") {
-			return nil, bad("needs a backend: only s3 comes with Postern")
-		}
-		o := vpc.CatalogueService{
-			Name: s.Name, ServiceName: "com.amazonaws." + c.Region + "." + s.Name,
-			ID:       vpc.ServiceID(stableID(vpc.PrefixService, c.Region+"/"+s.Name)),
-			Protocol: s.Protocol, Backend: s.Backend, PolicySupported: true,
-		}
-		var err error
-		if o.Identity, err = c.backendIdentity(s.Identity); err != nil {
-			return nil, bad("%v", err)
-		}
-		for _, t := range s.Types {
-			if t != string(vpc.GatewayEndpoint) && t != string(vpc.InterfaceEndpoint) {
-				return nil, bad("type %q: want Gateway or Interface", t)
-			}
-			o.Types = append(o.Types, vpc.EndpointType(t))
-		}
-		for _, p := range s.Prefixes {
-			n, err := netip.ParsePrefix(p)
-			if err != nil || !n.Addr().Is4() || n != n.Masked() {
-				return nil, bad("prefix %q: want an IPv4 network such as 198.51.100.0/24", p)
-			}
-			o.Prefixes = append(o.Prefixes, n)
-		}
-		for _, p := range s.Prefixes6 {
-			n, err := netip.ParsePrefix(p)
-			if err != nil || !n.Addr().Is6() || n.Addr().Is4In6() || n != n.Masked() || n.Bits() == 0 {
-				return nil, bad("prefix %q: want an IPv6 network such as 2001:db8:ff53::/48", p)
-			}
-			o.Prefixes6 = append(o.Prefixes6, n)
-		}
-		for _, a := range s.Addresses {
-			n, err := netip.ParseAddr(a)
-			if err != nil || !slices.ContainsFunc(slices.Concat(o.Prefixes, o.Prefixes6), func(p netip.Prefix) bool { return p.Contains(n) }) {
-				return nil, bad("address %q: want an address inside the prefixes", a)
-			}
-			o.Addresses = append(o.Addresses, n)
-		}
-		if len(o.Types) == 0 || len(s.PublicNames) == 0 || !slices.ContainsFunc(o.Addresses, netip.Addr.Is4) {
-			return nil, bad("types, publicNames and IPv4 addresses must not be empty")
-		}
-		if (len(o.Prefixes6) > 0) != slices.ContainsFunc(o.Addresses, netip.Addr.Is6) {
-			return nil, bad("prefixes6 need IPv6 addresses inside them, which its names resolve to")
-		}
-		for _, n := range s.PublicNames {
-			o.PublicNames = append(o.PublicNames, vpc.CanonicalName(n))
-		}
-		if slices.Contains(o.Types, vpc.GatewayEndpoint) {
-			o.PrefixList = vpc.PrefixListID(stableID(vpc.PrefixManagedList, c.Region+"/"+s.Name))
-			if len(o.Prefixes6) > 0 {
-				o.PrefixList6 = vpc.PrefixListID(stableID(vpc.PrefixManagedList, c.Region+"/ipv6/"+s.Name))
-			}
-		}
-		out = append(out, o)
-	}
-	return out, nil
-}
-
 // topics makes what stands behind the configured topics.
 func (c *Config) topics(log *slog.Logger) (*notify.Topics, error) {
 	var rules []notify.Rule
@@ -546,12 +404,6 @@ func (c *Config) topics(log *slog.Logger) (*notify.Topics, error) {
 		rules = append(rules, notify.Rule(t))
 	}
 	return notify.New(rules, log, time.Now)
-}
-
-// stableID makes an id that is the same at every start, for what is
-// configured rather than created.
-func stableID(prefix, of string) string {
-	return fmt.Sprintf("%s-0%016x", prefix, vpc.Num(prefix+" "+of))
 }
 
 // zones gives the zones their ids, as AWS forms them: us-east-1a is use1-az1.

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"postern.dev/postern/internal/catalogue"
 )
 
 // A name would be looked up on the machine's network.
@@ -123,8 +125,8 @@ func TestPublicPoolIsNetworksThatNoServiceHas(t *testing.T) {
 		"0.0.0.0/0":                    "0.0.0.0/0",
 		"2001:db8::/32":                "2001:db8::/32",
 		"192.0.2.0/24 192.0.2.128/25":  "192.0.2.128/25",
-		"198.51.100.128/25":            "service s3",
-		"192.0.2.0/24 203.0.113.32/28": "service s3",
+		"198.51.100.128/25":            `service "s3"`,
+		"192.0.2.0/24 203.0.113.32/28": `service "s3"`,
 	} {
 		c := defaultConfig()
 		c.DataDir, c.PublicPool = "/d", strings.Fields(pool)
@@ -134,7 +136,7 @@ func TestPublicPoolIsNetworksThatNoServiceHas(t *testing.T) {
 	}
 	c := defaultConfig()
 	c.DataDir = "/d"
-	c.Services = []ServiceConfig{defaultS3(c.Region)}
+	c.Services = catalogue.Default()
 	c.Services[0].Prefixes, c.Services[0].Prefixes6, c.Services[0].Addresses = []string{"192.0.2.0/24"}, nil, []string{"192.0.2.10"}
 	if err := c.check(); err == nil || !strings.Contains(err.Error(), "publicPool") {
 		t.Errorf("a service in the default pool: %v, want an error that names publicPool", err)

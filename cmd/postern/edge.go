@@ -110,6 +110,27 @@ func (i identifier) asker(remote, local netip.AddrPort, proto int) (resolver.Ask
 	return resolver.Asker{}, datapath.ErrUnknownConnection // the endpoint is gone
 }
 
+// edgeWord is a line that the edge says to the agent; one of the fields is set.
+type edgeWord struct {
+	// Holds is the revision whose names the resolver answers with.
+	Holds vpc.Revision `json:"holds,omitempty"`
+	// Backends are those that are checked, by service and URL, and their health.
+	Backends map[string]map[string]bool `json:"backends,omitempty"`
+}
+
+// words are what several goroutines say to the agent. One that cannot be said is
+// lost with the agent, and so is the edge.
+type words struct {
+	mu  sync.Mutex
+	enc *json.Encoder // guarded by mu
+}
+
+func (w *words) Encode(v edgeWord) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.enc.Encode(v)
+}
+
 func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 	slog.SetDefault(log) // what the packages below log looks alike
 	httpL, err := fileListener(fdHTTP, "http")
@@ -178,6 +199,7 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 		Rate:    func() int { return cmp.Or(int(rate.Load()), resolver.PacketsPerSecond) },
 	})
 	configs := make(chan edge.Config)
+	say := &words{enc: json.NewEncoder(os.Stdout)}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	// Not waited for: a read of the standard input cannot be interrupted.
@@ -207,7 +229,7 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 				return // the agent takes all answers away and starts another
 			}
 			// The agent waits for this before it says that names are as they should be.
-			fmt.Fprintln(os.Stdout, int64(c.Revision))
+			say.Encode(edgeWord{Holds: c.Revision})
 			select {
 			case configs <- spaces.Take(c):
 			case <-ctx.Done():
@@ -247,7 +269,7 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 		if err := enc.Encode(r); err != nil {
 			log.Error("a record was not written", "error", err)
 		}
-	})
+	}, func(health map[string]map[string]bool) { say.Encode(edgeWord{Backends: health}) })
 	cancel()
 	return err
 }

@@ -69,6 +69,10 @@ Examples:
 			set("hosts-listen", func() { full.HostsListen = cfg.HostsListen })
 			set("underlay", func() { full.Underlay = cfg.Underlay })
 			set("host-zone", func() { full.HostZone = cfg.HostZone })
+			set("services", func() { full.ServicesFile = cfg.ServicesFile })
+			if err := full.addServicesFile(); err != nil {
+				return usageError("%w", err)
+			}
 			if err := full.check(); err != nil {
 				return usageError("%w", err)
 			}
@@ -86,6 +90,7 @@ Examples:
 	f.StringVar(&cfg.HostsListen, "hosts-listen", "", "address where hosts on other machines connect (default: there are none)")
 	f.StringVar(&cfg.Underlay, "underlay", "", "this machine's IPv4 address among hosts")
 	f.StringVar(&cfg.HostZone, "host-zone", "", "zone of this machine (default: every zone without a host of its own)")
+	f.StringVar(&cfg.ServicesFile, "services", "", "YAML file with entries of the service catalogue (default: S3 alone)")
 	f.IntVar(&cfg.MTU, "mtu", cfg.MTU, "MTU of workloads' interfaces, bytes")
 	f.StringVar(&file, "config", "", "YAML file with the same settings and the service catalogue; see docs/operations.md")
 	return c

@@ -70,7 +70,7 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 	}
 	conf := control.Config{
 		Store: st, Hosts: hosts, Now: time.Now, Random: rand.Reader, Log: log, LocalHost: host,
-		Quotas: cfg.Quotas, Topics: topics, PublicPool: pool, IPv6Pool: pool6,
+		Quotas: cfg.Quotas, Topics: topics, PublicPool: pool, IPv6Pool: pool6, SignsIdentity: cfg.IdentityKey != "",
 	}
 	upstreams, err := dnsUpstreams(cfg.DNSUpstreams)
 	if err != nil {
@@ -90,8 +90,11 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 	if err := writeTrust(p, authority.PEM); err != nil {
 		return err
 	}
-	settings, err := hostSettings(cfg, p, authority)
+	settings, err := newHostSettings(cfg, p, authority, l.api.Addr())
 	if err != nil {
+		return err
+	}
+	if err := settings.update(st.Snapshot()); err != nil {
 		return err
 	}
 
@@ -131,6 +134,7 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 	if err := accounts.write(st.Snapshot(), hosts); err != nil {
 		return err
 	}
+	start("settings of hosts", func(ctx context.Context) error { return settings.follow(ctx, st) })
 	start("backend accounts", func(ctx context.Context) error { return accounts.follow(ctx, st, hosts) })
 	info := func() admin.Info {
 		return admin.Info{
@@ -168,12 +172,12 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 	serve("operator's API", l.admin, admin.Handler(admin.Config{Control: c, Info: info, Audit: record}))
 	streams := &hostsync.Server{
 		View: func() (vpc.View, <-chan struct{}) { return st.Changed() },
-		// The settings live as long as the server.
 		Settings: func(id vpc.HostID) (hostsync.Settings, <-chan struct{}) {
+			now, changed := settings.get()
 			if id == host {
-				return settings, nil
+				return now, changed
 			}
-			return settings.Elsewhere(), nil
+			return now.Elsewhere(), changed
 		},
 		Report: func(r hostsync.Report) error { return report(ctx, c, r) },
 		Gone:   c.Hosts.Gone,
@@ -255,7 +259,7 @@ func seed(ctx context.Context, c *control.Control, cfg Config, host vpc.HostID) 
 	}
 	region := vpc.Region{
 		Name: cfg.Region, Zones: cfg.zones(), Domain: "vpce.amazonaws.com",
-		DHCPOptions: stableID(vpc.PrefixDHCPOptions, cfg.Region),
+		DHCPOptions: vpc.StableID(vpc.PrefixDHCPOptions, cfg.Region),
 		ProxyLayout: cfg.ProxyProtocolLayout,
 	}
 	var h *vpc.Host
@@ -333,34 +337,6 @@ func writeTrust(p paths, ca []byte) error {
 	return writeFile(p.workloadCA(), all, 0o644)
 }
 
-// hostSettings are what the agent needs of the configuration.
-func hostSettings(cfg Config, p paths, a *pki.Authority) (hostsync.Settings, error) {
-	s := hostsync.Settings{
-		Region: cfg.Region, DNSRate: cfg.DNSPacketsPerSecond, CA: string(a.PEM),
-		Backends:     map[string]string{"s3": "unix:" + p.s3Socket()},
-		Certificates: map[string]hostsync.Certificate{}, IdentityKey: cfg.IdentityKey,
-	}
-	var err error
-	if s.Upstreams, err = dnsUpstreams(cfg.DNSUpstreams); err != nil {
-		return s, err
-	}
-	if s.DNSHostTargets, err = cfg.dnsHostTargets(); err != nil {
-		return s, err
-	}
-	services, err := cfg.catalogue()
-	if err != nil {
-		return s, err
-	}
-	for _, v := range services {
-		chain, key, err := a.Leaf(v.PublicNames, time.Now())
-		if err != nil {
-			return s, err
-		}
-		s.Certificates[v.Name] = hostsync.Certificate{Chain: string(chain), Key: string(key)}
-	}
-	return s, nil
-}
-
 // dnsUpstreams completes the configured resolvers, or finds the host's own.
 func dnsUpstreams(configured []string) ([]string, error) {
 	if len(configured) == 0 {
@@ -401,7 +377,7 @@ func report(ctx context.Context, c *control.Control, r hostsync.Report) error {
 			return err
 		}
 	}
-	c.Hosts.Report(control.HostStatus{Host: r.Host, Applied: r.Applied, Named: r.Named, Errors: r.Errors, Seen: c.Now()})
+	c.Hosts.Report(control.HostStatus{Host: r.Host, Applied: r.Applied, Named: r.Named, Errors: r.Errors, Backends: r.Backends, Seen: c.Now()})
 	return nil
 }
 

@@ -63,8 +63,10 @@ type Agent struct {
 	status reconcile.Status           // guarded by mu
 	named  vpc.Revision               // guarded by mu
 	health map[string]hostsync.Health // last result of each probe; guarded by mu
-	unsent map[string]hostsync.Health // not yet answered by the server; guarded by mu
-	wake   chan struct{}
+	// backends are what the edge says of the services' backends; guarded by mu.
+	backends map[string]map[string]bool
+	unsent   map[string]hostsync.Health // not yet answered by the server; guarded by mu
+	wake     chan struct{}
 }
 
 // New makes an agent.
@@ -126,6 +128,15 @@ func (a *Agent) Named(r vpc.Revision) {
 	a.poke()
 }
 
+// Backends takes the edge's word on the health of the services' backends. The map
+// is the agent's from now on.
+func (a *Agent) Backends(health map[string]map[string]bool) {
+	a.mu.Lock()
+	a.backends = health
+	a.mu.Unlock()
+	a.poke()
+}
+
 // Health takes a prober's result. One that says what the last one said is sent
 // too: the server may have forgotten that on purpose, as when a target leaves
 // its group and comes back.
@@ -162,7 +173,7 @@ func (a *Agent) reports(ctx context.Context) {
 			return
 		}
 		a.mu.Lock()
-		r := hostsync.Report{Host: a.Host, Applied: a.status.Revision, Named: a.named, Errors: a.status.Errors}
+		r := hostsync.Report{Host: a.Host, Applied: a.status.Revision, Named: a.named, Errors: a.status.Errors, Backends: a.backends}
 		sent := a.unsent
 		a.unsent = map[string]hostsync.Health{}
 		a.mu.Unlock()

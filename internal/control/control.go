@@ -73,6 +73,8 @@ type Config struct {
 	// LocalHost is the server's own machine; "" when that has no datapath. Where
 	// no other host has joined it runs the instances.
 	LocalHost vpc.HostID
+	// SignsIdentity says that the edges have a key to sign with who calls a backend.
+	SignsIdentity bool
 	// Topics are where connection notifications go; nil is nowhere.
 	Topics Topics
 	// TXT looks for the records that prove a service's right to its private DNS
@@ -94,7 +96,7 @@ type Control struct {
 }
 
 // New makes a Control; all fields of cfg are required but Quotas, PublicPool,
-// IPv6Pool, LocalHost, Topics and TXT.
+// IPv6Pool, LocalHost, SignsIdentity, Topics and TXT.
 func New(cfg Config) *Control {
 	cfg.Quotas = cfg.Quotas.withDefaults()
 	if cfg.Topics == nil {

@@ -20,8 +20,11 @@ type HostStatus struct {
 	Named vpc.Revision `json:"named"`
 	// Errors are the objects that could not be brought to desired, by name.
 	Errors map[string]string `json:"errors,omitempty"`
-	Seen   time.Time         `json:"seen"`
-	Live   bool              `json:"live"`
+	// Backends are those that the host's edge checks, by service and URL, and
+	// whether they are healthy.
+	Backends map[string]map[string]bool `json:"backends,omitempty"`
+	Seen     time.Time                  `json:"seen"`
+	Live     bool                       `json:"live"`
 }
 
 // Hosts knows which hosts are connected to this server and what they have
@@ -156,6 +159,27 @@ func (h *Hosts) NamedByAll(r vpc.Revision) (bool, string) {
 		}
 	}
 	return true, ""
+}
+
+// BackendHealth is what the live hosts say of a service's backend, "healthy" or
+// "unhealthy"; nil if none checks it.
+func (h *Hosts) BackendHealth(service, url string) map[vpc.HostID]string {
+	var out map[vpc.HostID]string
+	m, _ := h.Status()
+	for id, s := range m {
+		healthy, known := s.Backends[service][url]
+		if !s.Live || !known {
+			continue
+		}
+		if out == nil {
+			out = map[vpc.HostID]string{}
+		}
+		out[id] = "unhealthy"
+		if healthy {
+			out[id] = "healthy"
+		}
+	}
+	return out
 }
 
 // WaitApplied waits until every live host holds revision r.

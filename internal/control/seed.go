@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"reflect"
 	"slices"
 
+	"postern.dev/postern/internal/catalogue"
 	"postern.dev/postern/internal/store"
 	"postern.dev/postern/internal/vpc"
 )
@@ -23,7 +25,7 @@ const OperatorName = "operator"
 // A region keeps its name and domain for life, since ARNs and DNS names hold
 // them, and a zone its name while there are subnets in it. A catalogue entry
 // keeps its ids; one that is no longer configured goes when no endpoint and no
-// rule uses it.
+// rule uses it. Entries that AddServices made stay.
 func (c *Control) Seed(ctx context.Context, region vpc.Region, catalogue []vpc.CatalogueService, host *vpc.Host, operator vpc.AccessKey) error {
 	if region.Name == "" || region.Domain == "" || len(region.Zones) == 0 {
 		return errors.New("the region needs a name, a domain and at least one zone")
@@ -136,55 +138,27 @@ func (c *Control) seedOperator(tx *store.Tx, key vpc.AccessKey) error {
 	return nil
 }
 
-func (c *Control) seedCatalogue(tx *store.Tx, catalogue []vpc.CatalogueService) error {
-	configured := map[string]bool{}
-	for i := range catalogue {
-		s := vpc.Edit(&catalogue[i])
+// seedCatalogue brings the catalogue to the configuration. What was added while a
+// server ran stays, unless the configuration has one of that name.
+func (c *Control) seedCatalogue(tx *store.Tx, configured []vpc.CatalogueService) error {
+	names := map[string]bool{}
+	for i := range configured {
+		s := vpc.Edit(&configured[i])
 		if s.Name == "" || s.ServiceName == "" {
 			return errors.New("a catalogue service needs a name and a service name")
 		}
-		if configured[s.Name] {
+		if names[s.Name] {
 			return fmt.Errorf("catalogue service %s is configured twice", s.Name)
 		}
-		configured[s.Name] = true
-		old, exists := vpc.Get[vpc.CatalogueService](tx, s.Name)
-		if exists {
-			if s.ID == "" {
-				s.ID = old.ID
-			}
-			if s.PrefixList == "" {
-				s.PrefixList = old.PrefixList
-			}
-			if s.PrefixList6 == "" && len(s.Prefixes6) > 0 {
-				s.PrefixList6 = old.PrefixList6
-			}
-		}
-		if s.ID == "" {
-			id, err := c.newID(vpc.PrefixService)
-			if err != nil {
-				return err
-			}
-			s.ID = vpc.ServiceID(id)
-		}
-		if slices.Contains(s.Types, vpc.GatewayEndpoint) {
-			if err := c.giveLists(s); err != nil {
-				return err
-			}
-		}
-		if exists && (old.ServiceName != s.ServiceName || old.PrefixList != s.PrefixList) {
-			if by := catalogueUser(tx, old); by != "" {
-				return fmt.Errorf("catalogue service %s cannot change its service name or prefix list while %s uses it", s.Name, by)
-			}
-		}
-		if exists && (old.PrefixList6 != "" && old.PrefixList6 != s.PrefixList6 || len(s.Prefixes6) == 0) {
-			if by := catalogueUser6(tx, old); by != "" {
-				return fmt.Errorf("catalogue service %s cannot lose or change its IPv6 prefixes' list while %s uses it", s.Name, by)
-			}
-		}
-		putIfDifferent(tx, s)
+		names[s.Name] = true
 	}
+	var added []*vpc.CatalogueService
 	for s := range vpc.All[vpc.CatalogueService](tx) {
-		if configured[s.Name] {
+		switch {
+		case names[s.Name]:
+			continue
+		case s.Added:
+			added = append(added, s)
 			continue
 		}
 		if by := catalogueUser(tx, s); by != "" {
@@ -193,6 +167,66 @@ func (c *Control) seedCatalogue(tx *store.Tx, catalogue []vpc.CatalogueService) 
 		}
 		tx.Delete(s)
 	}
+	for i := range configured {
+		if err := c.putService(tx, vpc.Edit(&configured[i])); err != nil {
+			return err
+		}
+		if p := catalogue.Conflicts(&configured[i], added); len(p) > 0 {
+			return fmt.Errorf("the configuration does not fit what was added with `postern service add`: %w", p)
+		}
+	}
+	return nil
+}
+
+// putService writes a catalogue service, with the ids that it has or had, unless
+// something that is there needs it as it was.
+func (c *Control) putService(tx *store.Tx, s *vpc.CatalogueService) error {
+	old, exists := vpc.Get[vpc.CatalogueService](tx, s.Name)
+	if exists {
+		if s.ID == "" {
+			s.ID = old.ID
+		}
+		if s.PrefixList == "" {
+			s.PrefixList = old.PrefixList
+		}
+		if s.PrefixList6 == "" && len(s.Prefixes6) > 0 {
+			s.PrefixList6 = old.PrefixList6
+		}
+	}
+	if s.ID == "" {
+		id, err := c.newID(vpc.PrefixService)
+		if err != nil {
+			return err
+		}
+		s.ID = vpc.ServiceID(id)
+	}
+	if slices.Contains(s.Types, vpc.GatewayEndpoint) {
+		if err := c.giveLists(s); err != nil {
+			return err
+		}
+	}
+	inUse := func(by, format string, args ...any) error {
+		return vpc.Errorf(vpc.InUse, string(vpc.KindCatalogue), s.Name, "catalogue service %s cannot %s while %s uses it", s.Name, fmt.Sprintf(format, args...), by)
+	}
+	if exists && (old.ServiceName != s.ServiceName || old.PrefixList != s.PrefixList) {
+		if by := catalogueUser(tx, old); by != "" {
+			return inUse(by, "change its service name or prefix list")
+		}
+	}
+	if exists && (old.PrefixList6 != "" && old.PrefixList6 != s.PrefixList6 || len(s.Prefixes6) == 0) {
+		if by := catalogueUser6(tx, old); by != "" {
+			return inUse(by, "lose or change its IPv6 prefixes' list")
+		}
+	}
+	for e := range vpc.By[vpc.Endpoint](tx, vpc.IndexServiceName, s.ServiceName) {
+		switch {
+		case !slices.Contains(s.Types, e.Type):
+			return inUse("endpoint "+string(e.ID), "lose the type %s", e.Type)
+		case e.Policy != "" && !s.PolicySupported:
+			return inUse("endpoint "+string(e.ID)+" with a policy", "stop to support policies")
+		}
+	}
+	putIfDifferent(tx, s)
 	return nil
 }
 
@@ -217,13 +251,28 @@ func (c *Control) giveLists(s *vpc.CatalogueService) error {
 
 // catalogueUser names something that uses a catalogue service, "" if nothing does.
 func catalogueUser(v vpc.View, s *vpc.CatalogueService) string {
-	for e := range vpc.By[vpc.Endpoint](v, vpc.IndexServiceName, s.ServiceName) {
-		return "endpoint " + string(e.ID)
+	for by := range catalogueUsers(v, s) {
+		return by
 	}
-	for g := range vpc.By[vpc.SecurityGroup](v, vpc.IndexPrefixList, s.PrefixList) {
-		return "security group " + string(g.ID)
+	return ""
+}
+
+// catalogueUsers names everything that uses a catalogue service.
+func catalogueUsers(v vpc.View, s *vpc.CatalogueService) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for e := range vpc.By[vpc.Endpoint](v, vpc.IndexServiceName, s.ServiceName) {
+			if !yield("endpoint " + string(e.ID)) {
+				return
+			}
+		}
+		for _, list := range s.Lists() {
+			for g := range vpc.By[vpc.SecurityGroup](v, vpc.IndexPrefixList, list) {
+				if !yield("security group " + string(g.ID)) {
+					return
+				}
+			}
+		}
 	}
-	return catalogueUser6(v, s)
 }
 
 // catalogueUser6 names something that uses a catalogue service's IPv6, "" if

@@ -76,7 +76,7 @@ func (b *builder) build() {
 	for s := range vpc.All[vpc.CatalogueService](v) {
 		b.h.Services[s.Name] = Service{
 			Name: s.Name, ServiceName: s.ServiceName, Protocol: s.Protocol, Prefixes: slices.Concat(s.Prefixes, s.Prefixes6),
-			PublicNames: s.PublicNames, Backend: s.Backend, Types: s.Types, Identity: s.Identity,
+			PublicNames: s.Names(), Backends: s.Backends, HealthCheck: s.HealthCheck, BackendCA: s.BackendCA, Types: s.Types, Identity: s.Identity,
 		}
 	}
 	b.places()

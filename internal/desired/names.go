@@ -203,7 +203,7 @@ func (b *builder) publicNames(add func(Record), v *vpc.VPC, s *vpc.CatalogueServ
 			chosen = families{chosen.ipv4 || f.ipv4, chosen.ipv6 || f.ipv6}
 		}
 	}
-	for _, n := range s.PublicNames {
+	for _, n := range s.PublicNames { // a service without any is reached by endpoints alone
 		f := chosen
 		if f == (families{}) {
 			f = families{ipv4: true, ipv6: s.DualStackName(n)}

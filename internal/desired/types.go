@@ -344,12 +344,17 @@ type Target struct {
 
 // Service is a catalogue service as the edge serves it.
 type Service struct {
-	Name        string             `json:"name"`
-	ServiceName string             `json:"serviceName"`
-	Protocol    string             `json:"protocol"`
-	Prefixes    []netip.Prefix     `json:"prefixes,omitempty"`
-	PublicNames []string           `json:"publicNames,omitempty"`
-	Backend     string             `json:"backend,omitempty"` // "" is the backend this installation starts
+	Name        string         `json:"name"`
+	ServiceName string         `json:"serviceName"`
+	Protocol    string         `json:"protocol"`
+	Prefixes    []netip.Prefix `json:"prefixes,omitempty"`
+	// PublicNames are all names that clients may use, private ones too.
+	PublicNames []string `json:"publicNames,omitempty"`
+	// Backends are URLs, or vpc.BackendSelf; none is the backend this installation
+	// starts. HealthCheck and BackendCA are those of vpc.CatalogueService.
+	Backends    []string           `json:"backends,omitempty"`
+	HealthCheck *vpc.BackendCheck  `json:"healthCheck,omitempty"`
+	BackendCA   string             `json:"backendCa,omitempty"`
 	Types       []vpc.EndpointType `json:"types,omitempty"`
 	// Identity is how the backend is told who a request comes from.
 	Identity vpc.BackendIdentity `json:"identity,omitempty"`

@@ -140,7 +140,7 @@ func TestNoCandidateCostsNoAllocation(t *testing.T) {
 			Endpoints: map[vpc.EndpointID]desired.Endpoint{testEndpoint: {
 				ID: testEndpoint, VNI: 1, Service: "s3", Candidate: candidate, CandidateSet: candidateSet,
 			}},
-		}, &state{}, &backends{}, slog.New(slog.DiscardHandler))
+		}, &state{}, &backends{}, func() {}, slog.New(slog.DiscardHandler))
 		r := httptest.NewRequest("GET", "http://"+testHost+"/data/a", nil)
 		ep := s.endpoints[vpc.Num(testEndpoint)]
 		c, e := ep.service.protocol.read(call.Request{

@@ -15,8 +15,8 @@ type Config struct {
 	Revision vpc.Revision `json:"revision"`
 	Region   string       `json:"region"`
 	// VPCs, Endpoints and Services are those of desired.Host, except that
-	// Service.Backend is never empty for a service that has a backend: it is
-	// http://host:port, https://host:port or unix:/path.
+	// Service.Backends are never empty for a service that has a backend: each is
+	// http://host:port, https://host:port or unix:/path, which is the only one.
 	VPCs      map[vpc.VNI]desired.VPC             `json:"vpcs,omitempty"`
 	Endpoints map[vpc.EndpointID]desired.Endpoint `json:"endpoints,omitempty"`
 	Services  map[string]desired.Service          `json:"services,omitempty"`

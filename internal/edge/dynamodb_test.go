@@ -50,7 +50,7 @@ func (b *recordingTable) count() int {
 func newTableBench(t *testing.T, backend string) *bench {
 	b := newBench(t, backend)
 	b.config.Services = map[string]desired.Service{"s3": {
-		Name: "dynamodb", ServiceName: "com.amazonaws.us-east-1.dynamodb", Protocol: "dynamodb", Backend: backend, PublicNames: []string{tableHost},
+		Name: "dynamodb", ServiceName: "com.amazonaws.us-east-1.dynamodb", Protocol: "dynamodb", Backends: []string{backend}, PublicNames: []string{tableHost},
 	}}
 	return b
 }

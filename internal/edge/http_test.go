@@ -310,7 +310,9 @@ func TestListenersAreHandedOverWithoutARefusal(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		configs, ended := make(chan Config), make(chan error, 1)
-		go func() { ended <- Run(ctx, Sockets{HTTP: own}, configs, ident, func(Record) {}) }()
+		go func() {
+			ended <- Run(ctx, Sockets{HTTP: own}, configs, ident, func(Record) {}, func(map[string]map[string]bool) {})
+		}()
 		configs <- b.config
 		configs <- b.config
 		return func() {

@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +31,7 @@ func (x *exchange) transport(b *backend) *http.Transport {
 	if x.ep.service.Identity != vpc.IdentityProxy {
 		return b.transport
 	}
+	x.conn.own.keep(x.ep.service.pool.members)
 	return x.conn.own.to(b, caller.Proxy(x.id.Client, addrPort(x.conn.LocalAddr()), string(x.ep.ID)))
 }
 
@@ -37,31 +39,50 @@ func (x *exchange) transport(b *backend) *http.Transport {
 // HTTP/1.1 it never needs more than one.
 const ownIdle = 4
 
-// ownBackend is what one client's connection has to its service's backend.
+// ownBackend is what one client's connection has to its service's backends.
 type ownBackend struct {
-	mu        sync.Mutex
-	backend   *backend        // guarded by mu
-	transport *http.Transport // guarded by mu
-	closed    bool            // guarded by mu
+	mu         sync.Mutex
+	transports map[*backend]*http.Transport // guarded by mu
+	closed     bool                         // guarded by mu
 }
 
 // to is the transport to a backend, each of whose connections begins with head.
 func (o *ownBackend) to(b *backend, head []byte) *http.Transport {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.transport != nil && o.backend == b {
-		return o.transport
-	}
-	if o.transport != nil {
-		o.transport.CloseIdleConnections() // the service has another backend now
+	if t := o.transports[b]; t != nil {
+		return t
 	}
 	t := b.transport.Clone()
 	t.MaxIdleConns, t.MaxIdleConnsPerHost = ownIdle, ownIdle
 	// A request may still begin when its client has gone: then nothing closes
 	// what it leaves.
 	t.DisableKeepAlives = o.closed
-	dial := t.DialContext
-	t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+	t.DialContext = headedBy(t.DialContext, head)
+	if o.transports == nil {
+		o.transports = map[*backend]*http.Transport{}
+	}
+	o.transports[b] = t
+	return t
+}
+
+// keep ends what is idle at backends that the service has no more.
+func (o *ownBackend) keep(members []*member) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for b, t := range o.transports {
+		if !slices.ContainsFunc(members, func(m *member) bool { return m.backend == b }) {
+			t.CloseIdleConnections()
+			delete(o.transports, b)
+		}
+	}
+}
+
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// headedBy is a dialer each of whose connections begins with head.
+func headedBy(dial dialer, head []byte) dialer {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
@@ -74,8 +95,6 @@ func (o *ownBackend) to(b *backend, head []byte) *http.Transport {
 		c.SetWriteDeadline(time.Time{})
 		return c, nil
 	}
-	o.backend, o.transport = b, t
-	return t
 }
 
 // close ends what is idle; what is not ends with its request.
@@ -83,7 +102,7 @@ func (o *ownBackend) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true
-	if o.transport != nil {
-		o.transport.CloseIdleConnections()
+	for _, t := range o.transports {
+		t.CloseIdleConnections()
 	}
 }

@@ -145,7 +145,7 @@ func TestAConnectionsHeaderComesBeforeTLS(t *testing.T) {
 	pool.AddCert(srv.Certificate())
 	o := &ownBackend{}
 	defer o.close()
-	be, err := new(backends).get(srv.URL)
+	be, err := new(backends).get(srv.URL, "")
 	if err != nil {
 		t.Fatal(err)
 	}

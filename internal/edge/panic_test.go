@@ -170,7 +170,7 @@ func TestOneServicesTroubleIsNotAnothers(t *testing.T) {
 		b.config.Endpoints[id] = desired.Endpoint{ID: id, Owner: testAccount, VPC: "vpc-0c", VNI: testIdentity.VNI + 1, Type: vpc.GatewayEndpoint, Service: service, Policy: allowAll}
 	}
 	s := b.config.Services["s3"]
-	s.Backend = works.URL
+	s.Backends = []string{works.URL}
 	b.config.Services["good"] = s
 	s.Protocol = "panicking"
 	b.config.Services["bad"] = s

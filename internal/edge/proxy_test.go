@@ -124,7 +124,7 @@ func newBenchWith(t *testing.T, backend string, l limits) *bench {
 		Region: "us-east-1",
 		VPCs:   map[vpc.VNI]desired.VPC{testIdentity.VNI: {ID: "vpc-0a", Owner: testAccount, VNI: testIdentity.VNI}},
 		Services: map[string]desired.Service{"s3": {
-			Name: "s3", ServiceName: "com.amazonaws.us-east-1.s3", Protocol: "s3", Backend: backend,
+			Name: "s3", ServiceName: "com.amazonaws.us-east-1.s3", Protocol: "s3", Backends: []string{backend},
 			PublicNames: []string{testHost, "*." + testHost},
 		}},
 		Interfaces: map[uint64]Interface{7: {ID: "eni-0b", VPC: "vpc-0a", Owner: testAccount}},

@@ -132,7 +132,7 @@ func (x *exchange) handle(w *countingWriter, r *http.Request, now time.Time) *ca
 	if e := x.judge(c, r, now); e != nil {
 		return e
 	}
-	if svc.backend == nil {
+	if len(svc.pool.members) == 0 {
 		x.rec.Error = "the service has no backend"
 		return call.ErrUnavailable
 	}
@@ -198,19 +198,19 @@ func (x *exchange) context(c *call.Call, account vpc.AccountID, principal string
 
 // proxy passes a request on as it came.
 func (x *exchange) proxy(w *countingWriter, r *http.Request, c *call.Call) *call.Error {
-	b := x.ep.service.backend
+	pool := x.ep.service.pool
 	if x.ep.service.Identity == vpc.IdentityHeader && x.ep.service.key == nil {
 		x.rec.Error = "there is no key to tell the backend who calls"
 		return call.ErrUnavailable
 	}
-	target, e := rawURL(r, b)
+	target, e := rawURL(r)
 	if e != nil {
 		return e
 	}
 	p := &httputil.ReverseProxy{
 		// Answers of unknown length are passed on as they come, by themselves; of
 		// a known one, header and body go out together where they fit.
-		Transport: x.transport(b),
+		Transport: &balanced{pool: pool, via: func(b *backend) http.RoundTripper { return x.transport(b) }},
 		ErrorLog:  log.New(io.Discard, "", 0), // errors are in the record
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.Out.URL, pr.Out.Host = target, pr.In.Host
@@ -219,7 +219,7 @@ func (x *exchange) proxy(w *countingWriter, r *http.Request, c *call.Call) *call
 			if key := x.ep.service.key; key != nil {
 				pr.Out.Header.Set(call.HeaderIdentity, x.identity(key, pr.In))
 			}
-			if b.local {
+			if pool.members[0].local { // then it is the only one
 				pr.Out.Header.Set(call.HeaderContext, origin(c))
 			}
 		},
@@ -236,6 +236,9 @@ func (x *exchange) proxy(w *countingWriter, r *http.Request, c *call.Call) *call
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			x.rec.Error = err.Error()
 			answer := call.ErrUnavailable
+			if errors.Is(err, errAllDown) {
+				w.Header().Set("Retry-After", strconv.Itoa(pool.spec.check.Interval))
+			}
 			if x.in.stalled.Load() {
 				answer = call.ErrTimeout
 			}
@@ -249,11 +252,11 @@ func (x *exchange) proxy(w *countingWriter, r *http.Request, c *call.Call) *call
 	return nil
 }
 
-// rawURL is the backend's URL with path and query of the request line, byte for
-// byte: what is signed is how it was written.
-func rawURL(r *http.Request, b *backend) (*url.URL, *call.Error) {
+// rawURL has path and query of the request line, byte for byte: what is signed is
+// how it was written. Scheme and host are those of the backend that gets it.
+func rawURL(r *http.Request) (*url.URL, *call.Error) {
 	path, query, hasQuery := strings.Cut(r.RequestURI, "?")
-	u := &url.URL{Scheme: b.scheme, Host: b.host, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: query, ForceQuery: hasQuery && query == ""}
+	u := &url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: query, ForceQuery: hasQuery && query == ""}
 	if u.EscapedPath() != path {
 		// Bytes that Go would write differently. An opaque path goes out as
 		// it is, but one that starts with two slashes would be taken for a host.

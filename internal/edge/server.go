@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,8 +58,9 @@ type Server struct {
 	record   func(Record)
 	log      *slog.Logger
 	state    atomic.Pointer[state]
-	backends backends // used by configure
-	held     budget   // bodies in memory
+	backends backends      // used by configure
+	healthy  chan struct{} // full when the health of a backend has changed
+	held     budget        // bodies in memory
 	panics   panics
 
 	mu     sync.Mutex
@@ -69,10 +71,17 @@ type Server struct {
 // Run serves the sockets with the config that came last over configs until ctx
 // ends. Until the first has come, connections wait in the sockets' queues: an edge
 // that takes over from another refuses nobody. record is called once for each
-// request, from many goroutines; it must not block for long. The sockets are closed
-// when Run returns.
-func Run(ctx context.Context, sockets Sockets, configs <-chan Config, ident Identifier, record func(Record)) error {
-	return newServer(ident, record).run(ctx, sockets, configs)
+// request, from many goroutines; it must not block for long. health is called with
+// the backends that are checked, by service and URL, and whether they are healthy,
+// whenever that changes. The sockets are closed when Run returns.
+func Run(ctx context.Context, sockets Sockets, configs <-chan Config, ident Identifier, record func(Record), health func(map[string]map[string]bool)) error {
+	s := newServer(ident, record)
+	ctx, cancel := context.WithCancel(ctx)
+	var telling sync.WaitGroup
+	telling.Go(func() { s.tellHealth(ctx, health) })
+	defer telling.Wait()
+	defer cancel()
+	return s.run(ctx, sockets, configs)
 }
 
 func (s *Server) run(ctx context.Context, sockets Sockets, configs <-chan Config) error {
@@ -154,19 +163,22 @@ func (s *Server) run(ctx context.Context, sockets Sockets, configs <-chan Config
 		})
 	}
 	serving.Wait()
+	for _, svc := range s.state.Load().services {
+		svc.pool.close()
+	}
 	s.backends.keep(nil)
 	return err
 }
 
 func newServer(ident Identifier, record func(Record)) *Server {
-	s := &Server{limits: defaultLimits, ident: ident, record: record, log: slog.Default(), conns: map[*conn]struct{}{}, perVNI: map[vpc.VNI]int{}}
+	s := &Server{limits: defaultLimits, ident: ident, record: record, log: slog.Default(), healthy: make(chan struct{}, 1), conns: map[*conn]struct{}{}, perVNI: map[vpc.VNI]int{}}
 	s.state.Store(&state{})
 	return s
 }
 
 // configure swaps the state and closes what came through endpoints that are gone.
 func (s *Server) configure(c Config) {
-	now := compile(c, s.state.Load(), &s.backends, s.log)
+	now := compile(c, s.state.Load(), &s.backends, s.healthChanged, s.log)
 	s.state.Store(now)
 	s.mu.Lock()
 	var gone []*conn
@@ -178,6 +190,37 @@ func (s *Server) configure(c Config) {
 	s.mu.Unlock()
 	for _, c := range gone {
 		c.Close()
+	}
+	s.healthChanged()
+}
+
+func (s *Server) healthChanged() {
+	select {
+	case s.healthy <- struct{}{}:
+	default:
+	}
+}
+
+// tellHealth passes on the health of the checked backends, by service and URL, when
+// it changes, until ctx ends.
+func (s *Server) tellHealth(ctx context.Context, tell func(map[string]map[string]bool)) {
+	last := map[string]map[string]bool{}
+	for {
+		select {
+		case <-s.healthy:
+		case <-ctx.Done():
+			return
+		}
+		now := map[string]map[string]bool{}
+		for name, svc := range s.state.Load().services {
+			if h := svc.pool.health(); h != nil {
+				now[name] = h
+			}
+		}
+		if !reflect.DeepEqual(now, last) {
+			tell(now)
+			last = now
+		}
 	}
 }
 

@@ -39,7 +39,7 @@ func TestServicesOfTablesAreServed(t *testing.T) {
 		if name != tc.host {
 			name = "*" + name
 		}
-		b.config.Services = map[string]desired.Service{"s3": {Name: protocol, ServiceName: protocol, Protocol: protocol, Backend: srv.URL, PublicNames: []string{name}}}
+		b.config.Services = map[string]desired.Service{"s3": {Name: protocol, ServiceName: protocol, Protocol: protocol, Backends: []string{srv.URL}, PublicNames: []string{name}}}
 		b.policy(`{"Statement":[{"Effect":"Allow","Principal":"*","Action":"` + tc.action + `","Resource":"*","Condition":{"StringEquals":{"aws:SourceVpc":"vpc-0a"}}}]}`)
 		send := func(text string) (*http.Response, string, string) {
 			f := strings.SplitN(text, " ", 4)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net"
@@ -54,7 +55,7 @@ type service struct {
 	desired.Service
 	protocol protocol
 	schemas  *dynamodb.Schemas // of a service that speaks dynamodb
-	backend  *backend          // nil if it has none
+	pool     *pool
 	cert     *tls.Certificate
 	certIn   Certificate
 	key      ed25519.PrivateKey // signs identities; nil if the backend is told none so
@@ -90,7 +91,7 @@ func (s *state) principal(keyID string) (arn string, account vpc.AccountID, u *u
 }
 
 // compile makes a state, taking over from the old one what did not change.
-func compile(c Config, old *state, backends *backends, log *slog.Logger) *state {
+func compile(c Config, old *state, backends *backends, health func(), log *slog.Logger) *state {
 	s := &state{
 		region: c.Region, endpoints: map[uint64]*endpoint{}, services: map[string]*service{}, interfaces: c.Interfaces,
 		vpcs: map[vpc.VNI]vpc.VPCID{}, vpcOwners: map[vpc.VNI]vpc.AccountID{}, keys: c.Keys,
@@ -109,7 +110,7 @@ func compile(c Config, old *state, backends *backends, log *slog.Logger) *state 
 			log.Error("services whose backends are told who calls are not served", "error", err)
 		}
 	}
-	used := map[string]bool{}
+	used := map[backendKey]bool{}
 	for name, in := range c.Services {
 		svc := &service{Service: in, certIn: c.Certificates[name], protocol: protocols[in.Protocol]}
 		if in.Identity == vpc.IdentityHeader {
@@ -118,17 +119,16 @@ func compile(c Config, old *state, backends *backends, log *slog.Logger) *state 
 		if svc.protocol.read == nil {
 			log.Error("the protocol of a service is not served here", "service", name, "protocol", in.Protocol)
 		}
-		if in.Backend != "" {
-			b, err := backends.get(in.Backend)
-			if err != nil {
-				log.Error("backend cannot be used", "service", name, "error", err)
-			} else {
-				svc.backend = b
-				used[in.Backend] = true
-			}
-		}
 		before := old.services[name]
-		if before != nil && before.Backend == svc.Backend && before.Protocol == svc.Protocol {
+		var was *pool
+		if before != nil {
+			was = before.pool
+		}
+		svc.pool = newPool(poolSpec{in.Backends, in.HealthCheck, in.BackendCA, in.Identity}, was, backends, health, log.With("service", name))
+		for _, m := range svc.pool.members {
+			used[m.key] = true
+		}
+		if before != nil && slices.Equal(before.Backends, svc.Backends) && before.Protocol == svc.Protocol {
 			svc.schemas = before.schemas
 		} else {
 			svc.schemas = &dynamodb.Schemas{}
@@ -166,6 +166,11 @@ func compile(c Config, old *state, backends *backends, log *slog.Logger) *state 
 			ep.candidate = &d
 		}
 		s.endpoints[num] = ep
+	}
+	for name, before := range old.services {
+		if now := s.services[name]; now == nil || now.pool != before.pool {
+			before.pool.close()
+		}
 	}
 	backends.keep(used)
 	return s
@@ -210,15 +215,20 @@ func compileUser(in desired.User, before *user) *user {
 
 // backend is where a service's requests go.
 type backend struct {
+	key          backendKey
 	scheme, host string
 	local        bool // a socket of this machine
 	transport    *http.Transport
 }
 
-// backends keeps one backend, with its idle connections, for each URL. It is
+// backendKey is what makes backends the same: where, and whom the certificate has
+// to be from.
+type backendKey struct{ url, ca string }
+
+// backends keeps one backend, with its idle connections, for each key. It is
 // used by one goroutine at a time.
 type backends struct {
-	byURL map[string]*backend
+	byKey map[backendKey]*backend
 }
 
 // Times for a backend. Completing a large upload can take S3 minutes before it
@@ -231,8 +241,10 @@ const (
 )
 
 // get makes or finds a backend: http://host:port, https://host:port or unix:/path.
-func (b *backends) get(raw string) (*backend, error) {
-	if have := b.byURL[raw]; have != nil {
+// ca is PEM, "" for the system's roots.
+func (b *backends) get(raw, ca string) (*backend, error) {
+	key := backendKey{raw, ca}
+	if have := b.byKey[key]; have != nil {
 		return have, nil
 	}
 	u, err := url.Parse(raw)
@@ -240,7 +252,7 @@ func (b *backends) get(raw string) (*backend, error) {
 		return nil, fmt.Errorf("backend %q: %w", raw, err)
 	}
 	d := &net.Dialer{Timeout: backendDial}
-	out := &backend{scheme: u.Scheme, host: u.Host}
+	out := &backend{key: key, scheme: u.Scheme, host: u.Host}
 	t := &http.Transport{
 		DialContext:           d.DialContext,
 		TLSHandshakeTimeout:   backendDial,
@@ -252,6 +264,12 @@ func (b *backends) get(raw string) (*backend, error) {
 		ExpectContinueTimeout: backendContinue,
 		Protocols:             http1(),
 	}
+	if ca != "" {
+		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
+		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM([]byte(ca)) {
+			return nil, fmt.Errorf("backend %q: there is no certificate in its authority's PEM", raw)
+		}
+	}
 	switch {
 	case u.Scheme == "unix" && u.Path != "" && u.Host == "":
 		path := u.Path
@@ -262,18 +280,18 @@ func (b *backends) get(raw string) (*backend, error) {
 		return nil, fmt.Errorf("backend %q: write http://host:port, https://host:port or unix:/path", raw)
 	}
 	out.transport = t
-	if b.byURL == nil {
-		b.byURL = map[string]*backend{}
+	if b.byKey == nil {
+		b.byKey = map[backendKey]*backend{}
 	}
-	b.byURL[raw] = out
+	b.byKey[key] = out
 	return out, nil
 }
 
 // keep forgets all backends but these. Requests on their way end in peace.
-func (b *backends) keep(used map[string]bool) {
-	for raw, have := range b.byURL {
-		if !used[raw] {
-			delete(b.byURL, raw)
+func (b *backends) keep(used map[backendKey]bool) {
+	for key, have := range b.byKey {
+		if !used[key] {
+			delete(b.byKey, key)
 			have.transport.CloseIdleConnections()
 		}
 	}

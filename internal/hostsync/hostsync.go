@@ -24,6 +24,7 @@ package hostsync
 import (
 	"maps"
 	"net/netip"
+	"net/url"
 	"strings"
 
 	"postern.dev/postern/internal/desired"
@@ -53,6 +54,8 @@ type Settings struct {
 	// Backends are the URLs of the backends this installation starts itself,
 	// by catalogue service.
 	Backends map[string]string `json:"backends,omitempty"`
+	// Self is the URL of the server's own API, "" where it cannot be reached.
+	Self string `json:"self,omitempty"`
 	// Certificates are the edge's, by catalogue service: what the service's
 	// public names are answered with over TLS.
 	Certificates map[string]Certificate `json:"certificates,omitempty"`
@@ -64,10 +67,16 @@ type Settings struct {
 }
 
 // Elsewhere are the settings for a host on another machine than the server's:
-// a backend that is reached by a socket of the server's is out of reach there.
+// a backend that is reached by a socket or a loopback address of the server's is
+// out of reach there.
 func (s Settings) Elsewhere() Settings {
 	s.Backends = maps.Clone(s.Backends)
 	maps.DeleteFunc(s.Backends, func(_, backend string) bool { return strings.HasPrefix(backend, "unix:") })
+	if u, err := url.Parse(s.Self); err == nil {
+		if a, err := netip.ParseAddr(u.Hostname()); err == nil && a.IsLoopback() {
+			s.Self = ""
+		}
+	}
 	return s
 }
 
@@ -87,6 +96,9 @@ type Report struct {
 	// is down answers with none, and Named stays what it was.
 	Named  vpc.Revision      `json:"named"`
 	Errors map[string]string `json:"errors,omitempty"`
+	// Backends are those of catalogue services that the host's edge checks, by
+	// service and URL, and whether they are healthy.
+	Backends map[string]map[string]bool `json:"backends,omitempty"`
 	// Health are the targets whose health changed since the last report that
 	// was answered, and now and then all that are known.
 	Health []Health `json:"health,omitempty"`

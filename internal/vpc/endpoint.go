@@ -320,13 +320,52 @@ type CatalogueService struct {
 	Addresses []netip.Addr `json:"addresses,omitempty"`
 	// PublicNames are the names clients use; a leading "*." covers one or more labels.
 	PublicNames []string `json:"publicNames,omitempty"`
+	// PrivateNames are the private DNS names of interface endpoints; none means
+	// the public names.
+	PrivateNames []string `json:"privateNames,omitempty"`
 	// Protocol selects how the edge reads requests and policies: "s3".
 	Protocol string `json:"protocol"`
-	// Backend is the URL requests go to; "" means the backend this server starts itself.
-	Backend         string `json:"backend,omitempty"`
-	PolicySupported bool   `json:"policySupported"`
+	// Backends are the URLs requests go to; none means the backend this server
+	// starts itself, BackendSelf the server's own API.
+	Backends []string `json:"backends,omitempty"`
+	// HealthCheck says how to find out which backends answer; nil for not at all.
+	HealthCheck *BackendCheck `json:"healthCheck,omitempty"`
+	// TLSCertificate and TLSKey are what the edge shows workloads, PEM; none means one
+	// of the installation's own authority. BackendCA is whom https backends must
+	// have their certificates from; "" means the edge's system roots.
+	TLSCertificate string `json:"tlsCertificate,omitempty"`
+	TLSKey         string `json:"tlsKey,omitempty"`
+	BackendCA      string `json:"backendCa,omitempty"`
+	// PolicySupported is false for a service whose endpoints allow everything.
+	PolicySupported bool `json:"policySupported"`
 	// Identity is how the backend is told who a request comes from.
 	Identity BackendIdentity `json:"identity,omitempty"`
+	// Added says that the operator added the service while the server ran. Others
+	// are the configuration's, and go when they are no longer there.
+	Added bool `json:"added,omitempty"`
+}
+
+// BackendSelf stands in Backends for the server's own API.
+const BackendSelf = "self"
+
+// BackendCheck is how a service's backends are checked.
+type BackendCheck struct {
+	Path      string `json:"path,omitempty"` // of a GET that a healthy one answers with 200 to 399; "" for a connection alone
+	Interval  int    `json:"interval"`       // seconds
+	Timeout   int    `json:"timeout"`        // seconds
+	Healthy   int    `json:"healthy"`        // how many good checks in a row bring a backend back
+	Unhealthy int    `json:"unhealthy"`      // how many bad ones take it out
+}
+
+// Names are all names that clients may call the service by, each once.
+func (s *CatalogueService) Names() []string {
+	out := slices.Clone(s.PublicNames)
+	for _, n := range s.PrivateNames {
+		if !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 // BackendIdentity is how a catalogue service's backend is told who a request

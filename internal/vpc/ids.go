@@ -118,3 +118,9 @@ func Num[T ~string](id T) uint64 {
 	}
 	return 1
 }
+
+// StableID makes an id that is the same at every start, for what is configured
+// rather than created.
+func StableID(prefix, of string) string {
+	return fmt.Sprintf("%s-0%016x", prefix, Num(prefix+" "+of))
+}

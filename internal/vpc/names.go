@@ -30,7 +30,7 @@ type EndpointName struct {
 // customer's or the catalogue's service the endpoint leads to; the one that
 // does not apply, or no longer exists, is nil.
 //
-// A service with wildcard public names (S3: bucket.s3...) has each regional
+// A service with wildcard names (S3: bucket.s3...) has each regional
 // and zonal name twice, the wildcard first. The private names are left out when
 // the provider has turned the endpoint down or it is going away.
 //
@@ -41,7 +41,7 @@ func EndpointNames(r *Region, e *Endpoint, s *EndpointService, c *CatalogueServi
 	}
 	suffix := "." + ServiceBaseName(r, serviceLabel(r, e, c))
 	zone := hostedZoneID(r.Domain, r.Name)
-	wild := c != nil && slices.ContainsFunc(c.PublicNames, func(n string) bool { return strings.HasPrefix(n, "*.") })
+	wild := c != nil && slices.ContainsFunc(c.Names(), func(n string) bool { return strings.HasPrefix(n, "*.") })
 	var out []EndpointName
 	add := func(name string, nodes []EndpointNode) {
 		if wild {
@@ -92,8 +92,8 @@ func ServiceOf(v View, e *Endpoint) (*EndpointService, *CatalogueService) {
 }
 
 // PrivateNames are the names a consumer may have resolved to its endpoint: the
-// private DNS name of a customer's service if it was ever verified, the public
-// names of a catalogue service. Canonical. Whether an endpoint may newly ask
+// private DNS name of a customer's service if it was ever verified, those of a
+// catalogue service, which are its public names unless it has others. Canonical. Whether an endpoint may newly ask
 // for them is for DNSVerification.State to say.
 func PrivateNames(s *EndpointService, c *CatalogueService) []string {
 	var out []string
@@ -101,7 +101,11 @@ func PrivateNames(s *EndpointService, c *CatalogueService) []string {
 	case s != nil && s.PrivateDNSName != "" && s.Verification != nil && s.Verification.Granted:
 		out = append(out, CanonicalName(s.PrivateDNSName))
 	case c != nil:
-		for _, n := range c.PublicNames {
+		names := c.PrivateNames
+		if len(names) == 0 {
+			names = c.PublicNames
+		}
+		for _, n := range names {
 			out = append(out, CanonicalName(n))
 		}
 	}

@@ -136,3 +136,21 @@ func TestVerificationDomainsAreTheNameAndItsParents(t *testing.T) {
 		t.Errorf("a name of 22 labels: %q", got)
 	}
 }
+
+// A catalogue service's private names are its public ones unless it has others, and
+// clients may use all of them.
+func TestPrivateNamesOfACatalogueService(t *testing.T) {
+	s := &CatalogueService{Name: "q", PublicNames: []string{"q.example.com", "*.q.example.com"}}
+	for _, c := range []struct{ private, want, all []string }{
+		{nil, s.PublicNames, s.PublicNames},
+		{[]string{"q.example.com", "in.example.com"}, []string{"q.example.com", "in.example.com"}, []string{"q.example.com", "*.q.example.com", "in.example.com"}},
+	} {
+		s.PrivateNames = c.private
+		if got := PrivateNames(nil, s); !slices.Equal(got, c.want) {
+			t.Errorf("private %q: %q, want %q", c.private, got, c.want)
+		}
+		if got := s.Names(); !slices.Equal(got, c.all) {
+			t.Errorf("private %q: all names %q, want %q", c.private, got, c.all)
+		}
+	}
+}

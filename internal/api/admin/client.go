@@ -30,7 +30,7 @@ var (
 )
 
 // Client asks a server on this machine. An error a server answers with is a
-// *vpc.Error, or a plain error for a fault of the server.
+// *vpc.Error, catalogue.Problems, or a plain error for a fault of the server.
 type Client struct {
 	socket string
 	http   *http.Client
@@ -84,6 +84,9 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 		var f failure
 		if json.Unmarshal(b, &f) != nil || f.Error == "" {
 			return fmt.Errorf("the server answered %s to %s", res.Status, path)
+		}
+		if len(f.Problems) > 0 {
+			return f.Problems
 		}
 		if f.Kind == "" {
 			return fmt.Errorf("the server failed: %s", f.Error)
@@ -274,4 +277,24 @@ func candidatePath(id vpc.EndpointID) (string, error) {
 		return "", noEndpoint(id)
 	}
 	return "/v1/endpoints/" + url.PathEscape(string(id)) + "/candidate", nil
+}
+
+// Services lists the catalogue.
+func (c *Client) Services(ctx context.Context) ([]Service, error) {
+	return get[[]Service](ctx, c, "/v1/services")
+}
+
+// AddServices adds entries to the catalogue, all or none.
+func (c *Client) AddServices(ctx context.Context, in NewServices) ([]Service, error) {
+	var out []Service
+	err := c.call(ctx, http.MethodPost, "/v1/services", in, &out)
+	return out, err
+}
+
+// RemoveService takes one out of the catalogue that AddServices added.
+func (c *Client) RemoveService(ctx context.Context, name string) error {
+	if name == "" || name == "." || name == ".." { // would be another path
+		return vpc.Errorf(vpc.NotFound, string(vpc.KindCatalogue), name, "service %q does not exist", name)
+	}
+	return c.call(ctx, http.MethodDelete, "/v1/services/"+url.PathEscape(name), nil, nil)
 }

@@ -30,7 +30,11 @@
 //	PUT    /v1/endpoints/{id}/candidate  set it: NewCandidate            Candidate
 //	DELETE /v1/endpoints/{id}/candidate
 //	GET    /v1/notifications      of every account, with what waits      []Notification
+//	GET    /v1/services           the catalogue                          []Service
+//	POST   /v1/services           add to it: NewServices                 []Service
+//	DELETE /v1/services/{name}    take out what was added
 //
 // An error is {"error": "...", "kind": "..."}: the sentence to show, and the
-// vpc.ErrorKind it has, "" for a fault of the server.
+// vpc.ErrorKind it has, "" for a fault of the server. What is wrong with entries of the
+// catalogue is in "problems" too, each with its entry and field.
 package admin

@@ -13,8 +13,8 @@ import (
 	"postern.dev/postern/internal/vpc"
 )
 
-// maxBody bounds what is asked.
-const maxBody = 64 << 10
+// maxBody bounds what is asked: entries of the catalogue with their certificates.
+const maxBody = 1 << 20
 
 // Config is what the handler needs.
 type Config struct {
@@ -62,6 +62,9 @@ func Handler(cfg Config) http.Handler {
 	route("PUT /v1/endpoints/{id}/candidate", "SetCandidatePolicy", h.setCandidate)
 	route("DELETE /v1/endpoints/{id}/candidate", "RemoveCandidatePolicy", h.removeCandidate)
 	route("GET /v1/notifications", "ListNotifications", h.notifications)
+	route("GET /v1/services", "ListServices", h.listServices)
+	route("POST /v1/services", "AddServices", h.addServices)
+	route("DELETE /v1/services/{name}", "RemoveService", h.removeService)
 	route("/", "", func(r *http.Request) (any, error) {
 		return nil, vpc.Errorf(vpc.NotFound, "path", "", "this server has no %s %.64s; is the command of another version?", r.Method, r.URL.Path)
 	})
@@ -89,6 +92,9 @@ func (h *handler) write(w http.ResponseWriter, r *http.Request, answer any, err 
 		var e *vpc.Error
 		if errors.As(err, &e) {
 			f.Kind = e.Kind
+		}
+		if errors.As(err, &f.Problems) {
+			f.Kind = vpc.Invalid
 		}
 		answer, status = f, statusOf(f.Kind)
 		if status == http.StatusInternalServerError {

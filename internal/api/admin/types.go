@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"postern.dev/postern/internal/catalogue"
 	"postern.dev/postern/internal/vpc"
 )
 
@@ -214,10 +215,50 @@ type Notice struct {
 	UnderWay  bool      `json:"underWay,omitempty"`
 }
 
+// NewServices are entries to add to the catalogue, whose files have been read.
+type NewServices struct {
+	Services []catalogue.Entry `json:"services"`
+	// Replace lets an entry take the place of one of its name.
+	Replace bool `json:"replace,omitempty"`
+}
+
+// Service is a service of the catalogue.
+type Service struct {
+	Name         string             `json:"name"`
+	ServiceName  string             `json:"serviceName"`
+	ID           vpc.ServiceID      `json:"id"`
+	Types        []vpc.EndpointType `json:"types"`
+	Protocol     string             `json:"protocol"`
+	Prefixes     []netip.Prefix     `json:"prefixes"` // of both families
+	PrefixLists  []vpc.PrefixListID `json:"prefixLists"`
+	Addresses    []netip.Addr       `json:"addresses"`
+	PublicNames  []string           `json:"publicNames"`
+	PrivateNames []string           `json:"privateNames"` // those that interface endpoints get
+	// Backends are empty for the one that comes with Postern.
+	Backends    []ServiceBackend  `json:"backends"`
+	HealthCheck *vpc.BackendCheck `json:"healthCheck,omitempty"`
+	// Certificate says whose certificate workloads are shown: "postern" or "operator".
+	Certificate     string `json:"certificate"`
+	PolicySupported bool   `json:"policySupported"`
+	// From is where the entry is: "configuration", or "command".
+	From string `json:"from"`
+	// Endpoints counts the endpoints to it.
+	Endpoints int `json:"endpoints"`
+}
+
+// ServiceBackend is one of a service's backends. Hosts are what the edges of the hosts
+// say of it: "healthy" or "unhealthy"; a host that does not check it says nothing.
+type ServiceBackend struct {
+	URL   string                `json:"url"`
+	Hosts map[vpc.HostID]string `json:"hosts,omitempty"`
+}
+
 // failure is an error on the wire.
 type failure struct {
 	Error string        `json:"error"`
 	Kind  vpc.ErrorKind `json:"kind"`
+	// Problems are what is wrong with entries of the catalogue.
+	Problems catalogue.Problems `json:"problems,omitempty"`
 }
 
 // Candidate is the candidate policy of an endpoint: hosts report what it would

@@ -82,11 +82,16 @@ const proxySignature = "\r\n\r\n\x00\r\nQUIT\n"
 // The PROXY protocol's numbers that are used here, and AWS's type of a TLV whose
 // first byte says what follows.
 const (
-	proxyV2    = 0x21 // version 2, the connection is somebody else's
-	tcp4, tcp6 = 0x11, 0x21
-	tlvAWS     = 0xea
-	awsVpce    = 0x01 // an endpoint's id
+	proxyV2      = 0x21 // version 2, the connection is somebody else's
+	proxyV2Local = 0x20 // version 2, it is the sender's own
+	tcp4, tcp6   = 0x11, 0x21
+	tlvAWS       = 0xea
+	awsVpce      = 0x01 // an endpoint's id
 )
+
+// ProxyLocal is the PROXY protocol's header, version 2, for a connection that is the
+// sender's own, such as a health check's: nobody is behind it.
+func ProxyLocal() []byte { return append([]byte(proxySignature), proxyV2Local, 0, 0, 0) }
 
 // Proxy is the PROXY protocol's header, version 2, for a connection of a
 // client's to server through an endpoint, whose id is in a TLV as from AWS's load

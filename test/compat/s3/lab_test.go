@@ -146,7 +146,7 @@ func newFront(t *testing.T, backend string, key string, names ...string) *front 
 		Region: region,
 		VPCs:   map[vpc.VNI]desired.VPC{id.VNI: {ID: "vpc-0a", Owner: account, VNI: id.VNI}},
 		Services: map[string]desired.Service{"s3": {
-			Name: "s3", ServiceName: "com.amazonaws." + region + ".s3", Protocol: "s3", Backend: "http://" + backend, PublicNames: names,
+			Name: "s3", ServiceName: "com.amazonaws." + region + ".s3", Protocol: "s3", Backends: []string{"http://" + backend}, PublicNames: names,
 		}},
 		Endpoints: map[vpc.EndpointID]desired.Endpoint{endpoint: {
 			ID: endpoint, Owner: account, VPC: "vpc-0a", VNI: id.VNI, Type: vpc.GatewayEndpoint, Service: "s3",
@@ -160,7 +160,7 @@ func newFront(t *testing.T, backend string, key string, names ...string) *front 
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.records = append(f.records, r)
-		})
+		}, func(map[string]map[string]bool) {})
 	}()
 	t.Cleanup(func() {
 		cancel()
