@@ -33,8 +33,10 @@ type parameters struct {
 	Rounds  int     `json:"rounds"`
 	Conns   int     `json:"connections"` // of 4 KiB requests
 	Large   int64   `json:"large_bytes"`
-	Bodies  []int   `json:"bodies"`       // how many are on their way at a time
-	Upload  int64   `json:"upload_bytes"` // during which memory is looked at
+	// Operations are those that are measured.
+	Operations []string `json:"operations"`
+	Bodies     []int    `json:"bodies"`       // how many are on their way at a time
+	Upload     int64    `json:"upload_bytes"` // during which memory is looked at
 
 	s3, out, profile string
 }
@@ -86,13 +88,14 @@ const inside = "POSTERN_BENCH_EDGE_INSIDE"
 func bench(args []string) error {
 	p := parameters{}
 	var largeMiB, uploadMiB int64
-	bodies := "1,10,100,1000"
+	bodies, ops := "1,10,100,1000", "get,put,download,upload"
 	fs := flag.NewFlagSet("edge", flag.ExitOnError)
 	fs.Float64Var(&p.Seconds, "seconds", 0.5, "of each sample")
 	fs.IntVar(&p.Rounds, "rounds", 5, "how often all is measured")
 	fs.IntVar(&p.Conns, "conns", 8, "connections that ask for 4 KiB at a time")
 	fs.Int64Var(&largeMiB, "large", 64, "MiB of a large body")
 	fs.Int64Var(&uploadMiB, "upload", 5<<10, "MiB of the upload during which memory is looked at; 0 leaves all of memory out")
+	fs.StringVar(&ops, "operations", ops, "what is measured")
 	fs.StringVar(&bodies, "bodies", bodies, "how many large bodies are on their way when memory is looked at")
 	fs.StringVar(&p.s3, "s3", "bin/postern-s3", "the S3 that Postern brings along")
 	fs.StringVar(&p.out, "out", "bench/results", "directory of the JSON; empty writes none")
@@ -104,6 +107,12 @@ func bench(args []string) error {
 			return errors.New("-bodies are numbers from 1 to 2000")
 		}
 		p.Bodies = append(p.Bodies, n)
+	}
+	for name := range strings.SplitSeq(ops, ",") {
+		if _, err := operationOf(name); err != nil {
+			return err
+		}
+		p.Operations = append(p.Operations, name)
 	}
 	p.Large, p.Upload = largeMiB<<20, uploadMiB<<20
 	if p.Seconds < 0.1 || p.Rounds < 1 || p.Conns < 1 || p.Conns > 256 || p.Large < 1<<20 || p.Upload < 0 || fs.NArg() > 0 {
@@ -192,7 +201,11 @@ func measure(ctx context.Context, p parameters, out io.Writer) (err error) {
 	rnd := rand.New(rand.NewPCG(uint64(r.Date.Unix()), 1))
 	for round := range p.Rounds {
 		for _, t := range tables {
-			for _, o := range operations {
+			for _, name := range p.Operations {
+				o, err := operationOf(name)
+				if err != nil {
+					return err
+				}
 				for cpus := 1; cpus <= 2; cpus++ {
 					for _, step := range stats.RoundOrder(rnd, round, len(t.paths)) {
 						x := t.paths[step.Path]
