@@ -261,15 +261,10 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 	if err := supervise.NotifyReady(nil); err != nil {
 		return err
 	}
-	var mu sync.Mutex
-	enc := json.NewEncoder(records)
-	err = edge.Run(ctx, edge.Sockets{HTTP: httpL, HTTPS: httpsL}, configs, id, func(r edge.Record) {
-		mu.Lock()
-		defer mu.Unlock()
-		if err := enc.Encode(r); err != nil {
-			log.Error("a record was not written", "error", err)
-		}
-	}, func(health map[string]map[string]bool) { say.Encode(edgeWord{Backends: health}) })
+	out := edge.NewRecordWriter(records, func(err error) { log.Error("records were not written", "error", err) })
+	defer out.Flush()
+	err = edge.Run(ctx, edge.Sockets{HTTP: httpL, HTTPS: httpsL}, configs, id, func(r edge.Record) { out.Write(&r) },
+		func(health map[string]map[string]bool) { say.Encode(edgeWord{Backends: health}) })
 	cancel()
 	return err
 }

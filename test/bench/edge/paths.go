@@ -19,7 +19,6 @@ import (
 	"runtime/pprof"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -251,15 +250,10 @@ func serveEdge(address, backend, records, profile string) error {
 	}
 	configs := make(chan edge.Config, 1)
 	configs <- edgeConfig(backend)
-	var mu sync.Mutex
-	enc := json.NewEncoder(f)
-	return errors.Join(edge.Run(ctx, edge.Sockets{HTTP: l}, configs, fixed{}, func(r edge.Record) {
-		mu.Lock()
-		defer mu.Unlock()
-		if err := enc.Encode(r); err != nil {
-			fmt.Fprintln(os.Stderr, "a record was not written:", err)
-		}
-	}), f.Close())
+	out := edge.NewRecordWriter(f, func(err error) { fmt.Fprintln(os.Stderr, "records were not written:", err) })
+	err = edge.Run(ctx, edge.Sockets{HTTP: l}, configs, fixed{}, func(r edge.Record) { out.Write(&r) })
+	out.Flush()
+	return errors.Join(err, f.Close())
 }
 
 // startS3 starts the S3 that Postern brings along, with the objects in it.
