@@ -52,11 +52,12 @@ test-long: test-deps build ## make test with the race detector and the long test
 	@[ "$$EUID" -ne 0 ] || { scripts/deps.sh base dev; $(GO) run ./test/mutants; }
 
 .PHONY: bench
-bench: build ## ratios: packets against a plain veth, nftables, HAProxy and nginx, the API against moto and etcd, the resolver against CoreDNS and unbound, policy decisions against Cedar and OPA; writes dated JSON (as root)
+bench: build ## ratios: packets against a plain veth, nftables, HAProxy and nginx, the API against moto and etcd, the resolver against CoreDNS and unbound, the edge against nginx and HAProxy, policy decisions against Cedar and OPA; writes dated JSON (as root)
 	@scripts/deps.sh base bench
 	@$(GO) run ./test/bench $(BENCHFLAGS)
 	@$(GO) run ./test/bench/api $(APIBENCHFLAGS)
 	@$(GO) run ./test/bench/dns $(DNSBENCHFLAGS)
+	@$(GO) run ./test/bench/edge $(EDGEBENCHFLAGS)
 	@cd test/policybench && $(GO) test -bench . -benchmem -count 5
 
 ##@ Change

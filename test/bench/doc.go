@@ -41,8 +41,8 @@
 // growth.go those of different sizes; accept.go, resolve.go and workloads.go the three times;
 // traffic.go, packets.go and proxy.go the generator.
 //
-// Benchmarks of their own are api, of the server's calls, and dns, of the VPC
-// resolver.
+// Benchmarks of their own are api, of the server's calls, dns, of the VPC
+// resolver, and edge, of the policy proxy.
 //
 // Everything it makes is named pbench and removed at the end, also after
 // Ctrl-C; what a killed run left is removed by the next one.
