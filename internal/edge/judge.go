@@ -88,7 +88,7 @@ func (x *exchange) decide(c *call.Call, by signer, doc *document) verdict {
 				v.Decision = policy.Decision{Statement: -1, Reason: doc.badText, Remedy: "give the endpoint a policy that can be read"}
 				return v
 			}
-			if v.Decision = ask(doc.policy, &req); !v.Allowed {
+			if v.Decision = judgedBy(doc.policy, &req); !v.Allowed {
 				return v
 			}
 			if i == 0 && j < 0 {
@@ -106,9 +106,9 @@ func (x *exchange) decide(c *call.Call, by signer, doc *document) verdict {
 	return own
 }
 
-// ask asks a policy. What it allows is most of all requests: for them the
+// judgedBy asks a policy. What it allows is most of all requests: for them the
 // statement is enough, and only a denial is worth an explanation.
-func ask(p *policy.Policy, r *policy.Request) policy.Decision {
+func judgedBy(p *policy.Policy, r *policy.Request) policy.Decision {
 	if v := p.Decide(r); v.Allowed {
 		return policy.Decision{Allowed: true, Statement: v.Statement, Sid: p.Sid(v.Statement)}
 	}
@@ -184,7 +184,7 @@ func (u *user) decide(req policy.Request) policy.Decision {
 	}
 	allowed := false
 	for _, p := range u.policies {
-		d := ask(p, &req)
+		d := judgedBy(p, &req)
 		switch {
 		case d.Explicit:
 			d.Statement, d.Sid = -1, ""

@@ -91,7 +91,7 @@ func edgeConfig(backend string) edge.Config {
 		Region: region,
 		VPCs:   map[vpc.VNI]desired.VPC{vpc.FirstVNI: {ID: vpcID, Owner: account, VNI: vpc.FirstVNI}},
 		Services: map[string]desired.Service{"s3": {
-			Name: "s3", ServiceName: "com.amazonaws." + region + ".s3", Protocol: "s3", Backend: backend,
+			Name: "s3", ServiceName: "com.amazonaws." + region + ".s3", Protocol: "s3", Backends: []string{backend},
 			PublicNames: []string{s3Host, "*." + s3Host},
 		}},
 		Endpoints: map[vpc.EndpointID]desired.Endpoint{endpointID: {
