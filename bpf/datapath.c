@@ -191,8 +191,12 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 		if (!(in & RULE_ALLOW))
 			return drop(ctx, DROP_GROUP_INGRESS);
 	}
-	if (kind == ROUTE_INTERFACE && owner != to->eni && (to->flags & INTERFACE_SOURCE_CHECK))
-		return drop(ctx, DROP_DESTINATION_CHECK);
+	if (kind == ROUTE_INTERFACE && owner != to->eni) {
+		if (c && c->kind != CONN_PLAIN) /* its way led to the address itself */
+			goto stale;
+		if (to->flags & INTERFACE_SOURCE_CHECK)
+			return drop(ctx, DROP_DESTINATION_CHECK);
+	}
 
 	switch (to->kind) {
 	case KIND_WORKLOAD:

@@ -330,6 +330,11 @@ var changes = map[string]func(*world){
 			}
 		})
 	},
+	"the endpoint is behind a2": func(w *world) {
+		edit(w.host.RouteTables, "rtb-a1", func(r *desired.RouteTable) {
+			r.Routes = append(r.Routes, desired.Route{Prefix: netip.MustParsePrefix("10.0.0.100/32"), Kind: desired.RouteInterface, Interface: eniA2})
+		})
+	},
 	"a2 lets nothing out": func(w *world) { w.rules(eniA2, desired.RuleSet{Ingress: w.host.RuleSets["open"].Ingress}) },
 	"a2 lets nothing in":  func(w *world) { w.rules(eniA2, desired.RuleSet{Egress: w.host.RuleSets["open"].Egress}) },
 	"b1 lets nothing in":  func(w *world) { w.rules(eniB1, desired.RuleSet{Egress: w.host.RuleSets["open"].Egress}) },

@@ -32,7 +32,7 @@ type patch struct {
 
 func main() {
 	only := flag.String("only", "", "only the patches whose names contain this")
-	packets := flag.Int("packets", 60000, "packets to compare at most")
+	packets := flag.Int("packets", 240000, "packets to compare at most")
 	flag.Parse()
 	if err := run(*only, *packets); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)

@@ -17,7 +17,7 @@ var patches = []patch{
 	{"inbound ACL by destination", "datapath.c", "if (!same && !acl_in(to->subnet, &p->src,", "if (!same && !acl_in(to->subnet, &p->dst,"},
 	{"no inbound security groups", "datapath.c",
 		"\tif (judged(c, c && sender != c->initiator)) {\n\t\tin = groups_verdict(to, ", "\tif (0) {\n\t\tin = groups_verdict(to, "},
-	{"no destination check", "datapath.c", "owner != to->eni && (to->flags & INTERFACE_SOURCE_CHECK)", "0"},
+	{"no destination check", "datapath.c", "if (to->flags & INTERFACE_SOURCE_CHECK)\n\t\t\treturn drop(ctx, DROP_DESTINATION_CHECK);", ""},
 	{"no source check", "datapath.c", "((port->flags & PORT_SOURCE_CHECK) && !owns(s, port, &p->src))", "0"},
 	{"no source MAC check", "datapath.c", "if (from != FROM_UPLINK && from != FROM_HOST &&\n", "if (0 && from != FROM_UPLINK &&\n"},
 	{"errors from anybody", "datapath.c", "if (!p->overlay && eni != (client ? c->eni : c->target))", "if (0)"},
