@@ -283,14 +283,18 @@ static __noinline int decide(struct __sk_buff *ctx, struct port *port, struct co
 /* error_carried says whether an ICMP error about a translated flow passes: a
  * load balancer lets through "unreachable" only (and what IPv6 made a type of
  * its own of it), and only from the end of the flow that it is about. */
-static __always_inline bool error_carried(const struct packet *p, const struct conn *c, __u64 eni, __u32 sender)
+static __always_inline bool error_carried(const struct scratch *s, const struct conn *c, __u64 eni, __u32 sender)
 {
+	const struct packet *p = &s->packet;
 	__u8 type = p->rule_port & 0xff;
 	bool client = c->kind == CONN_CONSUMER || (c->kind == CONN_FAR && !p->overlay);
 
 	if ((sender == c->initiator) != client)
 		return false;
 	if (!p->overlay && eni != (client ? c->eni : c->target))
+		return false;
+	/* behind a NAT gateway any router on the way may say it, else the end itself */
+	if (!p->overlay && (client || !(c->flags & CONN_NAT)) && !addr_equal(&p->src, &s->key.addr[sender & 1]))
 		return false;
 	if (c->flags & CONN_NAT)
 		return true;
@@ -379,7 +383,7 @@ static __always_inline int handle(struct __sk_buff *ctx, const __u32 from, __u32
 			sender = 1 - (s->inner.sender & 1);
 			forwards(s, port, sender);
 			c = conn_find(s);
-			if (c && c->kind != CONN_PLAIN && !error_carried(p, c, self->eni, sender))
+			if (c && c->kind != CONN_PLAIN && !error_carried(s, c, self->eni, sender))
 				return drop(ctx, DROP_ICMP_ERROR);
 		}
 	} else if (p->icmp != ICMP_OTHER) {
