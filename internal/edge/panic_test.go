@@ -171,9 +171,9 @@ func TestOneServicesTroubleIsNotAnothers(t *testing.T) {
 	}
 	s := b.config.Services["s3"]
 	s.Backends = []string{works.URL}
-	b.config.Services["good"] = s
+	b.service("good", s)
 	s.Protocol = "panicking"
-	b.config.Services["bad"] = s
+	b.service("bad", s)
 	other("vpce-0a", "good")
 	other("vpce-0b", "bad")
 	b.configure()

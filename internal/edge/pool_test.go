@@ -192,7 +192,7 @@ func TestAllDownIs503WithRetryAfter(t *testing.T) {
 	b := newBench(t, closed(t))
 	s := b.config.Services["s3"]
 	s.Backends, s.HealthCheck = []string{closed(t), closed(t)}, &vpc.BackendCheck{Interval: 7, Timeout: 1, Healthy: 1, Unhealthy: 1}
-	b.config.Services["s3"] = s
+	b.service("s3", s)
 	b.configure()
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		res, _ := b.do(b.request("GET", testHost, "/data/a", ""))
@@ -288,7 +288,7 @@ func TestOneClientsConnectionsToSeveralBackends(t *testing.T) {
 	b := newBench(t, one.URL)
 	s := b.config.Services["s3"]
 	s.Backends, s.HealthCheck = []string{one.URL, two.URL}, never
-	b.config.Services["s3"] = s
+	b.service("s3", s)
 	b.identify(vpc.IdentityProxy)
 	for range 6 {
 		if resp, got := b.do(b.request("GET", testHost, "/data/a", "")); resp.StatusCode != 200 || got != testIdentity.Client.String()+" "+string(testEndpoint) {

@@ -18,6 +18,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -132,6 +133,12 @@ func newBenchWith(t *testing.T, backend string, l limits) *bench {
 	}
 	b.policy(allowAll)
 	return b
+}
+
+// service puts a service in the next configuration; the server has the last one.
+func (b *bench) service(name string, s desired.Service) {
+	b.config.Services = maps.Clone(b.config.Services)
+	b.config.Services[name] = s
 }
 
 // policy gives the endpoint a policy; "gone" removes the endpoint.
