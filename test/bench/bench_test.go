@@ -484,7 +484,7 @@ func TestTheResultDoesNotNameTheHost(t *testing.T) {
 	r := newResult(parameters{}, "/nonexistent")
 	r.Tables = []*table{{Name: "One CPU"}}
 	dir := t.TempDir()
-	name, err := r.write(dir)
+	name, err := stats.Keep(dir, "", r.Date, r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"postern.dev/postern/test/bench/stats"
 )
 
 // parameters are what can be chosen, as the JSON keeps them.
@@ -225,7 +227,7 @@ func bench(ctx context.Context, p parameters, out io.Writer) (err error) {
 	}
 	failed := res.print(out)
 	if p.out != "" {
-		file, err := res.write(p.out)
+		file, err := stats.Keep(p.out, "", res.Date, res)
 		if err != nil {
 			return err
 		}

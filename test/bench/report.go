@@ -5,13 +5,11 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -245,20 +243,4 @@ func firstLine(program string, args ...string) string {
 	}
 	line, _, _ := strings.Cut(string(out), "\n")
 	return strings.TrimSpace(line)
-}
-
-// write puts the result into dir under its date and answers the file's name.
-func (r *result) write(dir string) (string, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("make the directory of results: %w", err)
-	}
-	b, err := json.MarshalIndent(r, "", " ")
-	if err != nil {
-		return "", err
-	}
-	name := filepath.Join(dir, r.Date.Format("2006-01-02-1504")+".json")
-	if err := os.WriteFile(name, append(b, '\n'), 0o644); err != nil {
-		return "", fmt.Errorf("write the result: %w", err)
-	}
-	return name, nil
 }

@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -149,16 +147,12 @@ func bench(ctx context.Context, p parameters, out io.Writer) error {
 	if p.out == "" {
 		return nil
 	}
-	b, err := json.MarshalIndent(r, "", " ")
+	name, err := stats.Keep(p.out, "api-", r.Date, r)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(p.out, 0o755); err != nil {
-		return err
-	}
-	name := filepath.Join(p.out, "api-"+r.Date.Format("2006-01-02-1504")+".json")
 	fmt.Fprintln(out, "\nwritten:", name)
-	return os.WriteFile(name, append(b, '\n'), 0o644)
+	return nil
 }
 
 // measure runs every metric that the path has on a server of its own.

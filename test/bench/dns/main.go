@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -159,16 +158,12 @@ func measure(ctx context.Context, p parameters, out io.Writer) (err error) {
 	if p.out == "" {
 		return nil
 	}
-	b, err := json.MarshalIndent(r, "", " ")
+	name, err := stats.Keep(p.out, "dns-", r.Date, r)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(p.out, 0o755); err != nil {
-		return err
-	}
-	name := filepath.Join(p.out, "dns-"+r.Date.Format("2006-01-02-1504")+".json")
 	fmt.Fprintln(out, "\nwritten:", name)
-	return os.WriteFile(name, append(b, '\n'), 0o644)
+	return nil
 }
 
 func key(path string, names int) string { return fmt.Sprint(path, " ", names) }

@@ -15,7 +15,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -238,16 +237,12 @@ func measure(ctx context.Context, p parameters, out io.Writer) (err error) {
 	if p.out == "" {
 		return nil
 	}
-	b, err := json.MarshalIndent(r, "", " ")
+	name, err := stats.Keep(p.out, "edge-", r.Date, r)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(p.out, 0o755); err != nil {
-		return err
-	}
-	name := filepath.Join(p.out, "edge-"+r.Date.Format("2006-01-02-1504")+".json")
 	fmt.Fprintln(out, "\nwritten:", name)
-	return os.WriteFile(name, append(b, '\n'), 0o644)
+	return nil
 }
 
 // sample is one client process. The proxy is on the first CPU, client and

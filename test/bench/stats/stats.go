@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package stats is what the benchmarks share: quantiles, spreads and the order
-// in which to measure.
+// Package stats is what the benchmarks share: quantiles, spreads, the order
+// in which to measure, and the files of results.
 package stats
 
 import (
 	"cmp"
+	"encoding/json"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
+	"time"
 )
 
 // Quantile is the smallest value that at least the share q of all values does
@@ -51,4 +55,17 @@ func RoundOrder(rnd *rand.Rand, round, n int) []Step {
 		steps = append(steps, Step{round, 1, n + pos, p})
 	}
 	return steps
+}
+
+// Keep writes a result as JSON to DIR/PREFIX2006-01-02-1504.json, which it answers.
+func Keep(dir, prefix string, date time.Time, result any) (name string, err error) {
+	b, err := json.MarshalIndent(result, "", " ")
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	name = filepath.Join(dir, prefix+date.Format("2006-01-02-1504")+".json")
+	return name, os.WriteFile(name, append(b, '\n'), 0o644)
 }
