@@ -202,11 +202,13 @@ __noinline int conn_forget(struct conn_key *key)
 	peer = c->peer;
 	eni = conn_payer(c);
 	kind = c->kind;
-	if (kind == CONN_PROVIDER) {
-		port_free(&own, c);
-	} else if (kind == CONN_CONSUMER) {
+	usage_settle(c, 1);
+	if (kind == CONN_PROVIDER || kind == CONN_CONSUMER) {
 		other = bpf_map_lookup_elem(&conns, &peer);
-		if (other)
+		usage_settle(other, 1);
+		if (kind == CONN_PROVIDER)
+			port_free(&own, c);
+		else if (other)
 			port_free(&peer, other);
 	}
 	if (!bpf_map_delete_elem(&conns, &own) && kind != CONN_PROVIDER)
@@ -261,6 +263,8 @@ static __always_inline void conn_touch(struct conn *c, const struct packet *p, b
 	} else {
 		__sync_fetch_and_add(&c->packets[1], 1);
 		__sync_fetch_and_add(&c->bytes[1], p->tot_len);
+		if (p->proto == IPPROTO_TCP && (p->tcp_flags & TCP_RST))
+			usage_reset(c->endpoint, usage_place(c));
 	}
 }
 
@@ -459,6 +463,7 @@ __noinline int conn_new_pair(struct interface *to, __u32 initiator)
 		reason = err == EEXIST_ ? DROP_TUPLE_IN_USE : DROP_TABLE_FULL;
 		goto fail;
 	}
+	usage_began(&s->half[0]);
 	count(COUNT_CONNECTIONS, 1);
 	return 0;
 fail:
@@ -513,6 +518,7 @@ __noinline int conn_new_far(struct interface *to, __u32 initiator)
 		quota_give(s->packet.eni);
 		return err == EEXIST_ ? DROP_TUPLE_IN_USE : DROP_TABLE_FULL;
 	}
+	usage_began(c);
 	count(COUNT_CONNECTIONS, 1);
 	return 0;
 }

@@ -168,6 +168,10 @@ static __always_inline int forward(struct __sk_buff *ctx, struct scratch *s, str
 		return drop(ctx, DROP_NO_ROUTE);
 	if (kind == ROUTE_BLACKHOLE)
 		return drop(ctx, DROP_BLACKHOLE);
+	if (kind == ROUTE_ENDPOINT)
+		usage_of(p, r->id, USAGE_BOTH, true);
+	else if (to && to->kind == KIND_ENDPOINT)
+		usage_of(p, to->endpoint, USAGE_BOTH, true);
 	if (kind == ROUTE_NAT)
 		return nat(ctx, s, self, to, c, sender);
 	if (kind == ROUTE_INTERNET || kind == ROUTE_EGRESS)
@@ -302,9 +306,14 @@ static __always_inline bool error_carried(const struct scratch *s, const struct 
 }
 
 /* forwards completes the key of a packet whose sender does not have the address
- * of its own end of the flow. Only an interface without source check can. */
+ * of its own end of the flow. Only an interface without source check can; of what
+ * comes from another host, that says it. */
 static __always_inline void forwards(struct scratch *s, struct port *port, __u32 sender)
 {
+	if (s->packet.by) {
+		s->key.by = s->packet.by;
+		return;
+	}
 	if (port->self.kind != KIND_WORKLOAD || (port->self.flags & INTERFACE_SOURCE_CHECK))
 		return;
 	if (!owns(s, port, sender ? &s->key.addr[1] : &s->key.addr[0]))
@@ -447,8 +456,10 @@ static long collect_one(struct bpf_map *map, struct conn_key *key, struct conn *
 {
 	__u64 eni = conn_payer(c);
 	__u8 kind = c->kind;
+	bool expired = conn_expired(c, key->proto, g->now);
 
-	if (conn_expired(c, key->proto, g->now)) {
+	usage_settle(c, expired);
+	if (expired) {
 		/* the other half is as old and goes in this round or the next;
 		 * until then it finds no peer and is over */
 		if (kind == CONN_PROVIDER)

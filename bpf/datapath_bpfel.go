@@ -58,7 +58,8 @@ type DatapathConn struct {
 	ToFlags       uint16
 	ToMac         [6]uint8
 	ToGateway     [6]uint8
-	Pad2          [6]uint8
+	Pad2          [2]uint8
+	Counted       uint32
 	Group         uint64
 	Via           uint64
 	Peer          DatapathConnKey
@@ -357,6 +358,7 @@ const (
 	DatapathOverlayKindOVERLAY_TO_TARGET DatapathOverlayKind = 6
 	DatapathOverlayKindOVERLAY_TO_CLIENT DatapathOverlayKind = 10
 	DatapathOverlayKindOVERLAY_BEGINS    DatapathOverlayKind = 14
+	DatapathOverlayKindOVERLAY_BY        DatapathOverlayKind = 16
 )
 
 type DatapathPacket struct {
@@ -387,6 +389,11 @@ type DatapathPacket struct {
 	Overlay    uint8
 	SrcMac     [6]uint8
 	DstMac     [6]uint8
+	By         uint16
+	Place      uint8
+	ByClient   uint8
+	_          [4]byte
+	Endpoint   uint64
 }
 
 type DatapathPort struct {
@@ -567,7 +574,9 @@ type DatapathScratch struct {
 		ProxyLayout   DatapathProxyLayout
 		ProxyState    DatapathProxyState
 		OverlayKind   DatapathOverlayKind
+		UsagePlace    DatapathUsagePlace
 	}
+	_ [4]byte
 }
 
 type DatapathSeen uint32
@@ -593,6 +602,26 @@ type DatapathSubnet struct {
 	AclIn  [2]uint64
 	AclOut [2]uint64
 }
+
+type DatapathUsage struct {
+	_  structs.HostLayout
+	At [3]struct {
+		_           structs.HostLayout
+		Connections uint64
+		Bytes       uint64
+		Resets      uint64
+		Dropped     uint64
+	}
+}
+
+type DatapathUsagePlace uint32
+
+const (
+	DatapathUsagePlaceUSAGE_BOTH   DatapathUsagePlace = 0
+	DatapathUsagePlaceUSAGE_CLIENT DatapathUsagePlace = 1
+	DatapathUsagePlaceUSAGE_TARGET DatapathUsagePlace = 2
+	DatapathUsagePlaceUSAGE_PLACES DatapathUsagePlace = 3
+)
 
 // Names of all BPF objects in the ELF.
 //
@@ -630,6 +659,7 @@ const (
 	DatapathMapRulePorts        = "rule_ports"
 	DatapathMapScratches        = "scratches"
 	DatapathMapSubnets          = "subnets"
+	DatapathMapUsages           = "usages"
 	DatapathProgCollect         = "collect"
 	DatapathProgFromOverlay     = "from_overlay"
 	DatapathProgFromService     = "from_service"
@@ -740,6 +770,7 @@ type DatapathMapSpecs struct {
 	RulePorts   *ebpf.MapSpec `ebpf:"rule_ports"`
 	Scratches   *ebpf.MapSpec `ebpf:"scratches"`
 	Subnets     *ebpf.MapSpec `ebpf:"subnets"`
+	Usages      *ebpf.MapSpec `ebpf:"usages"`
 }
 
 // DatapathVariableSpecs contains global variables before they are loaded into the kernel.
@@ -816,6 +847,7 @@ type DatapathMaps struct {
 	RulePorts   *ebpf.Map `ebpf:"rule_ports"`
 	Scratches   *ebpf.Map `ebpf:"scratches"`
 	Subnets     *ebpf.Map `ebpf:"subnets"`
+	Usages      *ebpf.Map `ebpf:"usages"`
 }
 
 func (m *DatapathMaps) Close() error {
@@ -852,6 +884,7 @@ func (m *DatapathMaps) Close() error {
 		m.RulePorts,
 		m.Scratches,
 		m.Subnets,
+		m.Usages,
 	)
 }
 

@@ -6,6 +6,7 @@
 
 #include "drop_reasons.h"
 #include "maps.h"
+#include "usage.h"
 
 static __always_inline void drop_record(struct drop_value *v, struct packet *p)
 {
@@ -25,10 +26,14 @@ __noinline int note_drop(struct __sk_buff *ctx, __u32 reason)
 	struct scratch *s = scratch_get();
 	struct drop_key key = {};
 	struct drop_value *v;
+	struct usage_count *u;
 
 	ctx->cb[2] = reason;
 	if (!s)
 		return 0;
+	u = usage_at(s->packet.endpoint, s->packet.place);
+	if (u)
+		__sync_fetch_and_add(&u->dropped, 1);
 	key.eni = s->packet.eni;
 	key.reason = reason;
 	v = bpf_map_lookup_elem(&drops, &key);

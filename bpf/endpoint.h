@@ -175,12 +175,15 @@ static __always_inline int far(struct __sk_buff *ctx, struct scratch *s, struct 
 			conn_far_led(s, c, target);
 		conn_touch(c, p, true);
 	} else {
-		head_set(&s->way.head, OVERLAY_TO_TARGET, s->key.vni, s->hop.node_id);
+		/* the other host takes the client's space from the endpoint then */
+		if (s->key.by && s->hop.link && s->hop.server_vni != s->key.vni)
+			return drop(ctx, DROP_OVERLAY);
+		head_to_target(&s->way.head, s->key.vni, s->key.by, s->hop.node_id);
 		reason = conn_new_far(target, initiator);
 		if (reason)
 			return drop(ctx, reason);
 		c = &s->half[0];
-		c->to_mac[0] = OVERLAY_BEGINS; /* of this packet alone, the entry is made */
+		c->to_mac[0] |= OVERLAY_BEGINS; /* of this packet alone, the entry is made */
 	}
 	return to_target(ctx, s, c);
 }
@@ -302,6 +305,7 @@ static __always_inline int onward(struct __sk_buff *ctx, struct scratch *s, stru
 	struct link_hop *hop = &s->hop;
 	struct conn *other;
 
+	usage_of(&s->packet, c->endpoint, usage_place(c), true);
 	other_side(s, c);
 	other = conn_at(&s->peer);
 	if (!other) { /* a pair without its other half is over */
@@ -326,6 +330,7 @@ static __always_inline int onward_far(struct __sk_buff *ctx, struct scratch *s, 
 {
 	struct interface *target = interface_at(s, c->peer.vni, &c->peer.addr[0]);
 
+	usage_of(&s->packet, c->endpoint, USAGE_CLIENT, true);
 	/* that this host no longer knows where the target is, as when it is in no
 	 * group any more, ends nothing: the target's host judges it */
 	if (target && (!(target->flags & INTERFACE_REMOTE) || target->eni != c->target)) {
@@ -426,9 +431,11 @@ static __always_inline int repeat(struct __sk_buff *ctx, struct scratch *s, stru
 	struct conn *other = 0;
 	int reason;
 
+	if (c->endpoint && too_big(ctx, s)) {
+		usage_of(p, c->endpoint, usage_place(c), client);
+		return drop(ctx, DROP_TOO_BIG);
+	}
 	if (c->kind == CONN_FAR) {
-		if (c->endpoint && too_big(ctx, s))
-			return drop(ctx, DROP_TOO_BIG);
 		conn_touch(c, p, true);
 		return to_target(ctx, s, c);
 	}
@@ -445,8 +452,6 @@ static __always_inline int repeat(struct __sk_buff *ctx, struct scratch *s, stru
 	}
 	if (!c->to_ifindex)
 		return drop(ctx, DROP_REMOTE_HOST);
-	if (c->endpoint && too_big(ctx, s))
-		return drop(ctx, DROP_TOO_BIG);
 	conn_touch(c, p, client);
 	in_frame = !p->v6 && addr_is_v4(&s->new_src);
 	if (in_frame) {
@@ -464,7 +469,7 @@ static __always_inline int repeat(struct __sk_buff *ctx, struct scratch *s, stru
 			return drop(ctx, reason);
 	}
 	if (c->to_flags & INTERFACE_REMOTE)
-		return to_client(ctx, s, c->peer.vni, c->to_ifindex);
+		return to_client(ctx, s, c->peer.vni, c->peer.by, c->to_ifindex);
 	if (in_frame ? bpf_skb_change_type(ctx, 0 /* PACKET_HOST */) : address(ctx, c->to_mac, c->to_gateway))
 		return drop(ctx, DROP_REWRITE);
 	return hand(ctx, s, c->to_ifindex, c->to_flags);
@@ -475,14 +480,17 @@ static __always_inline int repeat(struct __sk_buff *ctx, struct scratch *s, stru
 static __always_inline int tell(struct __sk_buff *ctx, struct scratch *s, struct conn *c)
 {
 	struct interface *to;
-	bool client = c->kind == CONN_CONSUMER || (c->kind == CONN_FAR && !s->packet.overlay);
+	bool client = s->packet.by_client;
 
 	if (c->kind == CONN_FAR ? client : !client && c->host) {
 		if (make_reset(ctx, 1)) {
 			ctx->cb[0] = ACTION_DROP;
 			return TC_ACT_SHOT;
 		}
-		return client ? to_target(ctx, s, c) : to_client(ctx, s, s->peer.vni, c->host);
+		if (client)
+			return to_target(ctx, s, c);
+		usage_reset(c->endpoint, usage_place(c));
+		return to_client(ctx, s, s->peer.vni, s->peer.by, c->host);
 	}
 	to = interface_at(s, s->peer.vni, &s->new_dst);
 	/* whoever has the address of that end now is told only of its own flows */
@@ -491,6 +499,8 @@ static __always_inline int tell(struct __sk_buff *ctx, struct scratch *s, struct
 		ctx->cb[0] = ACTION_DROP;
 		return TC_ACT_SHOT;
 	}
+	if (!client)
+		usage_reset(c->endpoint, usage_place(c));
 	return deliver(ctx, s, to, to->gateway);
 }
 
@@ -504,6 +514,7 @@ static __always_inline int gone(struct __sk_buff *ctx, struct scratch *s, struct
 
 	if (s->packet.icmp == ICMP_ERROR)
 		return drop(ctx, reason);
+	usage_of(&s->packet, c->endpoint, usage_place(c), c->kind == CONN_CONSUMER || (c->kind == CONN_FAR && !s->packet.overlay));
 	if (c->kind == CONN_FAR) {
 		same_ends(s);
 	} else {
@@ -585,6 +596,7 @@ static __always_inline int reply_far(struct __sk_buff *ctx, struct scratch *s, s
 
 	if (c->to_ifindex != s->way.host)
 		return drop(ctx, DROP_OVERLAY);
+	usage_of(p, c->endpoint, USAGE_CLIENT, false);
 	reason = ended(s, c);
 	if (reason)
 		return gone(ctx, s, c, reason);
@@ -651,6 +663,7 @@ static __noinline int from_host(struct __sk_buff *ctx, struct port *port, struct
 		if (!endpoint)
 			return drop(ctx, DROP_ENDPOINT_INACTIVE);
 		hop->endpoint = *endpoint;
+		usage_of(p, hop->endpoint, USAGE_TARGET, true);
 		e = bpf_map_lookup_elem(&endpoints, endpoint);
 		if (!e || !e->active || e->link != hop->link)
 			return drop(ctx, DROP_ENDPOINT_INACTIVE);
@@ -701,7 +714,7 @@ static __always_inline int back_far(struct __sk_buff *ctx, struct scratch *s, st
 		reason = turn_back(ctx, s, other);
 	if (reason)
 		return drop(ctx, reason);
-	return to_client(ctx, s, s->peer.vni, c->host);
+	return to_client(ctx, s, s->peer.vni, s->peer.by, c->host);
 }
 
 /* reply takes a target's packet back to the client: c is the provider half. */
@@ -713,6 +726,7 @@ static __always_inline int reply(struct __sk_buff *ctx, struct scratch *s, struc
 	__u32 port = acl_port(p, p->dport);
 	int reason;
 
+	usage_of(p, c->endpoint, usage_place(c), false);
 	if (c->target != self->eni) { /* the target's address has passed on */
 		conn_forget(&s->key);
 		return drop(ctx, DROP_STALE);

@@ -50,6 +50,7 @@ HASH_MAP(eni_quota, __u64, __u64, 262144);
 HASH_MAP(fragments, struct fragment_key, struct fragment_value, 1048576);
 HASH_MAP(crowds, struct crowd_key, struct crowd, 65536);
 HASH_MAP(drops, struct drop_key, struct drop_value, 262144);
+HASH_MAP(usages, __u64, struct usage, 262144); /* the agent makes and removes the entries */
 HASH_MAP(dns_askers, __u64, __u64, 262144);
 MAP(dns_answered, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, 1, 0);
 MAP(counters, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, COUNT_MAX, 0);

@@ -32,6 +32,14 @@ static __always_inline void head_set(struct overlay_head *h, __u8 kind, __u32 vn
 	__builtin_memcpy(h->number, &number, 8);
 }
 
+static __always_inline void head_to_target(struct overlay_head *h, __u32 vni, __u16 by, __u64 number)
+{
+	if (by)
+		head_set(h, OVERLAY_TO_TARGET | OVERLAY_BY, by, number);
+	else
+		head_set(h, OVERLAY_TO_TARGET, vni, number);
+}
+
 static __always_inline __u32 head_vni(const struct overlay_head *h)
 {
 	return (__u32)h->vni[0] << 16 | (__u32)h->vni[1] << 8 | h->vni[2];
@@ -95,12 +103,12 @@ static __always_inline int to_host(struct __sk_buff *ctx, struct scratch *s, __b
 }
 
 /* to_client sends what a target has sent, turned back already, to its client's host. */
-static __always_inline int to_client(struct __sk_buff *ctx, struct scratch *s, __u32 vni, __be32 host)
+static __always_inline int to_client(struct __sk_buff *ctx, struct scratch *s, __u32 vni, __u16 by, __be32 host)
 {
 	vni &= 0xffffff;
 	s->way.vni = vni;
 	s->way.host = host;
-	head_set(&s->way.head, OVERLAY_TO_CLIENT, vni, 0);
+	head_set(&s->way.head, OVERLAY_TO_CLIENT, vni, (__u64)by << 32);
 	return tunnel(ctx, s);
 }
 
@@ -128,12 +136,12 @@ static __always_inline int overlay_answer(struct __sk_buff *ctx, struct scratch 
 	__u32 vni = head_vni(&s->way.head);
 
 	if (s->packet.overlay == OVERLAY_TO_TARGET)
-		return to_client(ctx, s, vni, s->way.host);
+		return to_client(ctx, s, vni, s->packet.by, s->way.host);
 	if (s->packet.overlay != OVERLAY_TO_CLIENT) {
 		ctx->cb[0] = ACTION_DROP;
 		return TC_ACT_SHOT;
 	}
-	head_set(&s->way.head, OVERLAY_TO_TARGET, vni, 0); /* no flow begins with it */
+	head_to_target(&s->way.head, vni, s->packet.by, 0); /* no flow begins with it */
 	return tunnel(ctx, s);
 }
 
@@ -146,7 +154,8 @@ static __always_inline int arrives(struct __sk_buff *ctx, struct scratch *s)
 	struct port *port = &s->far;
 	struct interface *self;
 	struct public *place;
-	__u64 number;
+	struct endpoint *e;
+	__u64 number, *endpoint;
 
 	__builtin_memcpy(&way->head, p->dst_mac, 6);
 	__builtin_memcpy((__u8 *)&way->head + 6, p->src_mac, 6);
@@ -157,6 +166,19 @@ static __always_inline int arrives(struct __sk_buff *ctx, struct scratch *s)
 	port->flags = PORT_OVERLAY;
 	p->overlay = way->head.kind;
 	p->vni = head_vni(&way->head);
+	if (p->overlay == (OVERLAY_TO_TARGET | OVERLAY_BY) || p->overlay == (OVERLAY_BEGINS | OVERLAY_BY)) {
+		p->by = p->vni;
+		p->vni = way->vni;
+		endpoint = bpf_map_lookup_elem(&links, &way->vni);
+		if (endpoint) {
+			e = bpf_map_lookup_elem(&endpoints, endpoint);
+			if (!e)
+				return DROP_ENDPOINT_INACTIVE;
+			p->vni = e->vni;
+		}
+		p->overlay &= ~OVERLAY_BY;
+		head_set(&way->head, p->overlay, p->vni, number);
+	}
 	switch (p->overlay) {
 	case OVERLAY_PLAIN:
 		p->eni = number;
@@ -182,6 +204,7 @@ static __always_inline int arrives(struct __sk_buff *ctx, struct scratch *s)
 	case OVERLAY_TO_CLIENT:
 		if (way->vni != p->vni)
 			return DROP_OVERLAY;
+		p->by = number >> 32;
 		p->eni = OVERLAY_ENI | way->vni;
 		break;
 	default:

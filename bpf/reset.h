@@ -131,8 +131,11 @@ __noinline int make_reset(struct __sk_buff *ctx, int onward)
 static __always_inline int reset(struct __sk_buff *ctx, struct scratch *s, __u32 reason)
 {
 	note_drop(ctx, reason);
-	if (s->packet.proto == IPPROTO_TCP && !(s->packet.tcp_flags & TCP_RST) && !make_reset(ctx, 0))
+	if (s->packet.proto == IPPROTO_TCP && !(s->packet.tcp_flags & TCP_RST) && !make_reset(ctx, 0)) {
+		if (s->packet.by_client)
+			usage_reset(s->packet.endpoint, s->packet.place);
 		return s->packet.overlay ? overlay_answer(ctx, s) : answer(ctx);
+	}
 	ctx->cb[0] = ACTION_DROP;
 	return TC_ACT_SHOT;
 }

@@ -294,7 +294,8 @@ struct conn {
 	__u16 to_flags; /* INTERFACE_* */
 	__u8 to_mac[6];
 	__u8 to_gateway[6];
-	__u8 pad2[6];
+	__u8 pad2[2];
+	__u32 counted; /* of its bytes, in USAGE_UNIT, how many are in its endpoint's usage */
 	__u64 group;          /* of the target */
 	__u64 via;            /* subnet of the NAT gateway */
 	struct conn_key peer; /* the other half; of a CONN_FAR the target, as its first end */
@@ -335,6 +336,29 @@ struct drop_value {
 	__be16 dport;
 	__u8 proto;
 	__u8 pad[7];
+};
+
+/* usages: what has gone through each endpoint since this host has had it, told
+ * apart by which ends of a flow are here. An endpoint's usage is what its clients'
+ * hosts counted, its service's what the targets' hosts did. */
+enum usage_place {
+	USAGE_BOTH = 0,
+	USAGE_CLIENT = 1,
+	USAGE_TARGET = 2,
+	USAGE_PLACES = 3,
+};
+
+#define USAGE_UNIT 64
+
+struct usage_count {
+	__u64 connections; /* begun */
+	__u64 bytes;       /* of IP packets, both ways */
+	__u64 resets;      /* TCP resets to clients */
+	__u64 dropped;     /* packets, from where the endpoint's own checks begin */
+};
+
+struct usage {
+	struct usage_count at[USAGE_PLACES];
 };
 
 enum counter {
@@ -460,6 +484,10 @@ struct packet {
 	__u8 overlay;  /* enum overlay_kind */
 	__u8 src_mac[6];
 	__u8 dst_mac[6];
+	__u16 by;      /* of the key of its flow, as another host says */
+	__u8 place;    /* enum usage_place */
+	__u8 by_client;
+	__u64 endpoint; /* in whose usage it counts; 0: none, or not yet */
 };
 
 /* The packet inside an ICMP error, and what its ends become. */
@@ -516,12 +544,13 @@ enum overlay_kind {
 	OVERLAY_TO_TARGET = 0x06, /* as the client sent it; number is the node's */
 	OVERLAY_TO_CLIENT = 0x0a, /* as the client is to get it */
 	OVERLAY_BEGINS = 0x0e,    /* as OVERLAY_TO_TARGET; the client's host knew of no such flow */
+	OVERLAY_BY = 0x10,        /* with the last two: of a flow that has forwarders in its key */
 };
 
 struct overlay_head {
 	__u8 kind;
-	__u8 vni[3];     /* the client's; of OVERLAY_PLAIN the sender's */
-	__u8 number[8];  /* where there is a later fragment to a target or client: its ports */
+	__u8 vni[3];     /* the client's; of OVERLAY_PLAIN the sender's; with OVERLAY_BY the key's by */
+	__u8 number[8];  /* where there is a later fragment to a target or client: its ports; to a client, then the key's by */
 };
 
 /* The way of a packet to or from another host. */
@@ -558,6 +587,7 @@ struct names {
 	enum proxy_layout proxy_layout;
 	enum proxy_state proxy_state;
 	enum overlay_kind overlay_kind;
+	enum usage_place usage_place;
 };
 
 /* What does not fit on the 512 bytes of stack. Per CPU: a tc program is never

@@ -12,6 +12,7 @@ func hostCommands(o *options) []*cobra.Command {
 		newExecCommand(o),
 		newDatapathCommand(o),
 		newDropsCommand(o), // the same as datapath drops: it is what one types most
+		newMetricsCommand(o),
 		newDoctorCommand(o),
 		newResetCommand(o),
 		// Started by the others, never typed.

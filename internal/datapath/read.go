@@ -5,6 +5,7 @@ package datapath
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"net/netip"
 	"slices"
@@ -60,29 +61,35 @@ type Drop struct {
 
 // Reader reads the maps that packets write, without changing any.
 type Reader struct {
-	dir          string
-	conns, drops *ebpf.Map
+	dir                  string
+	conns, drops, usages *ebpf.Map
 }
 
 // OpenReader opens the maps pinned under pinDir for reading; it needs the
 // privileges to open pins, not those to load programs.
 func OpenReader(pinDir string) (*Reader, error) {
-	conns, err := openPinned(pinDir, "conns")
-	if err != nil {
-		return nil, err
+	r := &Reader{dir: pinDir}
+	for name, m := range map[string]**ebpf.Map{"conns": &r.conns, "drops": &r.drops, "usages": &r.usages} {
+		var err error
+		*m, err = openPinned(pinDir, name)
+		if name == "usages" && errors.Is(err, fs.ErrNotExist) {
+			continue // the programs are of a version before there were any
+		}
+		if err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
 	}
-	drops, err := openPinned(pinDir, "drops")
-	if err != nil {
-		conns.Close()
-		return nil, err
-	}
-	return &Reader{pinDir, conns, drops}, nil
+	return r, nil
 }
 
 // Close closes the maps.
-func (r *Reader) Close() error { return errors.Join(r.conns.Close(), r.drops.Close()) }
+func (r *Reader) Close() error {
+	return errors.Join(r.conns.Close(), r.drops.Close(), r.usages.Close())
+}
 
-func (d *Datapath) reader() *Reader { return &Reader{d.dir, d.objs.Conns, d.objs.Drops} }
+func (d *Datapath) reader() *Reader {
+	return &Reader{d.dir, d.objs.Conns, d.objs.Drops, d.objs.Usages}
+}
 
 // Drops is Reader.Drops for the process that owns the datapath.
 func (d *Datapath) Drops() ([]Drop, error) { return d.reader().Drops() }
@@ -137,6 +144,10 @@ func (d *Datapath) pruneCounts() error {
 	err = forget(d.objs.DnsAskers, func(eni, _ uint64) bool { return !known[eni] })
 	if err != nil {
 		return fmt.Errorf("prune map dns_askers: %w", err)
+	}
+	err = forget(d.objs.Usages, func(id uint64, _ bpf.DatapathUsage) bool { _, ok := d.tables.endpoints.have[id]; return !ok })
+	if err != nil {
+		return fmt.Errorf("prune map usages: %w", err)
 	}
 	// An interface that is gone begins no flows, so a count of 0 stays 0.
 	err = forget(d.objs.EniQuota, func(eni, used uint64) bool { return used == 0 && !known[eni] })

@@ -67,13 +67,14 @@ type tables struct {
 	places     table[uint64, bpf.DatapathPublic]
 	links      table[uint32, uint64]
 	overlay    *ebpf.Map
+	usages     *ebpf.Map // one entry for each endpoint, which packets write
 	generation *ebpf.Map
 	changes    uint64 // calls of apply
 }
 
 // openTables reads back what the maps hold.
 func openTables(m *bpf.DatapathMaps) (*tables, error) {
-	t := &tables{generation: m.Generation, overlay: m.Overlay}
+	t := &tables{generation: m.Generation, overlay: m.Overlay, usages: m.Usages}
 	err := errors.Join(
 		t.ports.open("ports", m.Ports),
 		t.interfaces.open("interfaces", m.Interfaces),
@@ -90,7 +91,32 @@ func openTables(m *bpf.DatapathMaps) (*tables, error) {
 		t.places.open("places", m.Places),
 		t.links.open("links", m.Links),
 	)
+	if err == nil {
+		err = t.countUsage(t.endpoints.have) // of a build before this one, they have none
+	}
 	return t, err
+}
+
+// countUsage makes room for what is counted of endpoints that have none yet.
+func (t *tables) countUsage(endpoints map[uint64]bpf.DatapathEndpoint) error {
+	for id := range endpoints {
+		err := t.usages.Update(id, bpf.DatapathUsage{}, ebpf.UpdateNoExist)
+		if err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
+			return fmt.Errorf("write map usages at %d: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// newEndpoints are those that the maps do not have yet.
+func (t *tables) newEndpoints(want *entries) map[uint64]bpf.DatapathEndpoint {
+	out := map[uint64]bpf.DatapathEndpoint{}
+	for id, e := range want.endpoints {
+		if _, ok := t.endpoints.have[id]; !ok {
+			out[id] = e
+		}
+	}
+	return out
 }
 
 // apply makes the maps hold what want says. What must no longer carry packets
@@ -123,6 +149,7 @@ func (t *tables) apply(want *entries, wait func() error) (err error) {
 		func() error { return t.routes.add(want.routes) },
 		func() error { return t.subnets.add(want.subnets) },
 		func() error { return t.listeners.add(want.listeners) },
+		func() error { return t.countUsage(t.newEndpoints(want)) },
 		func() error { return t.endpoints.add(want.endpoints) },
 		func() error { return t.links.add(want.links) },
 		func() error { return t.setOverlay(want.overlay) },

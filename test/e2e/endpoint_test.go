@@ -5,6 +5,7 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -130,6 +131,7 @@ func TestAnEndpointCarriesFromAcceptToReject(t *testing.T) {
 			break
 		}
 	}
+	s.counts(n)
 	// A rule removed stops new connections and leaves the old one.
 	live := s.fetching(4<<20, 2<<20)
 	a := s.consumer.acct
@@ -162,6 +164,34 @@ func TestAnEndpointCarriesFromAcceptToReject(t *testing.T) {
 	if st := s.consumer.state(s.endpoint); st != "rejected" {
 		t.Errorf("the endpoint is %s, want rejected", st)
 	}
+}
+
+// counts wants the endpoint and its service to have carried n bytes and more,
+// and to be known by their names.
+func (s *story) counts(n uint64) {
+	s.t.Helper()
+	type metrics struct {
+		Namespace  string
+		Dimensions map[string]string
+		Metrics    map[string]uint64
+	}
+	eventually(s.t, "the endpoint's bytes are counted", 15*time.Second, func() bool {
+		var list []metrics
+		if err := json.Unmarshal([]byte(s.must("metrics", "--json")), &list); err != nil {
+			s.t.Fatal(err)
+		}
+		seen := 0
+		for _, m := range list {
+			switch {
+			case m.Dimensions["VPC Endpoint Id"] == s.endpoint && m.Dimensions["VPC Id"] == s.consumer.vpc && m.Namespace == "AWS/PrivateLinkEndpoints",
+				m.Dimensions["Service Id"] == s.service.id && m.Metrics["EndpointsCount"] == 1 && m.Namespace == "AWS/PrivateLinkServices":
+				if m.Metrics["NewConnections"] >= 1 && m.Metrics["BytesProcessed"] >= n && m.Metrics["BytesProcessed"] < 2*n {
+					seen++
+				}
+			}
+		}
+		return seen == 2
+	})
 }
 
 func TestKillingServeTakesNoFlowWithIt(t *testing.T) {

@@ -45,7 +45,10 @@ func (h *handler) names(*http.Request) (any, error) {
 		out.Names = append(out.Names, name)
 	}
 	for e := range vpc.All[vpc.Endpoint](v) {
-		out.Names = append(out.Names, Name{Num: decimal(e.ID), Kind: vpc.KindEndpoint, ID: string(e.ID), Name: e.Tags["Name"], VPC: e.VPC})
+		out.Names = append(out.Names, Name{
+			Num: decimal(e.ID), Kind: vpc.KindEndpoint, ID: string(e.ID), Name: e.Tags["Name"], VPC: e.VPC,
+			EndpointType: e.Type, ServiceName: e.ServiceName, Service: e.Service, Available: e.State == vpc.EndpointAvailable,
+		})
 		if e.Link != 0 {
 			out.Spaces = append(out.Spaces, Space{VNI: e.Link, VPC: e.VPC, Endpoint: e.ID})
 		}

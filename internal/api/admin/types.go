@@ -166,6 +166,11 @@ type Name struct {
 	Instance vpc.InstanceID `json:"instance,omitempty"`
 	VPC      vpc.VPCID      `json:"vpc"`
 	Addr     netip.Addr     `json:"addr,omitzero"`
+	// Of an endpoint: what it is and leads to, and whether it is available.
+	EndpointType vpc.EndpointType `json:"endpointType,omitempty"`
+	ServiceName  string           `json:"serviceName,omitempty"`
+	Service      vpc.ServiceID    `json:"service,omitempty"`
+	Available    bool             `json:"available,omitempty"`
 }
 
 // Space is one VNI: a VPC's, or that of an endpoint's link.
