@@ -198,43 +198,46 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 		Dropped: before,
 		Rate:    func() int { return cmp.Or(int(rate.Load()), resolver.PacketsPerSecond) },
 	})
-	configs := make(chan edge.Config)
+	configs, served := make(chan edge.Config), make(chan struct{})
 	say := &words{enc: json.NewEncoder(os.Stdout)}
+	serve := func(c edge.Config) error {
+		select {
+		case configs <- c:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		select {
+		case <-served:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	name := func(c edge.Change) error {
+		endpoints := inboundEndpoints(c.Endpoints)
+		inbound.Store(&endpoints)
+		upstreams.Store(&c.Upstreams)
+		rate.Store(int64(c.DNSRate))
+		hostTargets.Store(&c.DNSHostTargets)
+		next := resolver.Compile(view.Load().Without(c.GoneVPCs, c.GoneZones), c.VPCs, c.Zones, log)
+		view.Store(next)
+		res.Forget()
+		if err := answers.SetSpaces(next.Spaces()); err != nil {
+			// The agent takes all answers away and starts another.
+			return fmt.Errorf("names that have changed may be answered as before: %w", err)
+		}
+		// The agent waits for this before it says that names are as they should be.
+		say.Encode(edgeWord{Holds: c.Revision})
+		return nil
+	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	// Not waited for: a read of the standard input cannot be interrupted.
 	go func() {
 		// The end of the input is the end of the agent, and ours.
 		defer cancel()
-		dec := json.NewDecoder(bufio.NewReader(os.Stdin))
-		spaces := edge.Spaces{}
-		for {
-			var c edge.Change
-			if err := dec.Decode(&c); err != nil {
-				if !errors.Is(err, io.EOF) {
-					log.Error("the configuration does not decode", "error", err)
-				}
-				return
-			}
-			endpoints := inboundEndpoints(c.Endpoints)
-			inbound.Store(&endpoints)
-			upstreams.Store(&c.Upstreams)
-			rate.Store(int64(c.DNSRate))
-			hostTargets.Store(&c.DNSHostTargets)
-			next := resolver.Compile(view.Load().Without(c.GoneVPCs, c.GoneZones), c.VPCs, c.Zones, log)
-			view.Store(next)
-			res.Forget()
-			if err := answers.SetSpaces(next.Spaces()); err != nil {
-				log.Error("names that have changed may be answered as before", "error", err)
-				return // the agent takes all answers away and starts another
-			}
-			// The agent waits for this before it says that names are as they should be.
-			say.Encode(edgeWord{Holds: c.Revision})
-			select {
-			case configs <- spaces.Take(c):
-			case <-ctx.Done():
-				return
-			}
+		if err := followConfigs(os.Stdin, serve, name); err != nil && ctx.Err() == nil {
+			log.Error("the edge ends", "error", err)
 		}
 	}()
 	for _, c := range dnsP {
@@ -263,10 +266,38 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 	}
 	out := edge.NewRecordWriter(records, func(err error) { log.Error("records were not written", "error", err) })
 	defer out.Flush()
-	err = edge.Run(ctx, edge.Sockets{HTTP: httpL, HTTPS: httpsL}, configs, id, func(r edge.Record) { out.Write(&r) },
+	inForce := func() {
+		select {
+		case served <- struct{}{}:
+		case <-ctx.Done():
+		}
+	}
+	err = edge.Run(ctx, edge.Sockets{HTTP: httpL, HTTPS: httpsL}, configs, inForce, id, func(r edge.Record) { out.Write(&r) },
 		func(health map[string]map[string]bool) { say.Encode(edgeWord{Backends: health}) })
 	cancel()
 	return err
+}
+
+// followConfigs brings each line of the agent's stream into force until its end:
+// the requests first and then the names, so that a name leads to a service only when
+// the service's certificate and backends are there.
+func followConfigs(in io.Reader, serve func(edge.Config) error, name func(edge.Change) error) error {
+	dec := json.NewDecoder(bufio.NewReader(in))
+	spaces := edge.Spaces{}
+	for {
+		var c edge.Change
+		if err := dec.Decode(&c); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("the configuration does not decode: %w", err)
+		}
+		if err := serve(spaces.Take(c)); err != nil {
+			return err
+		}
+		if err := name(c); err != nil {
+			return err
+		}
+	}
 }
 
 // newProberCommand is the unprivileged child of the agent that checks targets.

@@ -5,6 +5,9 @@
 package main
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -58,4 +61,46 @@ func TestNamesAreToldWhenTheEdgeHasTheNewest(t *testing.T) {
 	wants("the edge has what was before")
 	f.holds(5)
 	wants("the edge has the end of it", 5)
+}
+
+// A service that comes has its certificate in the edge before the resolver has its
+// names, and one that cannot be served gets none.
+func TestNamesComeAfterWhatServesThem(t *testing.T) {
+	var stream bytes.Buffer
+	feed := edge.NewFeed(&stream)
+	state := edge.Config{Revision: 1, VPCs: map[vpc.VNI]desired.VPC{100: {VNI: 100}}}
+	if err := feed.Send(state); err != nil {
+		t.Fatal(err)
+	}
+	state.Revision = 2
+	state.VPCs = map[vpc.VNI]desired.VPC{100: {VNI: 100, Records: []desired.Record{{Name: "sqs.us-east-1.amazonaws.com"}}}}
+	state.Certificates = map[string]edge.Certificate{"sqs": {CertPEM: "c", KeyPEM: "k"}}
+	if err := feed.Send(state); err != nil {
+		t.Fatal(err)
+	}
+	var steps []string
+	step := func(what string, r vpc.Revision, certificates, names int) {
+		steps = append(steps, fmt.Sprintf("%s %d: %d certificates, %d names", what, r, certificates, names))
+	}
+	refused := errors.New("the edge ends")
+	follow := func(last vpc.Revision) error {
+		return followConfigs(bytes.NewReader(stream.Bytes()), func(c edge.Config) error {
+			step("serve", c.Revision, len(c.Certificates), len(c.VPCs[100].Records))
+			if c.Revision == last {
+				return refused
+			}
+			return nil
+		}, func(c edge.Change) error {
+			step("name", c.Revision, len(c.Certificates), len(c.VPCs[100].Records))
+			return nil
+		})
+	}
+	want := []string{"serve 1: 0 certificates, 0 names", "name 1: 0 certificates, 0 names", "serve 2: 1 certificates, 0 names", "name 2: 1 certificates, 1 names"}
+	if err := follow(0); err != nil || !slices.Equal(steps, want) {
+		t.Errorf("%v, %q", err, steps)
+	}
+	steps = nil
+	if err := follow(2); err != refused || !slices.Equal(steps, want[:3]) {
+		t.Errorf("%v, %q", err, steps)
+	}
 }

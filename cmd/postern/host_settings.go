@@ -27,10 +27,12 @@ type hostSettings struct {
 	now     hostsync.Settings   // replaced, never changed; guarded by mu
 	names   map[string][]string // what the authority's certificates are for; guarded by mu
 	changed chan struct{}       // closed and replaced when now is; guarded by mu
+	view    vpc.View            // what now was made for; guarded by mu
+	newer   chan struct{}       // closed and replaced when view is; guarded by mu
 }
 
 func newHostSettings(cfg Config, p paths, a *pki.Authority, api net.Addr) (*hostSettings, error) {
-	s := &hostSettings{authority: a, names: map[string][]string{}, changed: make(chan struct{})}
+	s := &hostSettings{authority: a, names: map[string][]string{}, changed: make(chan struct{}), newer: make(chan struct{})}
 	s.now = hostsync.Settings{
 		Region: cfg.Region, DNSRate: cfg.DNSPacketsPerSecond, CA: string(a.PEM),
 		Backends:     map[string]string{"s3": "unix:" + p.s3Socket()},
@@ -64,8 +66,17 @@ func (s *hostSettings) get() (hostsync.Settings, <-chan struct{}) {
 	return s.now, s.changed
 }
 
+// state answers the newest state that there are certificates for, and a channel
+// closed when there is a newer one. Hosts get no other: what get answers afterwards
+// has a certificate for each of its services.
+func (s *hostSettings) state() (vpc.View, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.view, s.newer
+}
+
 // update brings the certificates to the catalogue: the operator's, or one of our
-// authority that is good for the service's names.
+// authority that is good for the service's names. Then the view is what hosts get.
 func (s *hostSettings) update(v vpc.View) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,12 +98,14 @@ func (s *hostSettings) update(v vpc.View) error {
 		certs[c.Name] = hostsync.Certificate{Chain: string(chain), Key: string(key)}
 	}
 	s.names = names
-	if maps.Equal(certs, s.now.Certificates) {
-		return nil
+	if !maps.Equal(certs, s.now.Certificates) {
+		s.now.Certificates = certs
+		close(s.changed)
+		s.changed = make(chan struct{})
 	}
-	s.now.Certificates = certs
-	close(s.changed)
-	s.changed = make(chan struct{})
+	s.view = v
+	close(s.newer)
+	s.newer = make(chan struct{})
 	return nil
 }
 

@@ -171,7 +171,7 @@ func runServer(ctx context.Context, cfg Config, l listeners, log *slog.Logger, r
 	serve("API", l.api, door)
 	serve("operator's API", l.admin, admin.Handler(admin.Config{Control: c, Info: info, Audit: record}))
 	streams := &hostsync.Server{
-		View: func() (vpc.View, <-chan struct{}) { return st.Changed() },
+		View: settings.state,
 		Settings: func(id vpc.HostID) (hostsync.Settings, <-chan struct{}) {
 			now, changed := settings.get()
 			if id == host {

@@ -220,6 +220,57 @@ func TestCertificatesFollowTheCatalogue(t *testing.T) {
 	}
 }
 
+// What hosts get has a certificate for each service, however late those are made.
+func TestHostsGetNoServiceBeforeItsCertificate(t *testing.T) {
+	c, _ := controltest.New(t)
+	p := paths{t.TempDir()}
+	authority, err := pki.Open(p.dir, c.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := defaultConfig()
+	cfg.DNSUpstreams = []string{"none"}
+	s, err := newHostSettings(cfg, p, authority, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8420})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.update(c.View()); err != nil {
+		t.Fatal(err)
+	}
+	has := func() bool {
+		t.Helper()
+		v, _ := s.state()
+		settings, _ := s.get()
+		for n := range vpc.All[vpc.CatalogueService](v) {
+			if settings.Certificates[n.Name].Key == "" {
+				t.Errorf("revision %d has the service %s and no certificate for it", v.Revision(), n.Name)
+			}
+		}
+		_, ok := vpc.Get[vpc.CatalogueService](v, "sqs")
+		return ok
+	}
+	has()
+	_, newer := s.state()
+	if _, err := c.AddServices(t.Context(), []catalogue.Entry{{Name: "sqs", Backend: "http://192.0.2.1"}}, false); err != nil {
+		t.Fatal(err)
+	}
+	if has() {
+		t.Error("hosts get a service that has no certificate")
+	}
+	// And what wakes the streams comes with it.
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.follow(ctx, c.Store) }()
+	for !has() {
+		<-newer
+		_, newer = s.state()
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestHealthOfBackendsInATable(t *testing.T) {
 	got := backendTexts([]admin.ServiceBackend{
 		{URL: "http://a"}, {URL: "http://b", Hosts: map[vpc.HostID]string{"h1": "healthy", "h2": "healthy"}},

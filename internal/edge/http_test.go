@@ -311,7 +311,7 @@ func TestListenersAreHandedOverWithoutARefusal(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		configs, ended := make(chan Config), make(chan error, 1)
 		go func() {
-			ended <- Run(ctx, Sockets{HTTP: own}, configs, ident, func(Record) {}, func(map[string]map[string]bool) {})
+			ended <- Run(ctx, Sockets{HTTP: own}, configs, func() {}, ident, func(Record) {}, func(map[string]map[string]bool) {})
 		}()
 		configs <- b.config
 		configs <- b.config

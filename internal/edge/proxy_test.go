@@ -69,6 +69,7 @@ type bench struct {
 	http     string // addresses
 	https    string
 	configs  chan Config
+	served   chan map[string]*service // of each configuration in force
 	config   Config
 	client   *http.Client
 	mu       sync.Mutex
@@ -81,7 +82,7 @@ type bench struct {
 func newBench(t *testing.T, backend string) *bench { return newBenchWith(t, backend, defaultLimits) }
 
 func newBenchWith(t *testing.T, backend string, l limits) *bench {
-	b := &bench{t: t, identity: testIdentity, configs: make(chan Config), recorded: make(chan struct{}, 1000)}
+	b := &bench{t: t, identity: testIdentity, configs: make(chan Config), served: make(chan map[string]*service), recorded: make(chan struct{}, 1000)}
 	listen := func() net.Listener {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -108,6 +109,7 @@ func newBenchWith(t *testing.T, backend string, l limits) *bench {
 			b.recorded <- struct{}{}
 		})
 		s.limits = l
+		s.served = func() { b.served <- s.state.Load().services }
 		done <- s.run(ctx, sockets, b.configs)
 	}()
 	b.client = &http.Client{
@@ -152,11 +154,13 @@ func (b *bench) policy(doc string) {
 	b.configure()
 }
 
-// configure returns when the config is in force: Run takes the second one only
-// after it is done with the first.
+// configure returns when the config is in force.
 func (b *bench) configure() {
+	b.t.Helper()
 	b.configs <- b.config
-	b.configs <- b.config
+	if got := <-b.served; len(got) != len(b.config.Services) {
+		b.t.Errorf("a configuration with %d services is said to be in force, and %d are served", len(b.config.Services), len(got))
+	}
 }
 
 // drop makes the edge forget its backend.

@@ -56,6 +56,7 @@ type Server struct {
 	limits   limits
 	ident    Identifier
 	record   func(Record)
+	served   func() // told when a configuration is in force
 	log      *slog.Logger
 	state    atomic.Pointer[state]
 	backends backends      // used by configure
@@ -69,13 +70,15 @@ type Server struct {
 }
 
 // Run serves the sockets with the config that came last over configs until ctx
-// ends. Until the first has come, connections wait in the sockets' queues: an edge
-// that takes over from another refuses nobody. record is called once for each
+// ends, and calls served whenever one is in force. Until the first has come,
+// connections wait in the sockets' queues: an edge that takes over from another
+// refuses nobody. record is called once for each
 // request, from many goroutines; it must not block for long. health is called with
 // the backends that are checked, by service and URL, and whether they are healthy,
 // whenever that changes. The sockets are closed when Run returns.
-func Run(ctx context.Context, sockets Sockets, configs <-chan Config, ident Identifier, record func(Record), health func(map[string]map[string]bool)) error {
+func Run(ctx context.Context, sockets Sockets, configs <-chan Config, served func(), ident Identifier, record func(Record), health func(map[string]map[string]bool)) error {
 	s := newServer(ident, record)
+	s.served = served
 	ctx, cancel := context.WithCancel(ctx)
 	var telling sync.WaitGroup
 	telling.Go(func() { s.tellHealth(ctx, health) })
@@ -133,6 +136,7 @@ func (s *Server) run(ctx context.Context, sockets Sockets, configs <-chan Config
 				continue
 			}
 			s.configure(c)
+			s.served()
 			if started {
 				continue
 			}
@@ -171,7 +175,7 @@ func (s *Server) run(ctx context.Context, sockets Sockets, configs <-chan Config
 }
 
 func newServer(ident Identifier, record func(Record)) *Server {
-	s := &Server{limits: defaultLimits, ident: ident, record: record, log: slog.Default(), healthy: make(chan struct{}, 1), conns: map[*conn]struct{}{}, perVNI: map[vpc.VNI]int{}}
+	s := &Server{limits: defaultLimits, ident: ident, record: record, served: func() {}, log: slog.Default(), healthy: make(chan struct{}, 1), conns: map[*conn]struct{}{}, perVNI: map[vpc.VNI]int{}}
 	s.state.Store(&state{})
 	return s
 }

@@ -4,10 +4,12 @@ package hostsync_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
 	"sync"
@@ -134,6 +136,79 @@ func TestAHostFollowsAndComesBackAfterAnyBreak(t *testing.T) {
 	}
 	cancel()
 	<-done
+}
+
+// A service and its certificate come to be while a host has neither: it gets the
+// certificate first, whichever of the two changes woke the stream.
+func TestSettingsComeBeforeTheStateThatNeedsThem(t *testing.T) {
+	for _, woken := range []string{"by the state", "by the settings", "by what was before"} {
+		s := &source{view: vpctest.Of(&vpc.Host{ID: "h1"}), changed: make(chan struct{})}
+		settings := make(chan struct{})
+		var meanwhile func() // called when the state is asked for
+		srv := &hostsync.Server{
+			View: func() (vpc.View, <-chan struct{}) {
+				s.mu.Lock()
+				if meanwhile != nil {
+					meanwhile()
+				}
+				s.mu.Unlock()
+				return s.get()
+			},
+			Settings: func(vpc.HostID) (hostsync.Settings, <-chan struct{}) {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				out := hostsync.Settings{Certificates: map[string]hostsync.Certificate{}}
+				for n := range vpc.All[vpc.CatalogueService](s.view) {
+					out.Certificates[n.Name] = hostsync.Certificate{Chain: "c", Key: "k"}
+				}
+				return out, settings
+			},
+			Gone: func(vpc.HostID) {}, Log: slog.New(slog.DiscardHandler),
+		}
+		h := httptest.NewServer(srv.Handler())
+		res, err := http.Get(h.URL + "/v1/hosts/h1/desired")
+		if err != nil {
+			t.Fatal(err)
+		}
+		dec := json.NewDecoder(res.Body)
+		next := func() (m hostsync.Message) {
+			t.Helper()
+			for m.Settings == nil && m.Whole == nil && m.Change == nil { // no sign of life
+				if err := dec.Decode(&m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return m
+		}
+		if first, second := next(), next(); first.Settings == nil || second.Whole == nil {
+			t.Errorf("a stream begins with %+v, %+v", first, second)
+		}
+		s.mu.Lock()
+		stateChanged, settingsChanged := s.changed, settings
+		s.changed = make(chan struct{})
+		come := func() {
+			s.view.Put(catalogue("sqs"))
+			settings = make(chan struct{})
+			meanwhile = nil
+		}
+		if meanwhile = come; woken != "by what was before" {
+			come()
+		}
+		s.mu.Unlock()
+		if woken == "by the settings" {
+			close(settingsChanged)
+		} else {
+			close(stateChanged)
+		}
+		if first := next(); first.Settings == nil || first.Settings.Certificates["sqs"].Key == "" {
+			t.Errorf("woken %s: first comes %+v", woken, first)
+		}
+		if second := next(); second.Change == nil {
+			t.Errorf("woken %s: after the settings comes %+v", woken, second)
+		}
+		res.Body.Close()
+		h.Close()
+	}
 }
 
 func TestAnUnknownHostGetsNothing(t *testing.T) {

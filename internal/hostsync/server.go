@@ -19,10 +19,12 @@ const maxReport = 16 << 20
 
 // Server publishes desired state to hosts and takes their reports.
 type Server struct {
-	// View is the newest state and a channel closed when there is a newer one.
+	// View is the newest state that the settings go with, and a channel closed when
+	// there is a newer one.
 	View func() (vpc.View, <-chan struct{})
-	// Settings are the newest settings of a host and a channel closed when they
-	// change.
+	// Settings are the newest settings of a host and a channel closed when there are
+	// others. Asked for after a View, they have all that it needs, such as a
+	// certificate for each of its services.
 	Settings func(vpc.HostID) (Settings, <-chan struct{})
 	// Report takes a host's report; an error is answered with 503 and the
 	// host sends again.
@@ -95,16 +97,22 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, allowed func() e
 	beat := time.NewTicker(or(s.Beat, Beat))
 	defer beat.Stop()
 	start := time.Now()
-	settings, settingsChanged := s.Settings(host)
-	if !send(Message{Settings: &settings}) {
-		return
-	}
 	base, _ := strconv.ParseInt(r.URL.Query().Get("base"), 10, 64)
 	var held desired.Host
 	var memory desired.Memory
+	var settingsChanged <-chan struct{}
 	first := true
 	for {
+		// The settings are asked for after the state and sent before it: a host that
+		// has a service's names has its certificate.
 		view, changed := s.View()
+		settings, otherSettings := s.Settings(host)
+		if first || otherSettings != settingsChanged {
+			if !send(Message{Settings: &settings}) {
+				return
+			}
+			settingsChanged = otherSettings
+		}
 		now := memory.ForHost(view, host)
 		switch {
 		case first && int64(now.Revision) == base:
@@ -131,10 +139,6 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, allowed func() e
 		select {
 		case <-changed:
 		case <-settingsChanged:
-			settings, settingsChanged = s.Settings(host)
-			if !send(Message{Settings: &settings}) {
-				return
-			}
 		case <-beat.C:
 			if since := s.silent(host, start); since > or(s.Silence, Silence) {
 				s.Log.Warn("a host sends no reports, its stream is ended", "host", host, "for", since)

@@ -251,7 +251,7 @@ func serveEdge(address, backend, records, profile string) error {
 	configs := make(chan edge.Config, 1)
 	configs <- edgeConfig(backend)
 	out := edge.NewRecordWriter(f, func(err error) { fmt.Fprintln(os.Stderr, "records were not written:", err) })
-	err = edge.Run(ctx, edge.Sockets{HTTP: l}, configs, fixed{}, func(r edge.Record) { out.Write(&r) }, func(map[string]map[string]bool) {})
+	err = edge.Run(ctx, edge.Sockets{HTTP: l}, configs, func() {}, fixed{}, func(r edge.Record) { out.Write(&r) }, func(map[string]map[string]bool) {})
 	out.Flush()
 	return errors.Join(err, f.Close())
 }

@@ -156,7 +156,7 @@ func newFront(t *testing.T, backend string, key string, names ...string) *front 
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- edge.Run(ctx, edge.Sockets{HTTP: l}, configs, identFunc(func() edge.Identity { return id }), func(r edge.Record) {
+		done <- edge.Run(ctx, edge.Sockets{HTTP: l}, configs, func() {}, identFunc(func() edge.Identity { return id }), func(r edge.Record) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.records = append(f.records, r)
