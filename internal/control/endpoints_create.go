@@ -132,6 +132,9 @@ func (c *Control) newEndpoint(tx *store.Tx, caller Caller, in CreateEndpointInpu
 		ID: vpc.EndpointID(id), Owner: caller.Account, VPC: v.ID, Type: in.Type, ServiceName: offer.Name(),
 		State: vpc.EndpointPending, DNSLabel: id + "-" + label, Created: c.Now(), Tags: in.Tags,
 	}
+	if s := offer.Catalogue; s != nil {
+		e.Catalogue = s.Name
+	}
 	if s := offer.Service; s != nil {
 		e.Service = s.ID
 		if s.AcceptanceRequired {

@@ -249,19 +249,21 @@ func ListUsers(v vpc.View, caller Caller, id vpc.PrefixListID) []ListUser {
 	return out
 }
 
-// referList checks that the caller may refer to a list and answers the list's
-// owner, "" for a catalogue service's. Writing the list makes the reference
-// conflict with a change of its size at the same moment.
-func referList(tx *store.Tx, caller Caller, id vpc.PrefixListID) (vpc.AccountID, error) {
-	if catalogueList(tx, id) {
-		return "", nil
+// referList checks that the caller may refer to a list and answers the account or
+// the catalogue service that it belongs to. Writing the list, and reading the
+// service by its key, makes the reference conflict with a change at the same moment.
+func referList(tx *store.Tx, caller Caller, id vpc.PrefixListID) (owner vpc.AccountID, service string, err error) {
+	if s, ok := vpc.First[vpc.CatalogueService](tx, vpc.IndexPrefixList, id); ok {
+		if s, ok = vpc.Get[vpc.CatalogueService](tx, s.Name); ok {
+			return "", s.Name, nil
+		}
 	}
 	l, err := Owned[vpc.PrefixList](tx, caller, id)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	tx.Touch(l)
-	return l.Owner, nil
+	return l.Owner, "", nil
 }
 
 // listCost is what a reference to a list counts, and for which family: one to a

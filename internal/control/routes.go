@@ -55,7 +55,7 @@ func (c *Control) prepareRoute(tx *store.Tx, caller Caller, in RouteInput) (*vpc
 	}
 	listOwner := vpc.AccountID("")
 	if in.PrefixList != "" {
-		if listOwner, err = referList(tx, caller, in.PrefixList); err != nil {
+		if listOwner, _, err = referList(tx, caller, in.PrefixList); err != nil {
 			return nil, vpc.Route{}, 0, err
 		}
 	}

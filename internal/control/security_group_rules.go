@@ -95,7 +95,7 @@ func resolveRule(tx *store.Tx, caller Caller, g *vpc.SecurityGroup, egress bool,
 		r.PrefixList = s.PrefixList
 		if exists {
 			var err error
-			if r.PrefixListOwner, err = referList(tx, caller, s.PrefixList); err != nil {
+			if r.PrefixListOwner, r.PrefixListService, err = referList(tx, caller, s.PrefixList); err != nil {
 				return r, err
 			}
 		}

@@ -26,6 +26,9 @@ const OperatorName = "operator"
 // them, and a zone its name while there are subnets in it. A catalogue entry
 // keeps its ids; one that is no longer configured goes when no endpoint and no
 // rule uses it. Entries that AddServices made stay.
+//
+// Servers of one store should have the same configuration. Where their entries
+// differ, those of the server that started last count, on all of them.
 func (c *Control) Seed(ctx context.Context, region vpc.Region, catalogue []vpc.CatalogueService, host *vpc.Host, operator vpc.AccessKey) error {
 	if region.Name == "" || region.Domain == "" || len(region.Zones) == 0 {
 		return errors.New("the region needs a name, a domain and at least one zone")
@@ -217,6 +220,10 @@ func (c *Control) putService(tx *store.Tx, s *vpc.CatalogueService) error {
 		if by := catalogueUser6(tx, old); by != "" {
 			return inUse(by, "lose or change its IPv6 prefixes' list")
 		}
+	}
+	if exists {
+		// One that another server makes at this moment is not looked at here.
+		tx.Alone(old)
 	}
 	for e := range vpc.By[vpc.Endpoint](tx, vpc.IndexServiceName, s.ServiceName) {
 		switch {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"runtime/debug"
@@ -362,12 +363,15 @@ func (t *Tx) plan() ([]clientv3.Cmp, []clientv3.Op, error) {
 	for k := range del {
 		ops = append(ops, clientv3.OpDelete(k))
 	}
+	alone := maps.Clone(t.alone)
 	for k, o := range t.writes {
-		if o != nil || t.old[k] == nil {
-			continue
+		if o == nil && t.old[k] != nil {
+			kind, key, _ := splitObjectKey(k)
+			alone[ref{kind, key}] = true
 		}
-		kind, key, _ := splitObjectKey(k)
-		cmps = append(cmps, t.noNewReferrers(kind, key))
+	}
+	for r := range alone {
+		cmps = append(cmps, t.noNewReferrers(r.kind, r.key))
 	}
 	if len(cmps) > maxOperations || len(ops) > maxOperations {
 		return nil, nil, errTooLarge

@@ -27,6 +27,13 @@ type Tx struct {
 	old    map[string]vpc.Object   // what base holds for each written key, nil if nothing
 	dup    error                   // the first claim that was already held
 	undo   []undo                  // what the writes replaced in edit, in their order
+	alone  map[ref]bool            // objects that nothing may newly refer to
+}
+
+// ref names an object.
+type ref struct {
+	kind vpc.Kind
+	key  string
 }
 
 // undo is what an overlay held for an object before it was written.
@@ -121,6 +128,7 @@ func (t *Tx) nested() *Tx {
 		reads:  map[string]vpc.Revision{},
 		writes: map[string]vpc.Object{},
 		old:    map[string]vpc.Object{},
+		alone:  map[ref]bool{},
 	}
 }
 
@@ -137,6 +145,7 @@ func (t *Tx) drop() {
 func (t *Tx) adopt(n *Tx) {
 	maps.Copy(t.reads, n.reads)
 	maps.Copy(t.writes, n.writes)
+	maps.Copy(t.alone, n.alone)
 	for k, o := range n.old {
 		if _, ok := t.old[k]; !ok {
 			t.old[k] = o
@@ -174,6 +183,11 @@ func (t *Tx) Delete(o vpc.Object) {
 // it cannot both commit on the same snapshot. Use it where a rule looks at a
 // set of objects, such as the subnets of a VPC that must not overlap.
 func (t *Tx) Touch(o vpc.Object) { t.Put(o) }
+
+// Alone makes the commit depend on no object having come to refer to o since the
+// snapshot. Use it where o changes in a way that those which refer to it must
+// allow; for a deletion it goes without saying.
+func (t *Tx) Alone(o vpc.Object) { t.alone[ref{o.Kind(), o.Key()}] = true }
 
 // keep notes what is about to be replaced in the overlay.
 func (t *Tx) keep(o vpc.Object) {

@@ -57,9 +57,11 @@ type Endpoint struct {
 	// ServiceName is com.amazonaws.<region>.<name> for a catalogue service,
 	// com.amazonaws.vpce.<region>.<service id> for a customer's.
 	ServiceName string `json:"serviceName"`
-	// Service is the customer's service, "" for a catalogue service.
-	Service ServiceID     `json:"service,omitempty"`
-	State   EndpointState `json:"state"`
+	// Service is the customer's service, Catalogue the catalogue service's short
+	// name; the other one is "". Catalogue is "" also in what an older version wrote.
+	Service   ServiceID     `json:"service,omitempty"`
+	Catalogue string        `json:"catalogue,omitempty"`
+	State     EndpointState `json:"state"`
 	// Named is set once the hosts carry the endpoint's packets: from then on
 	// its DNS names exist, and when the hosts carry those too the state
 	// becomes available. So "available" always means that the name resolves
@@ -200,6 +202,9 @@ func (e *Endpoint) Refs(add func(Kind, string)) {
 	// outlives it.
 	if e.Service != "" && (e.State == EndpointPendingAcceptance || e.Passes()) {
 		add(KindService, string(e.Service))
+	}
+	if e.Catalogue != "" {
+		add(KindCatalogue, e.Catalogue)
 	}
 }
 func (e *Endpoint) Claims(add func(string)) {

@@ -204,6 +204,7 @@ func (c *checker) group(g *SecurityGroup) {
 		}
 		if r.PrefixList != "" {
 			c.list(g, r.PrefixList, r.PrefixListOwner != "")
+			c.must(r.PrefixListOwner == "" || r.PrefixListService == "", g, "rule %s has a prefix list of account %s and of service %s", r.ID, r.PrefixListOwner, r.PrefixListService)
 		}
 		if p, ok := Get[SecurityGroup](c.v, r.Group); ok {
 			c.must(r.Peering == "" && p.VPC == g.VPC || r.Peering != "" && p.VPC == r.GroupVPC && p.VPC != g.VPC, g,

@@ -23,6 +23,11 @@ func (c *checker) endpoint(e *Endpoint) {
 	c.must(e.Passes() || len(e.Going) == 0, e, "it carries no packets and has interfaces that still do: %v", e.Going)
 	c.must(e.Ending.IsZero() || e.State == EndpointRejected || e.State == EndpointDeleting, e, "it is %s and its names are going", e.State)
 	c.must((e.Service == "") == (e.Connection == ""), e, "it leads to service %q and has the connection %q", e.Service, e.Connection)
+	if e.Catalogue != "" {
+		c.must(e.Service == "", e, "it leads to service %s and to the catalogue's %s", e.Service, e.Catalogue)
+		s, ok := Get[CatalogueService](c.v, e.Catalogue)
+		c.must(!ok || s.ServiceName == e.ServiceName, e, "it leads to the catalogue's %s, whose name is not %s", e.Catalogue, e.ServiceName)
+	}
 	if e.Service == "" {
 		return
 	}

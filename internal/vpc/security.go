@@ -39,8 +39,11 @@ type GroupRule struct {
 	PrefixList PrefixListID `json:"prefixList,omitempty"`
 	// PrefixListOwner is set for a customer's list and "" for a catalogue service's.
 	PrefixListOwner AccountID `json:"prefixListOwner,omitempty"`
-	Description     string    `json:"description,omitempty"`
-	Tags            Tags      `json:"tags,omitempty"`
+	// PrefixListService is the short name of the catalogue service whose list it is,
+	// "" also in what an older version wrote.
+	PrefixListService string `json:"prefixListService,omitempty"`
+	Description       string `json:"description,omitempty"`
+	Tags              Tags   `json:"tags,omitempty"`
 }
 
 // SecurityGroup is a named set of allow rules.
@@ -92,6 +95,9 @@ func (g *SecurityGroup) Refs(add func(Kind, string)) {
 		}
 		if r.PrefixListOwner != "" {
 			add(KindPrefixList, string(r.PrefixList))
+		}
+		if r.PrefixListService != "" {
+			add(KindCatalogue, r.PrefixListService)
 		}
 	}
 }
