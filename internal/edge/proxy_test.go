@@ -156,7 +156,6 @@ func (b *bench) policy(doc string) {
 
 // configure returns when the config is in force.
 func (b *bench) configure() {
-	b.t.Helper()
 	b.configs <- b.config
 	if got := <-b.served; len(got) != len(b.config.Services) {
 		b.t.Errorf("a configuration with %d services is said to be in force, and %d are served", len(b.config.Services), len(got))
