@@ -4,17 +4,9 @@ package datapath
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/netip"
-	"os"
-	"slices"
-	"sync/atomic"
 	"testing"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"postern.dev/postern/bpf"
 	"postern.dev/postern/internal/vpc"
@@ -134,93 +126,5 @@ func TestAFloodIsItsSendersOwn(t *testing.T) {
 			}
 			w.drops(tcp(eniA2, addrA2, 5000, addrA3, 80, "S"), bpf.DropQuota) // its own, now
 		})
-	}
-}
-
-// What a flood does to how fast another interface's connections begin; printed, on
-// request: two processors share both ends' kernels and this program too.
-func TestFloodFigures(t *testing.T) {
-	if os.Getenv("POSTERN_FIGURES") == "" {
-		t.Log("not asked for with POSTERN_FIGURES")
-		return
-	}
-	needRoot(t)
-	router := netip.MustParseAddr("10.0.0.1")
-	attacker := newPlace(t, "attacker", netip.PrefixFrom(addrA1, 24), router)
-	victim := newPlace(t, "victim", netip.PrefixFrom(addrA2, 24), router)
-	flooded := newPlace(t, "flooded", netip.PrefixFrom(addrA3, 24), netip.MustParseAddr("10.0.1.1"))
-	server := newPlace(t, "server", netip.PrefixFrom(addrB1, 24), router)
-	w := newWorld(t, func(w *world) {
-		w.cfg.MaxConnections = 1 << 20
-		w.devices[eniA1] = Device{Ifindex: attacker.ifindex, MAC: attacker.mac}
-		w.devices[eniA2] = Device{Ifindex: victim.ifindex, MAC: victim.mac}
-		w.devices[eniA3] = Device{Ifindex: flooded.ifindex, MAC: flooded.mac}
-		w.devices[eniB1] = Device{Ifindex: server.ifindex, MAC: server.mac}
-	})
-	w.inLab(func() {
-		for _, p := range []place{attacker, victim, flooded, server} {
-			if err := w.dp.Attach(p.host, p.ifindex, Workload); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
-	server.echo(t, "10.0.0.5:8080")
-	restore := enter(t, attacker.ns)
-	s, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
-	restore()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(s)
-	measure := func() (perSecond float64, middle, worst time.Duration) {
-		var took []time.Duration
-		for begin := time.Now(); time.Since(begin) < 3*time.Second; {
-			start := time.Now()
-			c, err := victim.dial(t, "tcp4", "10.0.0.100:80")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := say(c, []byte("hello")); err != nil {
-				t.Fatal(err)
-			}
-			c.(*net.TCPConn).SetLinger(0) // a reset, so that no end keeps a port for a minute
-			c.Close()
-			took = append(took, time.Since(start))
-		}
-		slices.Sort(took)
-		return float64(len(took)) / 3, took[len(took)/2], took[len(took)*99/100]
-	}
-	for _, kind := range []struct {
-		name string
-		dst  netip.AddrPort
-	}{{"UDP, random ports of a workload", ap(addrA3, 0)}, {"UDP to an endpoint", ap(addrEP, 514)}} {
-		rate, middle, worst := measure()
-		var sent atomic.Int64
-		f := newTraffic(t)
-		f.run(kind.name, func() error {
-			rnd := rand.New(rand.NewPCG(1, 1))
-			for !f.ended() {
-				to := kind.dst
-				if to.Port() == 0 {
-					to = ap(to.Addr(), 1+rnd.IntN(65535))
-				}
-				err := unix.Sendto(s, datagram(ap(addrA1, 1+rnd.IntN(65535)), to, 0, 0), 0, &unix.SockaddrInet4{Addr: to.Addr().As4()})
-				if err != nil && err != unix.ENOBUFS {
-					return err
-				}
-				sent.Add(1)
-			}
-			return nil
-		})
-		f.until(&sent, 100000)
-		from, start := sent.Load(), time.Now()
-		rate2, middle2, worst2 := measure()
-		pps := float64(sent.Load()-from) / time.Since(start).Seconds()
-		f.end()
-		fmt.Printf("%s: %.0f packets/s; connections/s of another interface %.0f alone, %.0f under it (%.2f); median %v and %v, 99%% %v and %v\n",
-			kind.name, pps, rate, rate2, rate2/rate, middle, middle2, worst, worst2)
-	}
-	if ds := w.lost(); slices.ContainsFunc(ds, func(d Drop) bool { return d.Interface == vpc.Num(eniA2) }) {
-		t.Errorf("drops %+v", ds)
 	}
 }

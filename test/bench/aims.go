@@ -19,6 +19,7 @@ const enoughRounds = 5
 type aim struct {
 	figure, path, base string
 	floor              string // if set, what path and base add to it is compared
+	under              string // if set, what path and base keep under this flood is compared
 	atMost             bool   // else at least
 	limit              float64
 }
@@ -70,6 +71,9 @@ func (a aim) String() string {
 	if a.atMost {
 		than = "at most"
 	}
+	if a.under != "" {
+		return fmt.Sprintf("flood of %s, %s: %s keeps %s %.2f of what %s keeps", a.under, a.figure, a.path, than, a.limit, a.base)
+	}
 	if a.floor != "" {
 		return fmt.Sprintf("%s: what %s adds to %s, %s %.2f of what %s adds", a.figure, a.path, a.floor, than, a.limit, a.base)
 	}
@@ -81,7 +85,10 @@ func judge(t *table, aims []aim, rounds int) (out []judgement) {
 	for _, a := range aims {
 		f := figureNamed(a.figure)
 		v := ratios(t.Samples, f, a.path, a.base, rounds)
-		if a.floor != "" {
+		switch {
+		case a.under != "":
+			v = kept(t.Samples, f, a.path, a.base, a.under, rounds)
+		case a.floor != "":
 			v = added(t.Samples, f, a.path, a.base, a.floor, rounds)
 		}
 		j := judgement{Aim: a.String(), Missing: len(v) == 0}

@@ -153,7 +153,7 @@ func TestTheGeneratorMeasuresEveryMetric(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := ask(metric.ask, addr, wish{100 * time.Millisecond, 1000, max(1, metric.streams)})
+		m, err := ask(metric.ask, addr, wish{lasts: 100 * time.Millisecond, limit: 1000, streams: max(1, metric.streams)})
 		if err != nil {
 			t.Fatal(err)
 		}

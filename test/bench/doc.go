@@ -23,7 +23,8 @@
 // work a path costs and not how fast the host wakes a second virtual CPU.
 //
 // A second table, growth, compares datapaths that differ in the number of one
-// thing: endpoints, rules, routes, connections. After the tables come the time
+// thing: endpoints, rules, routes, connections. A third one, flood, has what a
+// client keeps of some paths while somebody else floods from another CPU. After the tables come the time
 // from AcceptVpcEndpointConnections to the first byte (with -accept nothing
 // else is measured), that from CreateVpcEndpoint to the first answer with its
 // address (the same with -resolve) and that in which 1,000 workloads start.
@@ -38,8 +39,9 @@
 // taken, figures.go and aims.go what is made of them, report.go how it is told;
 // lab.go, launch.go and offload.go namespaces, processes and devices; paths.go
 // the paths, installation.go, endpoint.go and filler.go that of Postern,
-// growth.go those of different sizes; accept.go, resolve.go and workloads.go the three times;
-// traffic.go, packets.go and proxy.go the generator.
+// growth.go those of different sizes; flood.go and attackers.go who floods beside
+// some; accept.go, resolve.go and workloads.go the three times;
+// traffic.go, packets.go, proxy.go and flooder.go the generator.
 //
 // Benchmarks of their own are api, of the server's calls, dns, of the VPC
 // resolver, and edge, of the policy proxy.

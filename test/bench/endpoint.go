@@ -86,11 +86,13 @@ func (i *installation) proxied() (*path, error) {
 	return &p, nil
 }
 
+const balancerName = "bench"
+
 // offer puts a load balancer in front of the server and offers it as an
 // endpoint service to everybody, with acceptance.
 func (i *installation) offer() error {
 	ctx, p := i.lab.ctx, i.provider
-	lbs, err := p.elb.CreateLoadBalancer(ctx, &elb.CreateLoadBalancerInput{Name: aws.String("bench"), Type: elbtypes.LoadBalancerTypeEnumNetwork,
+	lbs, err := p.elb.CreateLoadBalancer(ctx, &elb.CreateLoadBalancerInput{Name: aws.String(balancerName), Type: elbtypes.LoadBalancerTypeEnumNetwork,
 		Scheme: elbtypes.LoadBalancerSchemeEnumInternal, Subnets: []string{p.subnet}})
 	if err != nil {
 		return err
@@ -114,14 +116,7 @@ func (i *installation) offer() error {
 		groups = append(groups, tg)
 	}
 	for _, tg := range groups {
-		if err := i.eventually("the target is healthy", func() (bool, error) {
-			h, err := p.elb.DescribeTargetHealth(ctx, &elb.DescribeTargetHealthInput{TargetGroupArn: &tg})
-			if err != nil {
-				return false, err
-			}
-			d := h.TargetHealthDescriptions
-			return len(d) == 1 && d[0].TargetHealth.State == elbtypes.TargetHealthStateEnumHealthy, nil
-		}); err != nil {
+		if err := i.healthy(tg); err != nil {
 			return err
 		}
 	}
@@ -133,6 +128,18 @@ func (i *installation) offer() error {
 	i.service = *s.ServiceConfiguration.ServiceId
 	_, err = p.ec2.ModifyVpcEndpointServicePermissions(ctx, &ec2.ModifyVpcEndpointServicePermissionsInput{ServiceId: &i.service, AddAllowedPrincipals: []string{"*"}})
 	return err
+}
+
+// healthy waits until the one target of a group is.
+func (i *installation) healthy(group string) error {
+	return i.eventually("the target is healthy", func() (bool, error) {
+		h, err := i.provider.elb.DescribeTargetHealth(i.lab.ctx, &elb.DescribeTargetHealthInput{TargetGroupArn: &group})
+		if err != nil {
+			return false, err
+		}
+		d := h.TargetHealthDescriptions
+		return len(d) == 1 && d[0].TargetHealth.State == elbtypes.TargetHealthStateEnumHealthy, nil
+	})
 }
 
 // listen makes a listener and its target group with the one server in it.

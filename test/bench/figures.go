@@ -95,6 +95,13 @@ func added(samples []sample, f figure, path, other, floor string, rounds int) []
 	return combine(func(v []float64) float64 { return (v[0] - v[2]) / (v[1] - v[2]) }, samples, f, rounds, path, other, floor)
 }
 
+// kept is the share that a path keeps under a flood of what it has alone, through
+// the share that another keeps.
+func kept(samples []sample, f figure, path, other, under string, rounds int) []float64 {
+	return combine(func(v []float64) float64 { return v[0] / v[1] / (v[2] / v[3]) }, samples, f, rounds,
+		floodPath(path, under), floodPath(path, floodNone), floodPath(other, under), floodPath(other, floodNone))
+}
+
 // combine makes one number of some paths' values, round by round; nil when a
 // path has not been measured in every round, or shows nothing.
 func combine(how func([]float64) float64, samples []sample, f figure, rounds int, paths ...string) []float64 {

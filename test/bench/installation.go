@@ -196,14 +196,24 @@ func (i *installation) newAccount(name string) (*account, error) {
 	if _, err := a.ec2.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: &a.group, IpPermissions: rules}); err != nil {
 		return nil, err
 	}
+	a.instanceID, _, err = i.runInstance(a, a.group)
+	return a, err
+}
+
+// runInstance starts an instance in an account's subnet.
+func (i *installation) runInstance(a *account, group string) (id string, addr netip.Addr, err error) {
+	ctx := i.lab.ctx
 	r, err := a.ec2.RunInstances(ctx, &ec2.RunInstancesInput{ImageId: aws.String("ami-00000000"), MinCount: aws.Int32(1), MaxCount: aws.Int32(1),
-		SubnetId: &a.subnet, SecurityGroupIds: []string{a.group}})
+		SubnetId: &a.subnet, SecurityGroupIds: []string{group}})
 	if err != nil {
-		return nil, err
+		return "", addr, err
 	}
-	a.instanceID = *r.Instances[0].InstanceId
-	return a, i.eventually("instance "+a.instanceID+" runs", func() (bool, error) {
-		d, err := a.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{a.instanceID}})
+	id = *r.Instances[0].InstanceId
+	if addr, err = netip.ParseAddr(*r.Instances[0].PrivateIpAddress); err != nil {
+		return "", addr, fmt.Errorf("address of instance %s: %w", id, err)
+	}
+	return id, addr, i.eventually("instance "+id+" runs", func() (bool, error) {
+		d, err := a.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
 		if err != nil {
 			return false, err
 		}

@@ -36,6 +36,7 @@ type parameters struct {
 	Tries    int      `json:"accept_tries"`    // and of create to resolvable
 	Metrics  []string `json:"metrics"`
 	Filler   int      `json:"filler"`    // rules, routes and endpoints beside those that are measured
+	Flood    bool     `json:"flood"`     // beside some paths
 	Hosts    bool     `json:"hosts"`     // two of them, and VXLAN between
 	Growth   float64  `json:"growth"`    // share of the full sizes
 	Starts   int      `json:"workloads"` // to start
@@ -84,6 +85,7 @@ func parse(args []string) (p parameters, err error) {
 	paths := fs.String("paths", strings.Join(allPaths, ","), "which to measure")
 	chosen := fs.String("metrics", strings.Join(metricNames(), ","), "what to measure on them")
 	fs.IntVar(&p.Filler, "filler", 20000, "rules, routes and endpoints in Postern's maps that concern no packet")
+	fs.BoolVar(&p.Flood, "flood", true, "a table of what paths keep while somebody else floods; needs two CPUs")
 	fs.BoolVar(&p.Hosts, "hosts", true, "a table of paths between two hosts")
 	fs.Float64Var(&p.Growth, "growth", 1, "share of the sizes of the table of growth; 0 leaves it out")
 	fs.IntVar(&p.Starts, "workloads", 1000, "to start at the end; 0 leaves it out")
@@ -111,7 +113,7 @@ func parse(args []string) (p parameters, err error) {
 	}
 	only := p.accept || p.resolve
 	if only {
-		p.Paths, p.Metrics, p.Growth, p.Starts, p.Hosts = []string{"postern"}, nil, 0, 0, false
+		p.Paths, p.Metrics, p.Growth, p.Starts, p.Hosts, p.Flood = []string{"postern"}, nil, 0, 0, false, false
 	} else {
 		p.accept, p.resolve = true, true
 	}
@@ -197,6 +199,11 @@ func bench(ctx context.Context, p parameters, out io.Writer) (err error) {
 	}
 	if len(p.Metrics) > 0 && len(paths) > 0 {
 		if err := l.tables(p, paths, res, progress); err != nil {
+			return err
+		}
+	}
+	if p.Flood {
+		if err := l.floodTable(p, paths, inst, res, progress); err != nil {
 			return err
 		}
 	}

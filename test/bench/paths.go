@@ -28,6 +28,8 @@ type path struct {
 	// What must move when the CPUs change: the server, and the proxy if any.
 	server, proxy *exec.Cmd
 	before        func() error // every sample; may be nil
+	// sample takes the samples, if they are not taken as on most paths.
+	sample func(p parameters, how metric, cpus []int) (measured, error)
 }
 
 // direct is a veth pair and nothing else.

@@ -161,6 +161,7 @@ func (t *table) print(w io.Writer) {
 		fmt.Fprintln(tw)
 	}
 	tw.Flush()
+	t.printFloods(w)
 	fmt.Fprintln(w, "\nFor p50, p99 and packet less is better, for the others more. \"again\" is the same path")
 	fmt.Fprintln(w, "twice: a difference no larger than its spread means nothing.")
 	fmt.Fprint(w, "\nAbsolute medians on this machine, which compare with nothing but each other:\n\n")
@@ -190,10 +191,11 @@ func decimals(v float64) int {
 	return 0
 }
 
-// failures are connections and packets that came to nothing, by path.
+// failures are connections and packets that came to nothing, by path. Beside a flood
+// they are what was to be found out.
 func (t *table) failures() (out []string) {
 	for _, s := range t.Samples {
-		if s.Failed > 0 {
+		if s.Failed > 0 && s.Flood == nil {
 			out = append(out, fmt.Sprintf("%s, %s, round %d: %d failed beside %d good ones: %s", s.Path, s.Metric, s.Round+1, s.Failed, s.Count, s.Failure))
 		}
 	}

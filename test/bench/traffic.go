@@ -50,22 +50,26 @@ type measured struct {
 	WarmUp  int64  `json:"warm_up,omitempty"` // packets before it
 	Failed  int64  `json:"failed,omitempty"`  // connections or packets that came to nothing
 	Failure string `json:"failure,omitempty"` // the last of them
+	// Flood is what somebody else sent meanwhile.
+	Flood *flooded `json:"flood,omitempty"`
 }
 
 // traffic is the hidden command of the generator processes.
 func traffic(args []string) error {
 	if len(args) == 0 {
-		return errors.New("traffic: say serve, ask, first or resolve")
+		return errors.New("traffic: say serve, ask, first, resolve or flood")
 	}
 	fs := flag.NewFlagSet("traffic", flag.ContinueOnError)
 	port := fs.Int("port", serverPort, "to listen on")
 	proxied := fs.Bool("proxied", false, "take only connections that begin with a PROXY protocol header")
 	to := fs.String("to", "", "address and port to connect to")
 	name := fs.String("name", "", "to resolve")
-	what := fs.String("what", "", "stream, echo, connect or packets")
+	what := fs.String("what", "", "stream, echo, connect or packets; of a flood syn or udp")
+	from := fs.String("from", "", "address that a flood comes from")
 	var w wish
 	fs.DurationVar(&w.lasts, "for", time.Second, "length of the sample")
-	fs.Int64Var(&w.limit, "limit", 0, "connections after which a sample ends early")
+	fs.Int64Var(&w.limit, "limit", 0, "connections, of a flood packets, after which it ends early")
+	wait := fs.Bool("wait", false, "begin the sample at a line on standard input, and count failures to its end")
 	fs.IntVar(&w.streams, "streams", 1, "connections at the same time")
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
@@ -81,7 +85,16 @@ func traffic(args []string) error {
 		return fmt.Errorf("traffic: -to: %w", err)
 	}
 	switch args[0] {
+	case "flood":
+		src, err := netip.ParseAddr(*from)
+		if err != nil {
+			return fmt.Errorf("traffic: -from: %w", err)
+		}
+		return flood(*what, src, addr, bounds{w.lasts, w.limit}, os.Stdin, os.Stdout)
 	case "ask":
+		if *wait {
+			w.begin = func() error { return awaitLine(os.Stdin, os.Stdout) }
+		}
 		m, err := ask(*what, addr, w)
 		if err != nil {
 			return err
@@ -100,6 +113,28 @@ type wish struct {
 	lasts   time.Duration
 	limit   int64 // of connections; 0 is none
 	streams int
+	// begin, if set, is called when all is ready for the sample. Such a one bears
+	// failures: what fails is counted, and it goes on to its end.
+	begin func() error
+}
+
+// started begins the sample.
+func (w wish) started() (time.Time, error) {
+	if w.begin != nil {
+		if err := w.begin(); err != nil {
+			return time.Time{}, err
+		}
+	}
+	return time.Now(), nil
+}
+
+// awaitLine says that the sample may begin and waits for the word that it does.
+func awaitLine(in io.Reader, out io.Writer) error {
+	if _, err := fmt.Fprintln(out, "ready"); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(in, make([]byte, 1))
+	return err
 }
 
 // serve answers until its end. Connections that ask for one byte are handled
@@ -185,7 +220,7 @@ func ask(what string, to netip.AddrPort, w wish) (measured, error) {
 		return measured{}, fmt.Errorf("nobody can ask for %q", what)
 	}
 	warmUp := w
-	warmUp.lasts, warmUp.limit = min(w.lasts/10, 100*time.Millisecond), w.limit/10
+	warmUp.lasts, warmUp.limit, warmUp.begin = min(w.lasts/10, 100*time.Millisecond), w.limit/10, nil
 	before, err := f(to, warmUp)
 	if err != nil {
 		return measured{}, fmt.Errorf("%s to %v, warm-up: %w", what, to, err)
@@ -268,13 +303,21 @@ func askForEchoes(to netip.AddrPort, w wish) (m measured, err error) {
 	}
 	took := make([]int64, 0, int(w.lasts.Seconds()*500e3)+1000) // no path has 500,000 requests/s on one connection
 	buf := make([]byte, echoSize)
-	start := time.Now()
+	start, err := w.started()
+	if err != nil {
+		return m, err
+	}
 	for last := start; last.Sub(start) < w.lasts && len(took) < cap(took); {
-		if err := write(c, buf); err != nil {
+		err := write(c, buf)
+		if err == nil {
+			err = read(c, buf)
+		}
+		if err != nil && w.begin == nil {
 			return m, err
 		}
-		if err := read(c, buf); err != nil {
-			return m, err
+		if err != nil {
+			m.Failed, m.Failure = 1, err.Error()
+			break
 		}
 		now := time.Now()
 		took = append(took, int64(now.Sub(last)))
@@ -291,12 +334,15 @@ func askForEchoes(to netip.AddrPort, w wish) (m measured, err error) {
 // reset leaves neither side in TIME_WAIT, so the thousandth connection finds
 // what the first one found.
 func askForConnections(to netip.AddrPort, w wish) (m measured, err error) {
-	start := time.Now()
+	start, err := w.started()
+	if err != nil {
+		return m, err
+	}
 	for time.Since(start) < w.lasts && (w.limit == 0 || m.Count < w.limit) {
 		if err := oneConnection(to); err != nil {
 			m.Failed++
 			m.Failure = err.Error()
-			if m.Failed >= maxFailures {
+			if m.Failed >= maxFailures && w.begin == nil {
 				return m, fmt.Errorf("%d connections failed after %d good ones, the last: %w", m.Failed, m.Count, err)
 			}
 			continue
