@@ -165,7 +165,9 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 		return err
 	}
 	defer dp.Close()
-	answers, err := datapath.OpenAnswers(fdSpaces, fdAnswers)
+	answers, err := datapath.OpenAnswers(fdSpaces, fdAnswers, func(err error) {
+		log.Error("no more answers are kept for the programs: the resolver gives those that are not there yet", "error", err)
+	})
 	if err != nil {
 		return err
 	}

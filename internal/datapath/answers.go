@@ -44,8 +44,10 @@ type Answers struct {
 	spaces, answers *ebpf.Map
 	now             func() time.Time
 	wait            func() error
+	failed          func(error)
 
 	mu       sync.Mutex
+	closed   bool
 	live     map[vpc.VNI]uint64 // what spaces holds
 	counts   map[uint64]int     // entries of answers by space, dead ones too
 	total    int
@@ -83,8 +85,9 @@ func writable(pinDir, name string) (*os.File, error) {
 }
 
 // OpenAnswers uses descriptors made by AnswersFiles, which it takes over. The
-// maps must be empty, as ForgetAnswers leaves them.
-func OpenAnswers(spaces, answers uintptr) (*Answers, error) {
+// maps must be empty, as ForgetAnswers leaves them. failed is told, on a goroutine
+// of its own, why no more answers are kept from then on.
+func OpenAnswers(spaces, answers uintptr, failed func(error)) (*Answers, error) {
 	s, err := ebpf.NewMapFromFD(int(spaces))
 	if err != nil {
 		return nil, fmt.Errorf("use descriptor %d as map dns_spaces: %w", spaces, err)
@@ -100,11 +103,16 @@ func OpenAnswers(spaces, answers uintptr) (*Answers, error) {
 		a.Close()
 		return nil, fmt.Errorf("descriptors %d and %d are %s and %s, not the maps of answers of this version", spaces, answers, s, a)
 	}
-	return &Answers{spaces: s, answers: a, now: time.Now, wait: gracePeriod, live: map[vpc.VNI]uint64{}, counts: map[uint64]int{}}, nil
+	return &Answers{spaces: s, answers: a, now: time.Now, wait: gracePeriod, failed: failed, live: map[vpc.VNI]uint64{}, counts: map[uint64]int{}}, nil
 }
 
 // Close closes the descriptors.
-func (a *Answers) Close() error { return errors.Join(a.spaces.Close(), a.answers.Close()) }
+func (a *Answers) Close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+	return errors.Join(a.spaces.Close(), a.answers.Close())
+}
 
 // SetSpaces says which state of its names each VPC is in. When it has returned,
 // no question is answered from another; a VPC that is not here has none.
@@ -204,20 +212,26 @@ func (a *Answers) sweep() {
 	a.sweeping, a.swept = true, a.now()
 	go func() {
 		err := forgetKeys(a.answers, func(k bpf.DatapathDnsKey) bool { return gone[k.Space] })
-		// What is deleted may be being read: nothing may take its place yet.
-		if err == nil {
+		if err != nil {
+			err = fmt.Errorf("delete from map dns_answers: %w", err)
+		} else {
+			// What is deleted may be being read: nothing may take its place yet.
 			err = a.wait()
 		}
 		a.mu.Lock()
-		defer a.mu.Unlock()
-		if err != nil {
-			return // no more is kept: sweeping stays
+		closed := a.closed
+		if err == nil {
+			for number := range gone {
+				a.total -= a.counts[number]
+				delete(a.counts, number)
+			}
+			a.sweeping = false
 		}
-		for number := range gone {
-			a.total -= a.counts[number]
-			delete(a.counts, number)
+		a.mu.Unlock()
+		// Otherwise no more is kept: sweeping stays. That the maps are closed may be why.
+		if err != nil && !closed {
+			a.failed(err)
 		}
-		a.sweeping = false
 	}()
 }
 

@@ -3,6 +3,7 @@
 package datapath
 
 import (
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -239,5 +240,45 @@ func TestAnswersHaveTheirShare(t *testing.T) {
 	l.openAnswers().Close()
 	if n := entries(2); n != 0 {
 		t.Errorf("%d are left", n)
+	}
+}
+
+// When what is no more cannot be deleted, no more is kept, and somebody is told.
+func TestAFailedSweepIsTold(t *testing.T) {
+	const most = 8
+	for what, spoil := range map[string]func(*Answers){
+		"waiting":  func(a *Answers) { a.wait = func() error { return errors.New("no grace") } },
+		"deleting": func(a *Answers) { a.answers.Close() },
+	} {
+		l := newDNSLab(t, func(w *world) {
+			instrument := w.cfg.instrument
+			w.cfg.instrument = func(spec *ebpf.CollectionSpec) error {
+				spec.Maps["dns_answers"].MaxEntries = most
+				return instrument(spec)
+			}
+		})
+		a, told := l.answers, make(chan error, 1)
+		a.failed = func(err error) { told <- err }
+		if err := a.SetSpaces(map[vpc.VNI]uint64{vniA: 1}); err != nil {
+			t.Fatal(err)
+		}
+		keep := func(i int) { a.Keep(Answer{VNI: vniA, Space: 1, Type: 1, Name: []byte{2, byte(i), 'x', 0}}) }
+		a.swept = a.now() // so that nothing is swept yet
+		for i := range most {
+			keep(i)
+		}
+		a.swept = time.Time{}
+		spoil(a)
+		keep(most)
+		select {
+		case err := <-told:
+			t.Log(err)
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s fails, and nobody is told", what)
+		}
+		before := a.total
+		if keep(most + 1); a.total != before || !a.sweeping {
+			t.Errorf("%s fails, and answers are kept", what)
+		}
 	}
 }

@@ -87,7 +87,7 @@ func (w *world) openAnswers() *Answers {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	a, err := OpenAnswers(uintptr(dup(w.t, spaces)), uintptr(dup(w.t, answers)))
+	a, err := OpenAnswers(uintptr(dup(w.t, spaces)), uintptr(dup(w.t, answers)), func(err error) { w.t.Error(err) })
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -124,7 +124,7 @@ func fillAnswers(dp *datapath.Datapath, v desired.VPC, names int) error {
 		}
 		file.Close()
 	}
-	a, err := datapath.OpenAnswers(uintptr(numbers[0]), uintptr(numbers[1]))
+	a, err := datapath.OpenAnswers(uintptr(numbers[0]), uintptr(numbers[1]), func(err error) { slog.Error("answers are kept no more", "error", err) })
 	if err != nil {
 		return err
 	}
