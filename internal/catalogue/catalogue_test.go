@@ -65,6 +65,53 @@ func TestWhatAnEntryLeavesOut(t *testing.T) {
 	}
 }
 
+// Entries that name no names have AWS's: the service's, the private ones that an
+// interface endpoint's private DNS takes over, and those of the endpoint itself.
+func TestEntriesHaveAWSsNames(t *testing.T) {
+	region := &vpc.Region{Name: "eu-west-1", Domain: "vpce.amazonaws.com"}
+	cases := []struct{ name, private, own string }{
+		{"dynamodb", "dynamodb.eu-west-1.amazonaws.com", "dynamodb"},
+		{"ec2", "ec2.eu-west-1.amazonaws.com", "ec2"},
+		{"ecr.api", "api.ecr.eu-west-1.amazonaws.com", "api.ecr"},
+		{"ecr.dkr", "*.dkr.ecr.eu-west-1.amazonaws.com", "dkr.ecr"},
+		{"elasticloadbalancing", "elasticloadbalancing.eu-west-1.amazonaws.com", "elasticloadbalancing"},
+		{"logs", "logs.eu-west-1.amazonaws.com", "logs"},
+		{"sns", "sns.eu-west-1.amazonaws.com", "sns"},
+		{"sqs", "sqs.eu-west-1.amazonaws.com", "sqs"},
+		{"sts", "sts.eu-west-1.amazonaws.com", "sts"},
+	}
+	var entries []catalogue.Entry
+	for _, c := range cases {
+		entries = append(entries, catalogue.Entry{Name: c.name, Backend: "http://192.0.2.80"})
+	}
+	made, err := catalogue.Check(entries, catalogue.Place{Region: region.Name, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range cases {
+		s := made[i]
+		if s.ServiceName != "com.amazonaws.eu-west-1."+c.name || s.Protocol != c.name || !slices.Equal(s.Types, []vpc.EndpointType{vpc.InterfaceEndpoint}) {
+			t.Errorf("%s is %s, protocol %s, of types %s", c.name, s.ServiceName, s.Protocol, s.Types)
+		}
+		var got []string
+		for _, n := range vpc.EndpointNames(region, &vpc.Endpoint{VPC: "vpc-1", Type: vpc.InterfaceEndpoint, ServiceName: s.ServiceName,
+			State: vpc.EndpointAvailable, DNSLabel: "vpce-1-abcdefgh", PrivateDNS: true}, nil, s) {
+			got = append(got, n.Name)
+		}
+		own := "vpce-1-abcdefgh." + c.own + ".eu-west-1.vpce.amazonaws.com"
+		want := []string{own, c.private}
+		if strings.HasPrefix(c.private, "*.") {
+			want = []string{"*." + own, own, c.private}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: an endpoint has the names %q, want %q", c.name, got, want)
+		}
+	}
+	if len(cases)+1 != len(catalogue.Protocols()) { // S3 has a test of its own
+		t.Errorf("protocols %v: test each", catalogue.Protocols())
+	}
+}
+
 func TestTheDefaultFits(t *testing.T) {
 	made, err := catalogue.Check(catalogue.Default(), place())
 	if err != nil || len(made) != 1 || len(made[0].PublicNames) != 6 || made[0].PrefixList == made[0].PrefixList6 || made[0].PrefixList6 == "" {

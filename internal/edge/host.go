@@ -14,8 +14,9 @@ import (
 //
 // The service's names are its public names, a leading "*." meaning that buckets
 // are below, and the names of the endpoint the request came through:
-// vpce-...-xxxxxxxx[-zone].<service>.<region>.<domain>, with the label "bucket"
-// in front for requests to buckets, as AWS has it for S3.
+// vpce-...-xxxxxxxx[-zone].<service>.<region>.<domain>, service as
+// vpc.CatalogueLabel has it, with the label "bucket" in front for requests to
+// buckets, as AWS has it for S3.
 func hostLabel(host string, publicNames []string, endpoint vpc.EndpointID, service, region string) (bucket string, ok bool) {
 	host, ok = hostName(host)
 	if !ok {
@@ -53,7 +54,7 @@ func endpointHost(host string, endpoint vpc.EndpointID, service, region string) 
 			at = i // the last one: what is in front is a bucket's name
 		}
 	}
-	if at < 0 || len(labels) < at+4 || labels[at+1] != service || labels[at+2] != region {
+	if at < 0 || !strings.HasPrefix(strings.Join(labels[at+1:], "."), vpc.CatalogueLabel(service)+"."+region+".") {
 		return "", false
 	}
 	front := labels[:at]

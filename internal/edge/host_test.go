@@ -38,6 +38,34 @@ func TestHostNamesTheBucket(t *testing.T) {
 	}
 }
 
+// What is below a registry's name is the account whose registry it is, through the
+// public name and through the endpoint's own.
+func TestHostNamesTheRegistry(t *testing.T) {
+	const ep = "vpce-0123456789abcdef0"
+	names := []string{"*.dkr.ecr.us-east-1.amazonaws.com"}
+	for host, want := range map[string]string{
+		"123456789012.dkr.ecr.us-east-1.amazonaws.com":                                      "123456789012",
+		"123456789012.dkr.ecr.us-east-1.amazonaws.com:443":                                  "123456789012",
+		"123456789012." + ep + "-abcdefgh.dkr.ecr.us-east-1.vpce.amazonaws.com":             "123456789012",
+		"123456789012." + ep + "-abcdefgh-us-east-1a.dkr.ecr.us-east-1.vpce.amazonaws.com":  "123456789012",
+		ep + "-abcdefgh.dkr.ecr.us-east-1.vpce.amazonaws.com":                               "",
+		"123456789012." + ep + "-abcdefgh.ecr.dkr.us-east-1.vpce.amazonaws.com":             "refused",
+		"123456789012." + ep + "-abcdefgh.dkr.us-east-1.vpce.amazonaws.com":                 "refused",
+		"123456789012." + ep + "-abcdefgh.dkr.ecr.us-east-1":                                "refused",
+		"123456789012.dkr.ecr.us-east-2.amazonaws.com":                                      "refused",
+		"123456789012.vpce-0123456789abcdef1-abcdefgh.dkr.ecr.us-east-1.vpce.amazonaws.com": "refused",
+		"dkr.ecr.us-east-1.amazonaws.com":                                                   "refused",
+	} {
+		got, ok := hostLabel(host, names, ep, "ecr.dkr", "us-east-1")
+		if !ok {
+			got = "refused"
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", host, got, want)
+		}
+	}
+}
+
 func FuzzHost(f *testing.F) {
 	f.Add("a.s3.us-east-1.amazonaws.com:80")
 	f.Add("x.bucket.vpce-0-a.s3.us-east-1.vpce.test")

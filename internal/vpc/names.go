@@ -114,7 +114,7 @@ func PrivateNames(s *EndpointService, c *CatalogueService) []string {
 
 // ServiceBaseName is the name all names of a service's endpoints end in:
 // vpce-svc-....us-east-1.vpce.amazonaws.com. label is the service's id for a
-// customer's service and its short name for a catalogue service.
+// customer's service and CatalogueLabel for a catalogue service.
 func ServiceBaseName(r *Region, label string) string {
 	return CanonicalName(label + "." + r.Name + "." + r.Domain)
 }
@@ -125,9 +125,18 @@ func serviceLabel(r *Region, e *Endpoint, c *CatalogueService) string {
 	case e.Service != "":
 		return string(e.Service)
 	case c != nil:
-		return c.Name
+		return CatalogueLabel(c.Name)
 	}
-	return strings.TrimPrefix(e.ServiceName, "com.amazonaws."+r.Name+".")
+	return CatalogueLabel(strings.TrimPrefix(e.ServiceName, "com.amazonaws."+r.Name+"."))
+}
+
+// CatalogueLabel is what stands for a catalogue service in the names of its
+// endpoints: its short name with the parts the other way round, as in its public
+// name. AWS's com.amazonaws.us-east-1.ecr.api has api.ecr.us-east-1.amazonaws.com.
+func CatalogueLabel(name string) string {
+	parts := strings.Split(name, ".")
+	slices.Reverse(parts)
+	return strings.Join(parts, ".")
 }
 
 // States of DNSVerification.

@@ -458,7 +458,7 @@ func renderOffered(v vpc.View, o offered, tags vpc.Tags) ServiceDetail {
 		c := o.offer.Catalogue
 		d.ServiceID = string(c.ID)
 		if o.typ == vpc.InterfaceEndpoint {
-			d.BaseEndpointDNSNames = []string{vpc.ServiceBaseName(region, c.Name)}
+			d.BaseEndpointDNSNames = []string{vpc.ServiceBaseName(region, vpc.CatalogueLabel(c.Name))}
 			if names = o.offer.PrivateNames(); len(names) > 0 {
 				d.NameVerificationState = vpc.DNSVerified
 			}
