@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -50,6 +51,33 @@ func TestAServicesBackendIsToldWhoCallsAsConfigured(t *testing.T) {
 		}
 		if (cfg.IdentityKey != "") != (c.file != "") {
 			t.Errorf("%q: the key of %q is %q", c.identity, c.file, cfg.IdentityKey)
+		}
+	}
+}
+
+// The words of YAML 1.1 for true and false mean that in the configuration and in a
+// file of services, and another word is refused with its line.
+func TestYesAndNoAreNoTexts(t *testing.T) {
+	for word, want := range map[string]string{"yes": "true", "On": "true", "no": "false", "OFF": "false", "enabled": "refused", "1": "refused"} {
+		file := filepath.Join(t.TempDir(), "services.yaml")
+		if err := os.WriteFile(file, []byte("services:\n- name: sqs\n  backend: http://192.0.2.80\n  policySupported: "+word+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for from, read := range map[string]func() (*Config, error){
+			"servicesFile":      func() (*Config, error) { return readServicesFile(file) },
+			"the configuration": func() (*Config, error) { c := defaultConfig(); return &c, loadConfig(file, &c) },
+		} {
+			c, err := read()
+			got := "refused"
+			switch {
+			case err == nil:
+				got = strconv.FormatBool(*c.Services[0].PolicySupported)
+			case err.Error() != file+":4: policySupported: want true or false":
+				t.Errorf("%s in %s: %v", word, from, err)
+			}
+			if got != want {
+				t.Errorf("%s in %s: %s, want %s", word, from, got, want)
+			}
 		}
 	}
 }

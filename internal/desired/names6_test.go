@@ -104,6 +104,35 @@ func TestABalancersNamesHaveItsIPv6Addresses(t *testing.T) {
 	}
 }
 
+// AWS's names of load balancers and of endpoints live for a minute, also those of a
+// peered VPC: so long does a client keep the addresses of a zone that has failed.
+func TestBalancersAndEndpointsNamesLiveForAMinute(t *testing.T) {
+	v := vpctest.Of()
+	space(v, "c", 0x1000, "10.0.1.5")
+	space(v, "p", 0x2000, "10.0.1.5")
+	space(v, "o", 0x3000, "10.0.1.5")
+	service(v, vpc.EndpointAvailable, true)
+	v.Put(&vpc.Peering{ID: "pcx-1", State: vpc.PeeringActive, Requester: vpc.PeeringSide{VPC: "vpc-c"}, Accepter: vpc.PeeringSide{VPC: "vpc-o"}})
+	v.Put(&vpc.Peering{ID: "pcx-2", State: vpc.PeeringActive, Requester: vpc.PeeringSide{VPC: "vpc-p"}, Accepter: vpc.PeeringSide{VPC: "vpc-o"}})
+	balancer := []string{"web-0011.elb.us-east-1.amazonaws.com", "us-east-1a.web-0011.elb.us-east-1.amazonaws.com"}
+	endpoint := []string{"vpce-1-abc.vpce-svc-1.us-east-1.vpce.amazonaws.com", "vpce-1-abc-us-east-1a.vpce-svc-1.us-east-1.vpce.amazonaws.com"}
+	h := desired.ForHost(v, host)
+	for vni, want := range map[vpc.VNI][]string{
+		0x1000: append([]string{"api.example.com"}, endpoint...), // private DNS
+		0x2000: balancer,
+		0x3000: slices.Concat(balancer, endpoint),
+	} {
+		for _, name := range want {
+			i := slices.IndexFunc(h.VPCs[vni].Records, func(r desired.Record) bool { return r.Name == name })
+			if i < 0 {
+				t.Errorf("%d: there is no %s", vni, name)
+			} else if ttl := h.VPCs[vni].Records[i].TTL; ttl != 60 {
+				t.Errorf("%d: %s lives for %d s, want 60", vni, name, ttl)
+			}
+		}
+	}
+}
+
 func TestAServicesPublicNamesAnswerWithTheFamiliesItsGatewayEndpointsChose(t *testing.T) {
 	const v4, v6, both = "[198.51.100.10]", "[2001:db8:53::10]", "[198.51.100.10 2001:db8:53::10]"
 	type chosen struct {

@@ -3,6 +3,7 @@
 package yamlfile_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -85,6 +86,36 @@ f.yaml:9: parts[2]: want names with values
 f.yaml:10: more: want names with values`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
+// The words of YAML 1.1 for true and false are what they look like where a choice is
+// wanted, and texts where a text is; what is neither is refused.
+func TestTheWordsOfYAML11ForTrueAndFalse(t *testing.T) {
+	for word, want := range map[string]string{
+		"true": "true", "True": "true", "TRUE": "true", "yes": "true", "Yes": "true", "YES": "true", "on": "true", "On": "true", "ON": "true", "y": "true", "Y": "true",
+		"false": "false", "no": "false", "No": "false", "NO": "false", "off": "false", "Off": "false", "OFF": "false", "n": "false", "N": "false",
+		`"yes"`: "true", "'off'": "false",
+		"perhaps": "refused", "yea": "refused", "tRuE": "refused", "1": "refused", "0": "refused", `""`: "refused", "[yes]": "refused", "!!str x": "refused",
+		"~": "absent", "": "absent",
+	} {
+		var v whole
+		_, err := yamlfile.Decode("f.yaml", []byte("parts:\n  - name: no\n    on: "+word+"\n"), &v)
+		got := "absent"
+		switch {
+		case err != nil:
+			if got = "refused"; err.Error() != "f.yaml:3: on: want true or false" {
+				t.Errorf("%s: %v", word, err)
+			}
+		case v.Parts[0].On != nil:
+			got = strconv.FormatBool(*v.Parts[0].On)
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", word, got, want)
+		}
+		if err == nil && v.Parts[0].Name != "no" {
+			t.Errorf("the text no has become %q", v.Parts[0].Name)
+		}
 	}
 }
 
