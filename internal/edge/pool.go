@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -206,19 +207,37 @@ func (p *pool) health() map[string]bool {
 // pick chooses among the healthy backends that were not tried: the one with the
 // fewest requests, by turns among equals. -1 is none.
 func (p *pool) pick(tried map[int]bool) int {
-	best, n := -1, len(p.members)
-	first := int(p.turn.Add(1))
-	for i := range n {
-		i = (first + i) % n
-		m := p.members[i]
+	least, equals := int64(math.MaxInt64), 0
+	for i, m := range p.members {
 		if m.down.Load() || tried[i] {
 			continue
 		}
-		if best < 0 || m.busy.Load() < p.members[best].busy.Load() {
-			best = i
+		switch busy := m.busy.Load(); {
+		case busy < least:
+			least, equals = busy, 1
+		case busy == least:
+			equals++
 		}
 	}
-	return best
+	if equals == 0 {
+		return -1
+	}
+	// Those that are out take no turns: the one after them would have theirs too.
+	turn, last := int(p.turn.Add(1)%uint32(equals)), -1
+	for i, m := range p.members {
+		if m.down.Load() || tried[i] {
+			continue
+		}
+		last = i
+		if m.busy.Load() > least {
+			continue
+		}
+		if turn == 0 {
+			return i
+		}
+		turn--
+	}
+	return last // some have become busy meanwhile
 }
 
 // balanced sends a request to one of a pool's backends. via is how one is spoken to

@@ -111,6 +111,34 @@ func TestIdleBackendsTakeTurnsAndABusyOneIsPassedOver(t *testing.T) {
 	}
 }
 
+// The one after a backend that is out does not get what that would have got.
+func TestTheOthersShareWhatABackendThatIsOutWouldGet(t *testing.T) {
+	p := testPool(t, nil, "http://192.0.2.1", "http://192.0.2.2", "http://192.0.2.3", "http://192.0.2.4").pool
+	got := map[int]int{}
+	p.members[1].down.Store(true)
+	for range 30 {
+		got[p.pick(nil)]++
+	}
+	if got[0] != 10 || got[1] != 0 || got[2] != 10 || got[3] != 10 {
+		t.Errorf("30 requests: %v", got)
+	}
+	clear(got)
+	p.members[0].busy.Add(1)
+	for range 20 {
+		got[p.pick(nil)]++
+	}
+	if got[2] != 10 || got[3] != 10 {
+		t.Errorf("20 requests beside a busy one: %v", got)
+	}
+	p.members[2].down.Store(true)
+	if i := p.pick(map[int]bool{3: true}); i != 0 {
+		t.Errorf("with one busy and the others out or tried: %d", i)
+	}
+	if i := p.pick(map[int]bool{0: true, 3: true}); i != -1 {
+		t.Errorf("with all out or tried: %d", i)
+	}
+}
+
 func TestWhatWasNotSentGoesToAnother(t *testing.T) {
 	b, got := answers(t, "b")
 	p := testPool(t, never, closed(t), b.URL)
