@@ -57,6 +57,11 @@ import (
 //	                      and print them
 //	get URL NET [ADDR]    print status and body, got over tcp4 or tcp6 from the
 //	                      URL's host, or from an address
+//	calls URL N [HEADER]...
+//	                      post that many requests, each over a connection of its
+//	                      own, and print how many had which answer
+//	tell URL              print one's own address and what the URL's host says
+//	own KEY SECRET VPC    ask Postern's own API at AWS's names
 //	registry URL TOKEN    push an image to a registry and pull it, and print what
 //	                      it says to deleting it
 //	first ADDR            connect again and again until a byte comes; print
@@ -98,6 +103,15 @@ func peer(mode string, args []string) int {
 		err = get(args[0], args[1], args[2:]...)
 	case "first":
 		err = first(args[0])
+	case "calls":
+		n, parsed := strconv.Atoi(args[1])
+		if err = parsed; err == nil {
+			err = calls(args[0], n, args[2:]...)
+		}
+	case "tell":
+		err = tell(args[0])
+	case "own":
+		err = own(args[0], args[1], args[2])
 	case "registry":
 		err = pushAndPull(args[0], args[1])
 	default:
