@@ -34,13 +34,27 @@ func TestJSONIsReadStrictly(t *testing.T) {
 		}
 		deep, e = deep.Object("a")
 	}
-	o, _ = ParseJSON([]byte(`{"Name":"x","s":1,"r":"a\ufffdb","l":["x",1]}`))
+	o, _ = ParseJSON([]byte(`{"Name":"x","s":1,"r":"a\ud800b","r2":"\udc00\ud800","r3":"x\ud83d\\ude00","r4":"\ud83d\u0041","z":"a\u0000","l":["x",1]}`))
 	for what, e := range map[string]*Error{
-		"another letter case": second(o.String("name")), "a number": second(o.String("s")), "an unreadable rune": second(o.String("r")), "a mixed list": second(o.Strings("l")),
+		"another letter case": second(o.String("name")), "a number": second(o.String("s")), "half of a pair": second(o.String("r")), "two halves the other way round": second(o.String("r2")),
+		"half of a pair and what looks like the other": second(o.String("r3")), "half of a pair and a letter": second(o.String("r4")), "NUL": second(o.String("z")), "a mixed list": second(o.Strings("l")),
 		"no list": second(o.List("s")), "no object": second(o.Object("s")), "no objects": second(o.Objects("l")),
 	} {
 		if e == nil {
 			t.Errorf("%s is taken", what)
+		}
+	}
+}
+
+// What is no pair's half is what it looks like, however it is written.
+func TestEveryRuneOfAJSONTextIsTaken(t *testing.T) {
+	o, e := ParseJSON([]byte(`{"a":"\ufffd","b":"\ud83d\ude00\uD83D\uDE00","c":"\\ud800","d":"` + "\ufffd\U0001f600" + `","e":"\ufffd\ud83d\ude00\\"}`))
+	if e != nil {
+		t.Fatal(e)
+	}
+	for name, want := range map[string]string{"a": "\ufffd", "b": "\U0001f600\U0001f600", "c": `\ud800`, "d": "\ufffd\U0001f600", "e": "\ufffd\U0001f600\\"} {
+		if got, e := o.String(name); e != nil || got != want {
+			t.Errorf("%s: %q, %v; want %q", name, got, e, want)
 		}
 	}
 }

@@ -8,7 +8,9 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -23,8 +25,12 @@ const (
 var ErrJSON = Refuse("SerializationException", "The request body is not well-formed JSON.")
 
 // Object is a JSON object. Its values are strings, json.Number, bool, nil, []any
-// and Object.
+// and Object, or torn.
 type Object map[string]any
+
+// torn is a text with half of a surrogate pair in it: some decoders write U+FFFD
+// for it, others keep it.
+type torn struct{}
 
 // ParseJSON reads a body that is one object. A name that appears twice in an
 // object is refused, and so is text after it.
@@ -32,9 +38,9 @@ func ParseJSON(body []byte) (Object, *Error) {
 	if !utf8.Valid(body) {
 		return nil, ErrJSON
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
+	d := jsonReader{json.NewDecoder(bytes.NewReader(body)), body}
 	d.UseNumber()
-	v, ok := jsonValue(d, 0)
+	v, ok := d.value(0)
 	if !ok {
 		return nil, ErrJSON
 	}
@@ -48,10 +54,19 @@ func ParseJSON(body []byte) (Object, *Error) {
 	return o, nil
 }
 
-func jsonValue(d *json.Decoder, depth int) (any, bool) {
+type jsonReader struct {
+	*json.Decoder
+	body []byte
+}
+
+func (d jsonReader) value(depth int) (any, bool) {
+	from := d.InputOffset()
 	t, err := d.Token()
 	if err != nil || depth > maxJSONDepth {
 		return nil, false
+	}
+	if s, ok := t.(string); ok && strings.ContainsRune(s, utf8.RuneError) && halfPair(d.body[from:d.InputOffset()]) {
+		return torn{}, true
 	}
 	switch t {
 	case json.Delim('{'):
@@ -65,7 +80,7 @@ func jsonValue(d *json.Decoder, depth int) (any, bool) {
 			if _, twice := o[name]; twice {
 				return nil, false
 			}
-			v, ok := jsonValue(d, depth+1)
+			v, ok := d.value(depth + 1)
 			if !ok {
 				return nil, false
 			}
@@ -79,7 +94,7 @@ func jsonValue(d *json.Decoder, depth int) (any, bool) {
 	case json.Delim('['):
 		l := []any{}
 		for d.More() {
-			v, ok := jsonValue(d, depth+1)
+			v, ok := d.value(depth + 1)
 			if !ok {
 				return nil, false
 			}
@@ -91,6 +106,38 @@ func jsonValue(d *json.Decoder, depth int) (any, bool) {
 		return l, err == nil
 	}
 	return t, true
+}
+
+// halfPair reports whether a JSON string escapes one half of a surrogate pair
+// without the other.
+func halfPair(raw []byte) bool {
+	for i := 0; i+1 < len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		if i++; raw[i] != 'u' {
+			continue
+		}
+		switch first := escaped(raw[i-1:]); {
+		case utf16.IsSurrogate(first) && utf16.DecodeRune(first, escaped(raw[i+5:])) == utf8.RuneError:
+			return true
+		case utf16.IsSurrogate(first):
+			i += 6 // over the other half
+		}
+	}
+	return false
+}
+
+// escaped is what begins with \uXXXX, -1 for another beginning.
+func escaped(raw []byte) rune {
+	if len(raw) < 6 || raw[0] != '\\' || raw[1] != 'u' {
+		return -1
+	}
+	n, err := strconv.ParseUint(string(raw[2:6]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(n)
 }
 
 // badMember is a member of the wrong kind, or one that some parsers take for
@@ -110,7 +157,7 @@ func (o Object) member(name string) (any, *Error) {
 	return o[name], nil
 }
 
-// plain reports whether a text can be compared: a decoder writes U+FFFD for
+// plain reports whether a name can be compared: a decoder writes U+FFFD for
 // what it could not read, and another may have read it.
 func plain(s string) bool { return Text(s) && !strings.ContainsRune(s, utf8.RuneError) }
 
@@ -121,7 +168,7 @@ func (o Object) String(name string) (string, *Error) {
 		return "", e
 	}
 	s, ok := v.(string)
-	if !ok || !plain(s) {
+	if !ok || !Text(s) {
 		return "", badMember(name)
 	}
 	return s, nil
@@ -179,7 +226,7 @@ func (o Object) Strings(name string) ([]string, *Error) {
 	var out []string
 	for _, v := range list {
 		s, ok := v.(string)
-		if !ok || !plain(s) {
+		if !ok || !Text(s) {
 			return nil, badMember(name)
 		}
 		out = append(out, s)

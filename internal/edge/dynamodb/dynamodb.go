@@ -308,7 +308,9 @@ func item(d *reader, o call.Object) *call.Error {
 		return e
 	}
 	d.Set("dynamodb:ReturnValues", returns)
-	d.addItems("dynamodb:"+d.name, arn, []*reading{r})
+	if e := d.addItems("dynamodb:"+d.name, arn, []*reading{r}); e != nil {
+		return e
+	}
 	return d.tooMany()
 }
 
@@ -330,6 +332,7 @@ func search(d *reader, o call.Object) *call.Error {
 	if e != nil {
 		return e
 	}
+	r.values = nil // neither looks for an item by its key
 	r.selects()
 	how, e := o.String("Select")
 	if e != nil {
@@ -346,7 +349,9 @@ func search(d *reader, o call.Object) *call.Error {
 			return e
 		}
 	}
-	d.addItems("dynamodb:"+d.name, arn, []*reading{r})
+	if e := d.addItems("dynamodb:"+d.name, arn, []*reading{r}); e != nil {
+		return e
+	}
 	return d.tooMany()
 }
 
@@ -430,7 +435,9 @@ func (d *reader) eachTable(tables call.Object, read func(table string) ([]*readi
 		if e != nil {
 			return e
 		}
-		d.addItems("dynamodb:"+d.name, arn, items)
+		if e := d.addItems("dynamodb:"+d.name, arn, items); e != nil {
+			return e
+		}
 	}
 	return d.tooMany()
 }
@@ -493,7 +500,9 @@ func transact(d *reader, o call.Object) *call.Error {
 	}
 	d.Set("dynamodb:EnclosingOperation", d.name)
 	for _, k := range order {
-		d.addItems(k.action, k.arn, found[k])
+		if e := d.addItems(k.action, k.arn, found[k]); e != nil {
+			return e
+		}
 	}
 	return d.tooMany()
 }
@@ -509,8 +518,8 @@ func (d *reader) tooMany() *call.Error {
 }
 
 // addItems adds the checks of items of one table: one, or one for each attribute
-// that could be the partition key.
-func (d *reader) addItems(action, arn string, items []*reading) {
+// that could be the partition key, which can be read then.
+func (d *reader) addItems(action, arn string, items []*reading) *call.Error {
 	attributes := map[string]bool{}
 	selected := map[string]bool{}
 	for _, it := range items {
@@ -538,6 +547,9 @@ func (d *reader) addItems(action, arn string, items []*reading) {
 	for _, name := range names {
 		values := map[string]bool{}
 		for _, it := range items {
+			if e := it.unreadable[name]; e != nil {
+				return e
+			}
 			for _, v := range it.values[name] {
 				values[v] = true
 			}
@@ -548,9 +560,10 @@ func (d *reader) addItems(action, arn string, items []*reading) {
 		}
 		d.Checks = append(d.Checks, call.Check{Action: action, Resource: arn, Context: m})
 		if len(d.Checks) > maxChecks {
-			return
+			break
 		}
 	}
+	return nil
 }
 
 // leading are the names of the attributes that may be the partition key: the one

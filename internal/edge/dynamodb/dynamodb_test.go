@@ -196,6 +196,22 @@ func TestRequestsAndTheirKeys(t *testing.T) {
 		{"ExecuteStatement", `{"Statement":"DROP TABLE T"}`, "ValidationException"},
 		{"ExecuteStatement", `{"Statement":""}`, "ValidationException"},
 
+		// Any text may be in an item; it must be readable as the partition key's value,
+		// or where that may be any attribute's.
+		{"PutItem", `{"TableName":"K","Item":{"p":{"S":"1"},"x":{"S":"a\u0000"},"y":{"S":"\ud83d"},"z":{"S":"\ufffd"}}}`, "PutItem table/K Attributes=p,x,y,z LeadingKeys=1"},
+		{"PutItem", `{"TableName":"K","Item":{"p":{"S":"\ufffd \ud83d\ude00 \u00e9"}}}`, "PutItem table/K Attributes=p LeadingKeys=� 😀 é"},
+		{"PutItem", `{"TableName":"K","Item":{"p":{"S":"1\u0000"}}}`, "SerializationException"},
+		{"PutItem", `{"TableName":"K","Item":{"p":{"S":"1\ud83d"}}}`, "SerializationException"},
+		{"PutItem", `{"TableName":"T","Item":{"p":{"S":"1"},"x":{"S":"a\u0000"}}}`, "SerializationException"},
+		{"BatchWriteItem", `{"RequestItems":{"K":[{"PutRequest":{"Item":{"p":{"S":"1"},"x":{"S":"\u0000"}}}},{"PutRequest":{"Item":{"p":{"S":"2\u0000"}}}}]}}`, "SerializationException"},
+
+		// Two keys of one item: a backend may go by either.
+		{"GetItem", `{"TableName":"K","Key":{"p":{"S":"1"},"s":{"S":"9"}},"Item":{"p":{"S":"2"}}}`, "GetItem table/K Attributes=p,s LeadingKeys=1,2 Select=ALL_ATTRIBUTES"},
+		{"BatchWriteItem", `{"RequestItems":{"K":[{"PutRequest":{"Item":{"p":{"S":"1"}}},"DeleteRequest":{"Key":{"p":{"S":"2"}}}}]}}`, "BatchWriteItem table/K Attributes=p LeadingKeys=1,2"},
+
+		{"Scan", `{"TableName":"K","Key":{"p":{"S":"1"}},"Item":{"p":{"S":"1"}}}`, "Scan table/K Attributes=p Select=ALL_ATTRIBUTES"},
+		{"Query", `{"TableName":"K","Key":{"p":{"S":"1"}},"KeyConditionExpression":"p = :p","ExpressionAttributeValues":{":p":{"S":"2"}}}`, "Query table/K Attributes=p LeadingKeys=2 Select=ALL_ATTRIBUTES"},
+
 		// What could be read in two ways.
 		{"GetItem", `{"TableName":"T","TableName":"U","Key":{"k":{"S":"v"}}}`, "SerializationException"},
 		{"GetItem", `{"TableName":"T","tablename":"U","Key":{"k":{"S":"v"}}}`, "SerializationException"},

@@ -16,6 +16,8 @@ type reading struct {
 	// values are the values of attributes that may be the partition key, by name;
 	// nil for what names no item.
 	values map[string][]string
+	// unreadable are those of them whose values cannot be compared, with why.
+	unreadable map[string]*call.Error
 	// attributes are the top-level attributes named.
 	attributes []string
 	// selected is dynamodb:Select, projected says that attributes to return are
@@ -109,13 +111,16 @@ func (r *reading) item(o call.Object) *call.Error {
 	return r.key(x)
 }
 
-// key reads the attributes of a key or of a whole item.
+// key reads the attributes of a key or of a whole item. Where a request has both,
+// some backend may go by either.
 func (r *reading) key(o call.Object) *call.Error {
 	names, ok := o.Keys()
 	if !ok {
 		return invalid("The name of an attribute cannot be read.")
 	}
-	r.values = map[string][]string{}
+	if r.values == nil {
+		r.values = map[string][]string{}
+	}
 	r.attributes = append(r.attributes, names...)
 	for _, name := range names {
 		v, ok := o[name].(call.Object)
@@ -123,11 +128,18 @@ func (r *reading) key(o call.Object) *call.Error {
 			return invalid("The attribute %s has no value.", call.Cut(name, 64))
 		}
 		text, scalar, e := scalarText(v)
-		if e != nil {
+		if _, isText := v["S"]; e != nil && !isText {
 			return e
 		}
+		if e != nil {
+			// Whatever it is, it matters only as the partition key's value.
+			if r.unreadable == nil {
+				r.unreadable = map[string]*call.Error{}
+			}
+			r.unreadable[name], scalar = e, true
+		}
 		if scalar {
-			r.values[name] = []string{text}
+			r.values[name] = append(r.values[name], text)
 		}
 	}
 	return nil

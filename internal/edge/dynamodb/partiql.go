@@ -79,9 +79,13 @@ func (d *reader) statement(o call.Object) *call.Error {
 		r.values = s.values
 	}
 	from := len(d.Checks)
-	d.addItems("dynamodb:PartiQL"+s.action, arn, []*reading{r})
+	if e := d.addItems("dynamodb:PartiQL"+s.action, arn, []*reading{r}); e != nil {
+		return e
+	}
 	if s.exists {
-		d.addItems("dynamodb:ConditionCheckItem", arn, []*reading{r})
+		if e := d.addItems("dynamodb:ConditionCheckItem", arn, []*reading{r}); e != nil {
+			return e
+		}
 	}
 	if s.returns != "" {
 		for i := from; i < len(d.Checks); i++ {
