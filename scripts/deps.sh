@@ -48,7 +48,8 @@ for group in "${@:-base}"; do
 		usable_aws || aws_missing=1
 		;;
 	compat)
-		# test/compat has the SDK for JavaScript and an SNS-compatible server from npm.
+		# test/compat has the SDK for JavaScript, an SNS-compatible server and an
+		# emulator of DynamoDB from npm.
 		have node || need nodejs
 		have npm || need npm
 		/usr/bin/python3 -c 'import boto3' 2>/dev/null || clients+=(python3-boto3)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postern.dev/postern/test/compat/through"
 )
 
 // suiteLine is a line of the suite's output, without its colours.
@@ -38,7 +40,7 @@ func TestVersitysSuitePassesThroughTheEdge(t *testing.T) {
 		return
 	}
 	program := build(t, "versitygw", "github.com/versity/versitygw/cmd/versitygw", "versitygw")
-	suite := func(t *testing.T, through bool) (result, *front) {
+	suite := func(t *testing.T, edge bool) (through.Result, *through.Edge) {
 		dir := t.TempDir()
 		for _, d := range []string{"data", "versions", "iam", "run"} {
 			if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil {
@@ -46,7 +48,7 @@ func TestVersitysSuitePassesThroughTheEdge(t *testing.T) {
 			}
 		}
 		backend := freePort(t)
-		start(t, dir, program, "--access", keyID, "--secret", secret, "--region", region, "--port", backend, "--iam-dir", filepath.Join(dir, "iam"), "--quiet",
+		through.Start(t, dir, program, "--access", through.KeyID, "--secret", through.Secret, "--region", through.Region, "--port", backend, "--iam-dir", filepath.Join(dir, "iam"), "--quiet",
 			"posix", "--versioning-dir", filepath.Join(dir, "versions"), filepath.Join(dir, "data"))
 		waitFor(t, backend)
 		// The suite makes users with the gateway's own command, which is no S3
@@ -56,14 +58,14 @@ func TestVersitysSuitePassesThroughTheEdge(t *testing.T) {
 			t.Fatal(err)
 		}
 		address := backend
-		var f *front
-		if through {
-			f = newFront(t, backend, keyID, "127.0.0.1")
-			address = f.address
+		var e *through.Edge
+		if edge {
+			e = newEdge(t, backend, "127.0.0.1")
+			address = e.Address
 		}
-		out, errs, err := run(t, filepath.Join(dir, "run"), clean("HOME="+dir, "AWS_EC2_METADATA_DISABLED=true"),
-			program, "test", "-a", keyID, "-s", secret, "-e", "http://"+address, "full-flow", "--versioning-enabled", "--parallel")
-		r := result{}
+		out, errs, err := through.Run(t, filepath.Join(dir, "run"), through.Env("HOME="+dir, "AWS_EC2_METADATA_DISABLED=true"),
+			program, "test", "-a", through.KeyID, "-s", through.Secret, "-e", "http://"+address, "full-flow", "--versioning-enabled", "--parallel")
+		r := through.Result{}
 		for line := range strings.Lines(colours.ReplaceAllString(out, "")) {
 			if m := suiteLine.FindStringSubmatch(strings.TrimSpace(line)); m != nil {
 				r[m[2]] = m[1]
@@ -73,15 +75,15 @@ func TestVersitysSuitePassesThroughTheEdge(t *testing.T) {
 			}
 		}
 		if len(r) < 600 {
-			t.Fatalf("%d tests, %v: %s", len(r), err, tail(out+errs, 4000))
+			t.Fatalf("%d tests, %v: %s", len(r), err, through.Tail(out+errs, 4000))
 		}
-		return r, f
+		return r, e
 	}
 	directly, _ := suite(t, false)
-	through, f := suite(t, true)
-	f.explain(t)
-	same(t, directly, through, suiteDiffers)
-	if n := len(directly.passes()); n < 750 {
+	around, e := suite(t, true)
+	e.Explain(t)
+	through.Same(t, directly, around, suiteDiffers)
+	if n := len(directly.Passes()); n < 750 {
 		t.Errorf("only %d tests passed directly", n)
 	}
 }
