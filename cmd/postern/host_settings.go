@@ -80,13 +80,14 @@ func (s *hostSettings) state() (vpc.View, <-chan struct{}) {
 func (s *hostSettings) update(v vpc.View) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	region, _ := vpc.Get[vpc.Region](v, vpc.RegionKey)
 	certs, names := map[string]hostsync.Certificate{}, map[string][]string{}
 	for c := range vpc.All[vpc.CatalogueService](v) {
 		if c.TLSCertificate != "" {
 			certs[c.Name] = hostsync.Certificate{Chain: c.TLSCertificate, Key: c.TLSKey}
 			continue
 		}
-		names[c.Name] = c.Names()
+		names[c.Name] = certified(region, c)
 		if have, ok := s.now.Certificates[c.Name]; ok && slices.Equal(s.names[c.Name], names[c.Name]) {
 			certs[c.Name] = have
 			continue
@@ -107,6 +108,16 @@ func (s *hostSettings) update(v vpc.View) error {
 	close(s.newer)
 	s.newer = make(chan struct{})
 	return nil
+}
+
+// certified are the names that a service's certificate is for: its own, and those of
+// interface endpoints to it.
+func certified(r *vpc.Region, c *vpc.CatalogueService) []string {
+	names := c.Names()
+	if r != nil && slices.Contains(c.Types, vpc.InterfaceEndpoint) {
+		names = append(names, "*."+vpc.ServiceBaseName(r, vpc.CatalogueLabel(c.Name)))
+	}
+	return names
 }
 
 // follow updates the settings whenever the store changes.

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -194,6 +195,15 @@ func TestCertificatesFollowTheCatalogue(t *testing.T) {
 	first, changed := update()
 	if !changed || first.Certificates["sqs"].Key == "" {
 		t.Fatal("a new service has no certificate")
+	}
+	pair, err := tls.X509KeyPair([]byte(first.Certificates["sqs"].Chain), []byte(first.Certificates["sqs"].Key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"sqs.us-east-1.amazonaws.com", "vpce-0123456789abcdef0-abcdefgh.sqs.us-east-1.vpce.amazonaws.com", "vpce-0123456789abcdef0-abcdefgh-us-east-1a.sqs.us-east-1.vpce.amazonaws.com"} {
+		if err := pair.Leaf.VerifyHostname(name); err != nil {
+			t.Error(err)
+		}
 	}
 	add(true, catalogue.Entry{Name: "sqs", Backend: "http://192.0.2.2"})
 	if _, changed := update(); changed {

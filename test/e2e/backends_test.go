@@ -280,12 +280,14 @@ services:
 		}
 		return lines[0], strings.Fields(lines[1])
 	}
+	own := *got(a.ec2.DescribeVpcEndpoints(context.Background(), &ec2.DescribeVpcEndpointsInput{VpcEndpointIds: []string{told}})).or(t).VpcEndpoints[0].DnsEntries[0].DnsName
 	for _, scheme := range []string{"http", "https"} {
 		port := map[string]string{"http": ":80", "https": ":443"}[scheme]
 		if self, answer := ask(scheme + "://sqs.us-east-1.amazonaws.com/?Action=ListQueues"); len(answer) != 3 || answer[0] != self || !strings.HasSuffix(answer[1], port) || answer[2] != proxied {
 			t.Errorf("%s: a backend is told by connection that %s calls %s", scheme, self, answer)
 		}
 		for url, endpoint := range map[string]string{
+			scheme + "://" + own + "/?Action=ListTopics":                                    told,
 			scheme + "://sns.us-east-1.amazonaws.com/?Action=ListTopics&x=%2f+%41":          told,
 			scheme + "://s3.us-east-1.amazonaws.com/data/a%20b%2Fc/%C3%BC+?versionId=%61&x": gateway,
 		} {
