@@ -39,9 +39,8 @@ func (d *delay) add(took, answered int64) {
 	d.MaxMS = float64(sorted[len(sorted)-1]) / 1e6
 }
 
-// measureAcceptance is from AcceptVpcEndpointConnections to the first byte. It starts with an endpoint that is accepted and leaves one
-// that is. The client reads the same CLOCK_REALTIME as we do, so its time can
-// be compared with ours.
+// measureAcceptance is from AcceptVpcEndpointConnections to the first byte. It starts
+// with an endpoint that is accepted and leaves one that is.
 func (i *installation) measureAcceptance(tries int, progress func(string, ...any)) (*delay, error) {
 	a := &delay{}
 	for n := range tries {
@@ -60,35 +59,45 @@ func (i *installation) measureAcceptance(tries int, progress func(string, ...any
 
 // acceptOnce is one try; the connection is rejected when it starts.
 func (i *installation) acceptOnce() (took, answered int64, err error) {
-	cmd := i.lab.generator("first", "-to", i.path.to.String(), "-for", "20s")
+	took, answered, _, err = i.witnessed("closed", i.accept, "first", "-to", i.path.to.String(), "-for", "20s")
+	return took, answered, err
+}
+
+// witnessed is the time from the start of do to what a generator in the client's
+// namespace sees of it, and to do's end. The generator says a word while there is
+// nothing to see, and then when there was, and what. It reads the same CLOCK_REALTIME as
+// we do, so its time can be compared with ours.
+func (i *installation) witnessed(nothing string, do func() error, generator ...string) (took, answered int64, seen []string, err error) {
+	cmd := i.lab.generator(generator...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, nil, err
 	}
 	if err := i.lab.launch.start(cmd, i.path.clientNS, nil); err != nil {
-		return 0, 0, err
+		return 0, 0, nil, err
 	}
 	defer cmd.Wait()
 	defer cmd.Process.Kill()
 	r := bufio.NewReader(out)
-	if line, err := r.ReadString('\n'); err != nil || line != "closed\n" {
-		return 0, 0, fmt.Errorf("the client said %q, want that the rejected endpoint is closed (%w)", line, err)
+	if line, err := r.ReadString('\n'); err != nil || line != nothing+"\n" {
+		return 0, 0, nil, fmt.Errorf("the client said %q, want %s first (%w)", line, nothing, err)
 	}
 	start := time.Now()
-	if err := i.accept(); err != nil {
-		return 0, 0, err
+	if err := do(); err != nil {
+		return 0, 0, nil, err
 	}
 	answered = int64(time.Since(start))
 	line, err := r.ReadString('\n')
 	if err != nil && err != io.EOF {
-		return 0, 0, err
+		return 0, 0, nil, err
 	}
-	at, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
+	at, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+	when, err := strconv.ParseInt(at, 10, 64)
 	if err != nil {
-		return 0, 0, fmt.Errorf("the client said %q, want the time of the first byte", line)
+		return 0, 0, nil, fmt.Errorf("the client said %q, want a time first", line)
 	}
-	if took = at - start.UnixNano(); took <= 0 {
-		return 0, 0, fmt.Errorf("a byte passed %v before the provider accepted", time.Duration(-took))
+	if took = when - start.UnixNano(); took <= 0 {
+		return 0, 0, nil, fmt.Errorf("the client saw it %v before it was asked for", time.Duration(-took))
 	}
-	return took, answered, nil
+	return took, answered, strings.Fields(rest), nil
 }

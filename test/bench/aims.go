@@ -112,7 +112,7 @@ func printAims(w io.Writer, list []judgement, rounds int) {
 			fmt.Fprintf(tw, "not measured\t%s\t-\n", j.Aim)
 			continue
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%.2f (%.2f..%.2f)\n", verdict(j.Reached), j.Aim, j.Got.Median, j.Got.Min, j.Got.Max)
+		fmt.Fprintf(tw, "%s\t%s\t%s\n", verdict(j.Reached), j.Aim, j.Got)
 	}
 	tw.Flush()
 }

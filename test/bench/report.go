@@ -9,14 +9,10 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"postern.dev/postern/test/bench/stats"
 )
@@ -54,12 +50,8 @@ type ratioRow struct {
 
 // result is the file.
 type result struct {
-	Date       time.Time         `json:"date"`
-	Commit     string            `json:"commit"` // of this tree; "-dirty" when files differ from it
-	Kernel     string            `json:"kernel"`
+	stats.Place
 	CPU        string            `json:"cpu"`
-	CPUs       int               `json:"cpus"`
-	Go         string            `json:"go"`
 	Programs   map[string]string `json:"programs"` // their versions
 	Paths      map[string]string `json:"paths"`    // what was measured
 	Skipped    map[string]string `json:"skipped,omitempty"`
@@ -153,7 +145,7 @@ func (t *table) print(w io.Writer) {
 		fmt.Fprintf(tw, "%s\t%s", r.Path, r.To)
 		for _, f := range shown {
 			if s, ok := r.Cells[f.name]; ok {
-				fmt.Fprintf(tw, "\t%.2f (%.2f..%.2f)", s.Median, s.Min, s.Max)
+				fmt.Fprintf(tw, "\t%s", s)
 			} else {
 				fmt.Fprint(tw, "\t-")
 			}
@@ -210,13 +202,8 @@ func (d *delay) print(w io.Writer, what string, aim time.Duration) {
 // newResult describes where and with what is measured, without naming the host.
 func newResult(p parameters, postern string) *result {
 	r := &result{
-		Date: time.Now().UTC().Truncate(time.Second), Commit: firstLine("git", "describe", "--always", "--dirty", "--abbrev=12"),
-		Kernel: "unknown", CPU: "unknown", CPUs: runtime.NumCPU(), Go: runtime.Version(), Parameters: p,
+		Place: stats.Here(), CPU: "unknown", Parameters: p,
 		Programs: map[string]string{}, Paths: map[string]string{}, Skipped: map[string]string{}, Units: map[string]string{},
-	}
-	var u unix.Utsname
-	if unix.Uname(&u) == nil {
-		r.Kernel = unix.ByteSliceToString(u.Release[:])
 	}
 	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		for line := range strings.Lines(string(b)) {
@@ -227,22 +214,10 @@ func newResult(p parameters, postern string) *result {
 		}
 	}
 	for name, cmd := range map[string][]string{"haproxy": {"haproxy", "-v"}, "nginx": {"nginx", "-v"}, "nft": {"nft", "--version"}, "ip": {"ip", "-V"}, "postern": {postern, "version"}} {
-		r.Programs[name] = firstLine(cmd[0], cmd[1:]...)
+		r.Programs[name] = stats.FirstLine(cmd[0], cmd[1:]...)
 	}
 	for _, f := range figures {
 		r.Units[f.name] = f.unit
 	}
 	return r
-}
-
-// firstLine is the first line a program prints, or "".
-func firstLine(program string, args ...string) string {
-	cmd := exec.Command(program, args...)
-	cmd.Env = environment()
-	out, err := cmd.CombinedOutput() // nginx tells its version on standard error
-	if err != nil {
-		return ""
-	}
-	line, _, _ := strings.Cut(string(out), "\n")
-	return strings.TrimSpace(line)
 }

@@ -5,7 +5,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
@@ -13,7 +12,6 @@ import (
 	"io"
 	"net/netip"
 	"os/exec"
-	"strconv"
 	"strings"
 	"time"
 
@@ -78,52 +76,32 @@ func (i *installation) named() (service string, err error) {
 	return *s.ServiceConfigurations[0].ServiceName, nil
 }
 
-// resolveOnce is one try; it removes the endpoint that it makes. The client
-// reads the same CLOCK_REALTIME as we do.
+// resolveOnce is one try; it removes the endpoint that it makes.
 func (i *installation) resolveOnce(service string) (took, answered int64, err error) {
 	ctx, c := i.lab.ctx, i.consumer
-	cmd := i.lab.generator("resolve", "-to", resolverAddr+":53", "-name", privateName, "-for", "20s")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return 0, 0, err
-	}
-	if err := i.lab.launch.start(cmd, i.path.clientNS, nil); err != nil {
-		return 0, 0, err
-	}
-	defer cmd.Wait()
-	defer cmd.Process.Kill()
-	r := bufio.NewReader(out)
-	if line, err := r.ReadString('\n'); err != nil || line != "absent\n" {
-		return 0, 0, fmt.Errorf("the client said %q, want that the name is absent (%w)", line, err)
-	}
-	start := time.Now()
-	e, err := c.ec2.CreateVpcEndpoint(ctx, &ec2.CreateVpcEndpointInput{VpcId: &c.vpc, ServiceName: &service,
-		VpcEndpointType: types.VpcEndpointTypeInterface, SubnetIds: []string{c.subnet}, SecurityGroupIds: []string{c.group}, PrivateDnsEnabled: aws.Bool(true)})
-	if err != nil {
-		return 0, 0, err
-	}
-	answered = int64(time.Since(start))
+	var made *types.VpcEndpoint
 	defer func() {
-		err = errors.Join(err, i.remove(*e.VpcEndpoint.VpcEndpointId))
+		if made != nil {
+			err = errors.Join(err, i.remove(*made.VpcEndpointId))
+		}
 	}()
-	eni, err := c.ec2.DescribeNetworkInterfaces(ctx, &ec2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: e.VpcEndpoint.NetworkInterfaceIds})
+	took, answered, seen, err := i.witnessed("absent", func() error {
+		e, err := c.ec2.CreateVpcEndpoint(ctx, &ec2.CreateVpcEndpointInput{VpcId: &c.vpc, ServiceName: &service,
+			VpcEndpointType: types.VpcEndpointTypeInterface, SubnetIds: []string{c.subnet}, SecurityGroupIds: []string{c.group}, PrivateDnsEnabled: aws.Bool(true)})
+		if err == nil {
+			made = e.VpcEndpoint
+		}
+		return err
+	}, "resolve", "-to", resolverAddr+":53", "-name", privateName, "-for", "20s")
 	if err != nil {
 		return 0, 0, err
 	}
-	line, err := r.ReadString('\n')
-	if err != nil && err != io.EOF {
+	eni, err := c.ec2.DescribeNetworkInterfaces(ctx, &ec2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: made.NetworkInterfaceIds})
+	if err != nil {
 		return 0, 0, err
 	}
-	f := strings.Fields(line)
-	if len(f) != 2 || f[1] != *eni.NetworkInterfaces[0].PrivateIpAddress {
-		return 0, 0, fmt.Errorf("the client said %q, want the time of the answer and %s", line, *eni.NetworkInterfaces[0].PrivateIpAddress)
-	}
-	at, err := strconv.ParseInt(f[0], 10, 64)
-	if err != nil {
-		return 0, 0, fmt.Errorf("the client said %q, want the time of the answer", line)
-	}
-	if took = at - start.UnixNano(); took <= 0 {
-		return 0, 0, fmt.Errorf("the name resolved %v before the endpoint was asked for", time.Duration(-took))
+	if want := *eni.NetworkInterfaces[0].PrivateIpAddress; len(seen) != 1 || seen[0] != want {
+		return 0, 0, fmt.Errorf("the client got %q, want %s", seen, want)
 	}
 	return took, answered, nil
 }

@@ -188,7 +188,7 @@ func (g *growth) print(out io.Writer) {
 		if name == "describe one id" {
 			aim = fmt.Sprintf("at most 1.2: %s", map[bool]string{true: "reached", false: "MISSED"}[s.Median <= 1.2])
 		}
-		fmt.Fprintf(tw, "%s\t%.2f (%.2f..%.2f)\t%s\n", name, s.Median, s.Min, s.Max, aim)
+		fmt.Fprintf(tw, "%s\t%s\t%s\n", name, s, aim)
 	}
 	tw.Flush()
 }

@@ -12,13 +12,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"os/signal"
-	"runtime"
-	"strings"
 	"syscall"
 	"text/tabwriter"
-	"time"
 
 	"postern.dev/postern/test/bench/stats"
 )
@@ -58,10 +54,7 @@ type row struct {
 }
 
 type result struct {
-	Date       time.Time         `json:"date"`
-	Commit     string            `json:"commit"`
-	Go         string            `json:"go"`
-	CPUs       int               `json:"cpus"`
+	stats.Place
 	Parameters parameters        `json:"parameters"`
 	Programs   map[string]string `json:"programs"`
 	Skipped    map[string]string `json:"skipped,omitempty"`
@@ -104,11 +97,8 @@ func main() {
 
 func bench(ctx context.Context, p parameters, out io.Writer) error {
 	r := &result{
-		Date: time.Now().UTC().Truncate(time.Second), Go: runtime.Version(), CPUs: runtime.NumCPU(), Parameters: p,
+		Place: stats.Here(), Parameters: p,
 		Programs: map[string]string{}, Skipped: map[string]string{},
-	}
-	if b, err := exec.Command("git", "describe", "--always", "--dirty", "--abbrev=12").Output(); err == nil {
-		r.Commit = strings.TrimSpace(string(b))
 	}
 	paths := []string{"postern", "etcd"}
 	if python, version, err := findMoto(); err != nil {
@@ -238,7 +228,6 @@ var aims = map[string]float64{"etcd put": 0.5, "moto describe": 20}
 func (r *result) print(out io.Writer) {
 	tw := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
 	fmt.Fprint(tw, "\npostern against\tmetric\trate\tp99 (less is better)\taim\n")
-	spread := func(s stats.Spread) string { return fmt.Sprintf("%.2f (%.2f..%.2f)", s.Median, s.Min, s.Max) }
 	for _, l := range r.Ratios {
 		aim := "-"
 		if a, ok := aims[l.To]; ok && r.Parameters.Rounds < 5 {
@@ -246,7 +235,7 @@ func (r *result) print(out io.Writer) {
 		} else if ok {
 			aim = fmt.Sprintf("rate of at least %v: %s", a, map[bool]string{true: "reached", false: "MISSED"}[l.Rate.Median >= a])
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", l.To, l.Metric, spread(l.Rate), spread(l.P99), aim)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", l.To, l.Metric, l.Rate, l.P99, aim)
 	}
 	fmt.Fprint(tw, "\nabsolute, which compares with nothing but itself\tmetric\tcalls/s\tp50 ms\tp99 ms\tfailed\n")
 	type key struct{ path, metric string }

@@ -15,13 +15,9 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"postern.dev/postern/test/bench/stats"
 )
@@ -175,24 +171,16 @@ func (l *lab) queries(names int) string {
 // newResult describes where and with what is measured, without naming the host.
 func newResult(p parameters) *result {
 	r := &result{
-		Date: time.Now().UTC().Truncate(time.Second), Commit: firstLine("git", "describe", "--always", "--dirty", "--abbrev=12"),
-		Go: runtime.Version(), CPUs: runtime.NumCPU(), Parameters: p,
-		Programs: map[string]string{"unbound": firstLine("unbound", "-V")},
+		Place: stats.Here(), Parameters: p,
+		Programs: map[string]string{"unbound": stats.FirstLine("unbound", "-V")},
 	}
 	if p.coredns != "" {
-		r.Programs["coredns"] = firstLine(p.coredns, "-version")
-	}
-	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
-		fmt.Sscan(string(b), &r.Load)
+		r.Programs["coredns"] = stats.FirstLine(p.coredns, "-version")
 	}
 	for line := range strings.Lines(output("dnsperf", "-H")) {
 		if v, ok := strings.CutPrefix(line, "Version "); ok {
 			r.Programs["dnsperf"] = strings.TrimSpace(v)
 		}
-	}
-	var u unix.Utsname
-	if unix.Uname(&u) == nil {
-		r.Kernel = unix.ByteSliceToString(u.Release[:])
 	}
 	return r
 }
@@ -200,9 +188,4 @@ func newResult(p parameters) *result {
 func output(program string, args ...string) string {
 	out, _ := exec.Command(program, args...).CombinedOutput() // dnsperf -H exits with 1
 	return string(out)
-}
-
-func firstLine(program string, args ...string) string {
-	line, _, _ := strings.Cut(output(program, args...), "\n")
-	return strings.TrimSpace(line)
 }

@@ -9,7 +9,6 @@ import (
 	"io"
 	"slices"
 	"text/tabwriter"
-	"time"
 
 	"postern.dev/postern/test/bench/stats"
 )
@@ -65,13 +64,8 @@ type judgement struct {
 }
 
 type result struct {
-	Date       time.Time         `json:"date"`
-	Commit     string            `json:"commit"` // of this tree; "-dirty" when files differ from it
-	Kernel     string            `json:"kernel"`
-	Go         string            `json:"go"`
-	CPUs       int               `json:"cpus"`
+	stats.Place
 	Parameters parameters        `json:"parameters"`
-	Load       float64           `json:"load"`     // of the minute before
 	Programs   map[string]string `json:"programs"` // their versions
 	Skipped    map[string]string `json:"skipped,omitempty"`
 	Ratios     []row             `json:"ratios"`
@@ -164,8 +158,7 @@ func (r *result) print(out io.Writer) {
 	for _, l := range r.Ratios {
 		fmt.Fprintf(tw, "%d\t%s\t%s", l.Names, l.Path, l.To)
 		for _, f := range figures[:compared] {
-			s := l.Cells[f.name]
-			fmt.Fprintf(tw, "\t%.2f (%.2f..%.2f)", s.Median, s.Min, s.Max)
+			fmt.Fprintf(tw, "\t%s", l.Cells[f.name])
 		}
 		fmt.Fprintln(tw)
 	}
@@ -210,7 +203,7 @@ func (r *result) print(out io.Writer) {
 		if j.Reached {
 			verdict = "reached"
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%.2f (%.2f..%.2f)\n", verdict, j.Aim, j.Got.Median, j.Got.Min, j.Got.Max)
+		fmt.Fprintf(tw, "%s\t%s\t%s\n", verdict, j.Aim, j.Got)
 	}
 	tw.Flush()
 }

@@ -22,8 +22,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"postern.dev/postern/test/bench/stats"
 )
 
@@ -329,25 +327,11 @@ func (l *lab) memory(ctx context.Context, p parameters, backend string, r *resul
 // newResult describes where and with what is measured, without naming the host.
 func newResult(p parameters) *result {
 	r := &result{
-		Date: time.Now().UTC().Truncate(time.Second), Commit: firstLine("git", "describe", "--always", "--dirty", "--abbrev=12"),
-		Go: runtime.Version(), CPUs: runtime.NumCPU(), Parameters: p, Skipped: map[string]string{},
-		Programs: map[string]string{"nginx": firstLine("nginx", "-v"), "haproxy": firstLine("haproxy", "-v")},
-	}
-	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
-		fmt.Sscan(string(b), &r.Load)
+		Place: stats.Here(), Parameters: p, Skipped: map[string]string{},
+		Programs: map[string]string{"nginx": stats.FirstLine("nginx", "-v"), "haproxy": stats.FirstLine("haproxy", "-v")},
 	}
 	if _, err := os.Stat(p.s3); err == nil {
-		r.Programs["s3"] = firstLine(p.s3, "--version")
-	}
-	var u unix.Utsname
-	if unix.Uname(&u) == nil {
-		r.Kernel = unix.ByteSliceToString(u.Release[:])
+		r.Programs["s3"] = stats.FirstLine(p.s3, "--version")
 	}
 	return r
-}
-
-func firstLine(program string, args ...string) string {
-	out, _ := exec.Command(program, args...).CombinedOutput()
-	line, _, _ := strings.Cut(string(out), "\n")
-	return strings.TrimSpace(line)
 }

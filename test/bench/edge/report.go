@@ -9,7 +9,6 @@ import (
 	"io"
 	"slices"
 	"text/tabwriter"
-	"time"
 
 	"postern.dev/postern/test/bench/stats"
 )
@@ -70,13 +69,8 @@ type judgement struct {
 }
 
 type result struct {
-	Date       time.Time         `json:"date"`
-	Commit     string            `json:"commit"` // of this tree; "-dirty" when files differ from it
-	Kernel     string            `json:"kernel"`
-	Go         string            `json:"go"`
-	CPUs       int               `json:"cpus"`
+	stats.Place
 	Parameters parameters        `json:"parameters"`
-	Load       float64           `json:"load"` // of the minute before
 	Programs   map[string]string `json:"programs"`
 	Skipped    map[string]string `json:"skipped,omitempty"`
 	Ratios     []row             `json:"ratios"`
@@ -198,7 +192,7 @@ func (r *result) print(out io.Writer) {
 			size = fmt.Sprintf("%d MiB", r.Parameters.Large>>20)
 		}
 		fmt.Fprintf(out, "\n%s, ratios, median of the rounds (least..greatest):\n\n", size)
-		r.table(out, r.Ratios, large, func(_ figure, s stats.Spread) string { return fmt.Sprintf("%.2f (%.2f..%.2f)", s.Median, s.Min, s.Max) })
+		r.table(out, r.Ratios, large, func(_ figure, s stats.Spread) string { return s.String() })
 	}
 	fmt.Fprintln(out, "\nFor CPU and p99 less is better, for the others more. \"again\" is the direct path")
 	fmt.Fprintln(out, "twice: a difference no larger than its spread means nothing. On one CPU client,")

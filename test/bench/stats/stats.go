@@ -7,6 +7,7 @@ package stats
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -30,6 +31,9 @@ type Spread struct {
 	Min    float64 `json:"min"`
 	Max    float64 `json:"max"`
 }
+
+// String is the median with least and greatest, as ratios are printed.
+func (s Spread) String() string { return fmt.Sprintf("%.2f (%.2f..%.2f)", s.Median, s.Min, s.Max) }
 
 // SpreadOf wants at least one value. The median of an even number is the mean
 // of the two in the middle.
