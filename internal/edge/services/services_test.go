@@ -145,6 +145,7 @@ func TestRequestsNameTheirResources(t *testing.T) {
 		{SQS, `JSON SendMessage {"QueueUrl":"http://sqs.test/x/222222222222/q"}`, "InvalidRequest"},
 		{SQS, `JSON SendMessage {"QueueUrl":"http://sqs.test/222222222222/q","queueUrl":"http://sqs.test/222222222222/p"}`, "SerializationException"},
 		{SQS, `JSON CreateQueue {"QueueName":"q"}`, "sqs:CreateQueue sqs:us-east-1:111111111111:q"},
+		{SQS, `JSON CreateQueue {"QueueName":"q","QueueOwnerAWSAccountId":"222222222222"}`, "sqs:CreateQueue sqs:us-east-1:111111111111:q"},
 		{SQS, `JSON GetQueueUrl {"QueueName":"q","QueueOwnerAWSAccountId":"222222222222"}`, "sqs:GetQueueUrl " + q},
 		{SQS, `JSON StartMessageMoveTask {"SourceArn":"arn:aws:` + q + `","DestinationArn":"arn:aws:` + q + `2"}`, "sqs:StartMessageMoveTask " + q + "; sqs:SendMessage " + q + "2"},
 		{SQS, `JSON CancelMessageMoveTask {"TaskHandle":"x"}`, "unknown"},
@@ -178,6 +179,8 @@ func TestRequestsNameTheirResources(t *testing.T) {
 		{Logs, `JSON CreateLogGroup {"logGroupName":"g"}`, "logs:CreateLogGroup logs:us-east-1:111111111111:log-group:g:log-stream:"},
 		{Logs, `JSON StartQuery {"logGroupIdentifiers":["arn:aws:logs:us-east-1:111111111111:log-group:g:*","h"]}`,
 			"logs:StartQuery logs:us-east-1:111111111111:log-group:g:log-stream:; logs:StartQuery logs:us-east-1:111111111111:log-group:h:log-stream:"},
+		// A member that the operation does not have changes nothing.
+		{Logs, `JSON DeleteLogGroup {"logGroupName":"g","logStreamName":"s"}`, "logs:DeleteLogGroup logs:us-east-1:111111111111:log-group:g:log-stream:"},
 		{Logs, `JSON PutLogEvents {"logGroupName":"g*","logStreamName":"s"}`, "InvalidRequest"},
 		{Logs, `JSON StartQuery {"queryString":"SOURCE g"}`, "InvalidRequest"},
 		{Logs, `JSON GetQueryResults {"queryId":"x"}`, "unknown"},

@@ -69,7 +69,8 @@ var SQS = &Service{
 		all(queue("SendMessage"), `SendMessageBatch`),
 		all(queue("DeleteMessage"), `DeleteMessageBatch`),
 		all(queue("ChangeMessageVisibility"), `ChangeMessageVisibilityBatch`),
-		all(namedQueue, `CreateQueue GetQueueUrl`),
+		all(createQueue, `CreateQueue`),
+		all(namedQueue, `GetQueueUrl`),
 		all(everywhere, `ListQueues`),
 		all(byARN("", "SourceArn"), `ListMessageMoveTasks`),
 		all(moveMessages, `StartMessageMoveTask`),
@@ -111,6 +112,20 @@ func queue(action string) operation {
 		r.add(action, arn)
 		return tagged(func(*reader) *call.Error { return nil }, "Tag", "Key", "Value", "TagKeys")(r)
 	}
+}
+
+// createQueue makes a queue of the caller's own, also where another owner is named:
+// the operation has no such member.
+func createQueue(r *reader) *call.Error {
+	name, e := r.values.text("QueueName")
+	if e != nil {
+		return e
+	}
+	if !resourceName.MatchString(name) {
+		return invalid("The name of the queue is not valid.")
+	}
+	r.add(r.name, r.arn("sqs", name))
+	return nil
 }
 
 // namedQueue is an operation on a queue by its name.
@@ -183,11 +198,11 @@ func assume(r *reader) *call.Error {
 var Logs = &Service{
 	Namespace: "logs", signing: []string{"logs"}, target: "Logs_20140328", maxBody: 2 << 20,
 	operations: table(
-		all(logGroup, `AssociateKmsKey CreateLogGroup DeleteLogGroup DeleteMetricFilter DeleteRetentionPolicy DeleteSubscriptionFilter
+		all(logGroup(false), `AssociateKmsKey CreateLogGroup DeleteLogGroup DeleteMetricFilter DeleteRetentionPolicy DeleteSubscriptionFilter
 			DescribeLogStreams DescribeMetricFilters DescribeSubscriptionFilters DisassociateKmsKey FilterLogEvents GetLogGroupFields
 			ListTagsLogGroup PutMetricFilter PutRetentionPolicy PutSubscriptionFilter StartQuery TagLogGroup UntagLogGroup
-			CreateLogStream DeleteLogStream GetLogEvents PutLogEvents DeleteDataProtectionPolicy GetDataProtectionPolicy PutDataProtectionPolicy
-			DeleteTransformer GetTransformer PutTransformer`),
+			DeleteDataProtectionPolicy GetDataProtectionPolicy PutDataProtectionPolicy DeleteTransformer GetTransformer PutTransformer`),
+		all(logGroup(true), `CreateLogStream DeleteLogStream GetLogEvents PutLogEvents`),
 		all(tagged(byARN("", "resourceArn"), "tags", "key", "value", "tagKeys"), `ListTagsForResource TagResource UntagResource`),
 		all(everywhere, `DescribeLogGroups DescribeQueries DescribeResourcePolicies DescribeExportTasks DescribeQueryDefinitions DescribeAccountPolicies
 			TestMetricFilter TestTransformer ListLogGroups`),
@@ -198,41 +213,47 @@ var logGroupName = regexp.MustCompile(`^[a-zA-Z0-9_./#-]{1,512}$`)
 var logStreamName = regexp.MustCompile(`^[^:*\x00-\x1f]{1,512}$`)
 
 // logGroup is an operation on log groups, or on a stream of one. AWS judges both as
-// a group and, maybe empty, a stream.
-func logGroup(r *reader) *call.Error {
-	var groups []string
-	for _, param := range []string{"logGroupName", "logGroupIdentifier"} {
-		v, e := r.values.text(param)
-		if e != nil {
-			return e
+// a group and, maybe empty, a stream. Where there is none, the name of one means
+// nothing.
+func logGroup(streams bool) operation {
+	return func(r *reader) *call.Error {
+		var groups []string
+		for _, param := range []string{"logGroupName", "logGroupIdentifier"} {
+			v, e := r.values.text(param)
+			if e != nil {
+				return e
+			}
+			if v != "" {
+				groups = append(groups, v)
+			}
 		}
-		if v != "" {
-			groups = append(groups, v)
+		for _, param := range []string{"logGroupNames", "logGroupIdentifiers"} {
+			v, e := r.values.list(param)
+			if e != nil {
+				return e
+			}
+			groups = append(groups, v...)
 		}
-	}
-	for _, param := range []string{"logGroupNames", "logGroupIdentifiers"} {
-		v, e := r.values.list(param)
-		if e != nil {
-			return e
+		stream := ""
+		if streams {
+			var e *call.Error
+			if stream, e = r.values.text("logStreamName"); e != nil {
+				return e
+			}
+			if stream != "" && !logStreamName.MatchString(stream) {
+				return invalid("The name of the log stream is not valid.")
+			}
 		}
-		groups = append(groups, v...)
-	}
-	stream, e := r.values.text("logStreamName")
-	if e != nil {
-		return e
-	}
-	if stream != "" && !logStreamName.MatchString(stream) {
-		return invalid("The name of the log stream is not valid.")
-	}
-	for _, g := range groups {
-		arn := strings.TrimSuffix(g, ":*")
-		switch {
-		case logGroupName.MatchString(g):
-			arn = r.arn("logs", "log-group:"+g)
-		case !anyARN.MatchString(arn) || !strings.Contains(arn, ":log-group:"):
-			return invalid("The log group is not valid.")
+		for _, g := range groups {
+			arn := strings.TrimSuffix(g, ":*")
+			switch {
+			case logGroupName.MatchString(g):
+				arn = r.arn("logs", "log-group:"+g)
+			case !anyARN.MatchString(arn) || !strings.Contains(arn, ":log-group:"):
+				return invalid("The log group is not valid.")
+			}
+			r.add(r.name, arn+":log-stream:"+stream)
 		}
-		r.add(r.name, arn+":log-stream:"+stream)
+		return nil
 	}
-	return nil
 }
