@@ -296,4 +296,3 @@ func (c collectorOf) Collect(to chan<- prometheus.Metric) {
 		}
 	}
 }
-
