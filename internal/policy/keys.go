@@ -48,6 +48,19 @@ func (k *keyTable) id(name string) keyID {
 	return id
 }
 
+// Asks reports whether a condition or a variable of the policy is about a key that
+// starts so, in any letter case. Whoever builds a [Request] can leave out what is
+// costly to find out and nobody asks.
+func (p *Policy) Asks(prefix string) bool {
+	prefix = strings.ToLower(prefix)
+	for key := range p.keys.ids {
+		if strings.HasPrefix(key, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
 // find is the number of a request's key, or noKey for one that the policy does
 // not ask about.
 func (k *keyTable) find(name string) keyID {
