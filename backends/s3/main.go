@@ -49,19 +49,22 @@ const (
 const usage = `postern-s3 serves S3 from a directory. postern serve starts it; by hand it is useful to try things.
 
 Usage:
-  postern-s3 --dir DIR --accounts FILE [--listen WHERE] [--region REGION] [--domain NAME]...
+  postern-s3 --dir DIR --accounts FILE [--listen WHERE] [--questions unix:PATH] [--region REGION] [--domain NAME]...
 
   --dir DIR         where buckets and objects live; made with mode 0700 if missing
   --accounts FILE   who may call. JSON, looked at on every request: replace it (rename over it) to add or revoke keys
                       {"accounts":[{"access":"AKIA...","secret":"...","account":"111122223333","role":"user"}]}
                     "token" may be added for temporary credentials: the session token the key must come with
   --listen WHERE    unix:PATH, or a loopback ADDRESS:PORT (port 0: any free one); default 127.0.0.1:0
+  --questions unix:PATH
+                    a second socket, for a proxy alone: it asks there which tags an object has and whose a bucket is,
+                    when a policy wants to know
   --region REGION   the region requests must be signed for; default us-east-1
   --domain NAME     host name with buckets as subdomains (virtual-hosted style), such as s3.us-east-1.amazonaws.com.
                     May be repeated; a label may be *, as in bucket.*.s3.us-east-1.vpce.amazonaws.com.
                     Requests to any other host are path style.
   --metadata KIND   auto (default), xattr or sidecar: keep object metadata in extended attributes, or in files beside
-  --group-socket    let the process's group use the unix socket too (mode 0660 instead of 0600)
+  --group-socket    let the process's group use the unix sockets too (mode 0660 instead of 0600)
   --lifeline        stop when stdin reaches its end, so that the process does not outlive the one that started it
   --version, --help
 
@@ -74,9 +77,9 @@ Example:
 `
 
 type options struct {
-	dir, accounts, listen, region, metadata string
-	domains                                 domains
-	lifeline, groupSocket                   bool
+	dir, accounts, listen, questions, region, metadata string
+	domains                                            domains
+	lifeline, groupSocket                              bool
 }
 
 func main() {
@@ -108,6 +111,7 @@ func parseFlags(args []string, stdout io.Writer) (options, error) {
 	fs.StringVar(&o.dir, "dir", "", "")
 	fs.StringVar(&o.accounts, "accounts", "", "")
 	fs.StringVar(&o.listen, "listen", "127.0.0.1:0", "")
+	fs.StringVar(&o.questions, "questions", "", "")
 	fs.StringVar(&o.region, "region", "us-east-1", "")
 	fs.StringVar(&o.metadata, "metadata", "auto", "")
 	fs.BoolVar(&o.lifeline, "lifeline", false, "")
@@ -142,7 +146,15 @@ func parseFlags(args []string, stdout io.Writer) (options, error) {
 			return o, err
 		}
 	}
-	o.listen, err = checkListen(o.listen)
+	if o.listen, err = checkListen(o.listen); err != nil || o.questions == "" {
+		return o, err
+	}
+	if !strings.HasPrefix(o.questions, "unix:") {
+		return o, fmt.Errorf("--questions %q: write unix:PATH; whoever may ask may know everybody's tags", o.questions)
+	}
+	if o.questions, err = checkListen(o.questions); err == nil && o.questions == o.listen {
+		err = errors.New("--questions: write another socket than --listen's, which is for clients")
+	}
 	return o, err
 }
 
@@ -211,7 +223,14 @@ func run(o options, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	served := make(chan error, 1)
+	served := make(chan error, 2)
+	if o.questions != "" {
+		stop, err := serveQuestions(&questions{be, iam.owner}, o.questions, o.groupSocket, served)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	go func() { served <- server.ServeMultiPort([]string{o.listen}) }()
 	select {
 	case err := <-served:

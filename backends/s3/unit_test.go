@@ -81,6 +81,8 @@ func TestCommandLineExplainsWhatIsWrong(t *testing.T) {
 		{append(base, "--listen", "localhost:80"), "loopback"},
 		{append(base, "--listen", "unix:/"+strings.Repeat("x", 107)), "107 bytes"},
 		{append(base, "--listen", "unix:/a:b"), "colon"},
+		{append(base, "--questions", "127.0.0.1:80"), "unix:PATH"},
+		{append(base, "--listen", "unix:/a", "--questions", "unix:/a"), "another socket"},
 		{append(base, "--metadata", "none"), "sidecar"},
 		{append(base, "--region", ""), "--region"},
 		{append(base, "more"), "unexpected"},
