@@ -130,6 +130,8 @@ func TestUnknownRequestsNeedTheWholeService(t *testing.T) {
 		{`{"Statement":[{"Effect":"Allow","Principal":"*","Action":"dynamodb:*","Resource":"*","Condition":{"StringEquals":{"aws:SourceVpc":"vpc-0a"}}}]}`, 200},
 		{`{"Statement":[{"Effect":"Allow","Principal":"*","Action":"dynamodb:*","Resource":"*","Condition":{"StringEquals":{"aws:SourceVpc":"vpc-0b"}}}]}`, 400},
 		{`{"Statement":[{"Effect":"Allow","Principal":"*","Action":"dynamodb:*","Resource":"arn:aws:dynamodb:*:*:table/*"}]}`, 400},
+		{`{"Statement":[{"Effect":"Allow","Principal":"*","Action":"dynamodb:*","Resource":"*","Condition":{"StringNotEquals":{"aws:ResourceAccount":"222222222222"}}}]}`, 400},
+		{`{"Statement":[{"Effect":"Allow","Principal":"*","Action":"dynamodb:*","Resource":"*","Condition":{"StringNotEquals":{"dynamodb:LeadingKeys":"x"}}}]}`, 400},
 		{`{"Statement":[{"Effect":"Allow","Principal":"*","Action":["dynamodb:?*","dynamodb:F*"],"Resource":"*"}]}`, 400},
 		{`{"Statement":[{"Effect":"Allow","Principal":"*","NotAction":"dynamodb:DeleteTable","Resource":"*"}]}`, 400},
 		{`{"Statement":[{"Effect":"Allow","Principal":"*","Action":"*","NotResource":"arn:aws:s3:::x"}]}`, 400},

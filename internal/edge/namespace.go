@@ -11,9 +11,9 @@ import (
 
 // wholeNamespace makes of a policy's document the policy for a request that nobody
 // knows: its Allow statements are those that allow a whole service on all
-// resources, its Deny statements all that deny any action of the service. A Deny
-// counts without its conditions if it asks for more than where a request comes
-// from, by whom and when. The document has been parsed before: it is well-formed.
+// resources, its Deny statements all that deny any action of the service. One that
+// asks for more than where a request comes from, by whom and when is no Allow of the
+// whole service, and a Deny without its conditions. The document has been parsed before: it is well-formed.
 //
 // The request it is for is service:* on "*".
 func wholeNamespace(doc, service string, options policy.Options) (*policy.Policy, error) {
@@ -95,6 +95,9 @@ func allowsAll(s fields, service string) (bool, error) {
 	if err != nil || !actions {
 		return false, err
 	}
+	if more, err := asksMore(s); err != nil || more {
+		return false, err
+	}
 	return has("Resource", "*")
 }
 
@@ -118,21 +121,31 @@ func denial(s fields, service string) (bool, error) {
 	delete(s, "NotAction")
 	delete(s, "NotResource")
 	s["Action"], s["Resource"] = json.RawMessage(`"*"`), json.RawMessage(`"*"`)
+	more, err := asksMore(s)
+	if more {
+		delete(s, "Condition")
+	}
+	return true, err
+}
+
+// asksMore reports whether a statement has conditions on more than where a request
+// comes from, by whom and when.
+func asksMore(s fields) (bool, error) {
 	var conditions map[string]map[string]json.RawMessage
-	if s["Condition"] != nil {
-		if err := json.Unmarshal(s["Condition"], &conditions); err != nil {
-			return false, err
-		}
+	if s["Condition"] == nil {
+		return false, nil
+	}
+	if err := json.Unmarshal(s["Condition"], &conditions); err != nil {
+		return false, err
 	}
 	for _, keys := range conditions {
 		for k := range keys {
 			k = strings.ToLower(k)
 			if !strings.HasPrefix(k, "aws:") || strings.HasPrefix(k, "aws:request") && k != "aws:requestedregion" ||
 				strings.HasPrefix(k, "aws:resource") || k == "aws:tagkeys" {
-				delete(s, "Condition")
 				return true, nil
 			}
 		}
 	}
-	return true, nil
+	return false, nil
 }
