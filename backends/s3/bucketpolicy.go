@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/gofiber/fiber/v3"
 	"github.com/versity/versitygw/auth"
 	"github.com/versity/versitygw/backend"
+	"github.com/versity/versitygw/s3err"
 )
 
 // Bucket policies that ask where a request comes from.
@@ -63,8 +65,45 @@ var originKeys = map[string]struct {
 	"aws:securetransport":       {"aws:SecureTransport", true},
 }
 
+// principalTag starts the keys of the tags that a caller has. The letter case of a
+// tag's key means nothing in a policy: here it is small.
+const principalTag = "aws:PrincipalTag/"
+
+// tagsLeftOut is what the proxy says in the place of tags for which a request has
+// no room left.
+const tagsLeftOut = "postern:PrincipalTagsLeftOut"
+
+// lookOrigin is a key of the origin as it is spelt here, and whether the gateway
+// knows it too.
+func lookOrigin(key string) (name string, gateway, ok bool) {
+	lower := strings.ToLower(key)
+	if k, ok := originKeys[lower]; ok {
+		return k.name, k.gateway, true
+	}
+	if tag, ok := strings.CutPrefix(lower, strings.ToLower(principalTag)); ok && tag != "" {
+		return principalTag + tag, false, true
+	}
+	return "", false, false
+}
+
 // origin is what the proxy says of a request; nil if there was no proxy.
 type origin map[string][]string
+
+// readOrigin reads the proxy's header.
+func readOrigin(text string) (origin, error) {
+	var said map[string]string
+	if err := json.Unmarshal([]byte(text), &said); err != nil {
+		return nil, errContext
+	}
+	o := origin{}
+	for key, v := range said {
+		if name, _, ok := lookOrigin(key); ok {
+			key = name
+		}
+		o[key] = append(o[key], v) // two spellings are one key
+	}
+	return o, nil
+}
 
 type (
 	originKey struct{} // of an origin in a request's context
@@ -91,13 +130,9 @@ var errContext = errors.New("the proxy's header cannot be read")
 func (k *policyKeeper) middleware(ctx fiber.Ctx) error {
 	if k.trusted {
 		if text := ctx.Get(headerContext); text != "" {
-			var said map[string]string
-			if err := json.Unmarshal([]byte(text), &said); err != nil {
-				return errContext
-			}
-			o := origin{}
-			for key, v := range said {
-				o[key] = []string{v}
+			o, err := readOrigin(text)
+			if err != nil {
+				return err
 			}
 			ctx.Locals(originKey{}, o)
 		}
@@ -150,12 +185,39 @@ func (k *policyKeeper) GetBucketPolicy(ctx context.Context, bucket string) ([]by
 func (k *policyKeeper) GetBucketAcl(ctx context.Context, in *s3.GetBucketAclInput) ([]byte, error) {
 	if p, ok := ctx.Value(putKey{}).(*putPolicy); ok && p.original == nil {
 		body := slices.Clone(p.request.BodyRaw())
+		if fillsTags(body) {
+			return nil, errVariable
+		}
 		if less, err := withoutOrigin(body); err == nil && !bytes.Equal(less, body) {
 			p.original = body
 			p.request.Request().SetBody(less)
 		}
 	}
 	return k.Backend.GetBucketAcl(ctx, in)
+}
+
+// fillsTags reports whether a policy has a variable for a tag of the caller's: the
+// gateway would take it for plain text, so that a Deny would deny nothing.
+func fillsTags(doc []byte) bool {
+	var text any // however its letters are escaped
+	return json.Unmarshal(doc, &text) == nil && anyText(text, tagVariable.MatchString)
+}
+
+// anyText reports whether a text of a JSON value is one of those.
+func anyText(v any, is func(string) bool) bool {
+	switch v := v.(type) {
+	case string:
+		return is(v)
+	case []any:
+		return slices.ContainsFunc(v, func(v any) bool { return anyText(v, is) })
+	case map[string]any:
+		for _, v := range v {
+			if anyText(v, is) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // PutBucketPolicy keeps a policy as it was put.
@@ -175,7 +237,35 @@ type document struct {
 // conditions are operators, keys and values.
 type conditions map[string]map[string]json.RawMessage
 
-var errPolicy = errors.New("no policy")
+// asksTags reports whether a tag of the caller's is among them.
+func (c conditions) asksTags() bool {
+	for _, keys := range c {
+		for key := range keys {
+			if strings.HasPrefix(key, principalTag) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+var (
+	errPolicy = errors.New("no policy")
+	// errTags is for requests that cannot be judged: neither an Allow nor a Deny
+	// may count that asks for a tag.
+	errTags = s3err.APIError{
+		Code: "RequestHeaderSectionTooLarge", HTTPStatusCode: http.StatusBadRequest,
+		Description: "The bucket's policy asks for a tag of the caller's, and the caller's tags do not fit into 8192 bytes beside the request's own headers.",
+	}
+	// errVariable is for policies that would never mean what they say.
+	errVariable = s3err.APIError{
+		Code: "MalformedPolicy", HTTPStatusCode: http.StatusBadRequest,
+		Description: "The variable aws:PrincipalTag is not filled in in bucket policies here: write a condition on the key aws:PrincipalTag instead",
+	}
+)
+
+// tagVariable finds a variable that stands for a tag of the caller's.
+var tagVariable = regexp.MustCompile(`(?i)\$\{\s*aws:principaltag/`)
 
 func parseDocument(doc []byte) (document, error) {
 	var d document
@@ -230,8 +320,8 @@ func split(s map[string]json.RawMessage, all bool) (of conditions, err error) {
 	}
 	for op, keys := range c {
 		for key, values := range keys {
-			k, ok := originKeys[strings.ToLower(key)]
-			if !ok || k.gateway && !all {
+			name, gateway, ok := lookOrigin(key)
+			if !ok || gateway && !all {
 				continue
 			}
 			if of == nil {
@@ -240,10 +330,10 @@ func split(s map[string]json.RawMessage, all bool) (of conditions, err error) {
 			if of[op] == nil {
 				of[op] = map[string]json.RawMessage{}
 			}
-			if of[op][k.name] != nil {
+			if of[op][name] != nil {
 				return nil, errPolicy // a key twice
 			}
-			of[op][k.name] = values
+			of[op][name] = values
 			delete(keys, key)
 		}
 		if len(keys) == 0 {
@@ -349,6 +439,9 @@ func forRequest(doc []byte, o origin, strip bool) ([]byte, error) {
 			changed = true
 			if strip {
 				continue
+			}
+			if o[tagsLeftOut] != nil && of.asksTags() {
+				return nil, errTags
 			}
 			same := func(_, object string) string { return object }
 			if auth.VerifyPublicBucketPolicy(probe(of), probeBucket, "key", o, same, auth.GetObjectAction) != nil {

@@ -162,3 +162,88 @@ func TestTheOriginIsBelievedOnASocketOnly(t *testing.T) {
 	_, err = get(t, g.from(keyB, mine), "bucket-a", "k")
 	wantCode(t, "a client that says so", err, "AccessDenied")
 }
+
+// The tags of whoever signs are the proxy's to tell, and a policy that asks for one
+// is never judged without them.
+func TestBucketPoliciesAskForTagsOfTheCaller(t *testing.T) {
+	g := start(t, t.TempDir(), []accessKey{keyA1, keyB})
+	a := g.from(keyA1, map[string]string{"aws:PrincipalAccount": accountA})
+	makeBucket(t, a, "bucket-a")
+	wantOK(t, "put", put(t, a, "bucket-a", "k", []byte("v")))
+	put := func(statements string) (string, error) {
+		doc := `{"Version":"2012-10-17","Statement":[` + statements + `]}`
+		_, err := a.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: aws.String("bucket-a"), Policy: &doc})
+		return doc, err
+	}
+	const resource = `,"Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket-a/*"`
+	allow := func(condition string) string {
+		return `{"Effect":"Allow","Principal":{"AWS":"` + accountB + `"}` + resource + `,"Condition":` + condition + `}`
+	}
+	deny := func(condition string) string {
+		return allow(`{}`) + `,{"Effect":"Deny","Principal":"*"` + resource + `,"Condition":` + condition + `}`
+	}
+	red := map[string]string{"aws:PrincipalAccount": accountB, "aws:PrincipalTag/Team": "red", "aws:PrincipalTag/ünit": "é<&"}
+	blue := map[string]string{"aws:PrincipalAccount": accountB, "aws:PrincipalTag/team": "blue", "aws:PrincipalTag/TEAM": "green"}
+	none := map[string]string{"aws:PrincipalAccount": accountB}
+	full := map[string]string{"aws:PrincipalAccount": accountB, tagsLeftOut: "true"}
+	for name, tc := range map[string]struct {
+		statements            string
+		red, blue, none, full bool // may B read
+	}{
+		"a tag":                {allow(`{"StringEquals":{"aws:PrincipalTag/team":"red"}}`), true, false, false, false},
+		"a tag in other case":  {allow(`{"StringEquals":{"AWS:principaltag/TEAM":["red","green"]}}`), true, true, false, false},
+		"a pattern":            {allow(`{"StringLike":{"aws:PrincipalTag/team":"r?d"}}`), true, false, false, false},
+		"a tag of other signs": {allow(`{"StringEquals":{"aws:PrincipalTag/ünit":"é<&"}}`), true, false, false, false},
+		"not a value":          {allow(`{"StringNotEquals":{"aws:PrincipalTag/team":"red"}}`), false, true, true, false},
+		"two tags":             {allow(`{"StringEquals":{"aws:PrincipalTag/team":"red","aws:PrincipalTag/ünit":"x"}}`), false, false, false, false},
+		"whoever has one":      {allow(`{"Null":{"aws:PrincipalTag/team":"false"}}`), true, true, false, false},
+		"if there is one":      {allow(`{"StringEqualsIfExists":{"aws:PrincipalTag/team":"red"}}`), true, false, true, false},
+		"deny a tag":           {deny(`{"StringEquals":{"aws:PrincipalTag/team":"red"}}`), false, true, true, false},
+		"deny all without one": {deny(`{"StringNotEquals":{"aws:PrincipalTag/team":"red"}}`), true, false, false, false},
+		"and the account":      {allow(`{"StringEquals":{"aws:PrincipalTag/team":"red","aws:PrincipalAccount":"` + accountB + `"}}`), true, false, false, false},
+		"no tag at all":        {allow(`{"StringEquals":{"aws:PrincipalAccount":"` + accountB + `"}}`), true, true, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			doc, err := put(tc.statements)
+			wantOK(t, "policy", err)
+			for who, c := range map[string]struct {
+				keys map[string]string
+				want bool
+			}{"red": {red, tc.red}, "blue": {blue, tc.blue}, "none": {none, tc.none}, "full": {full, tc.full}} {
+				switch _, err := get(t, g.from(keyB, c.keys), "bucket-a", "k"); {
+				case c.want:
+					wantOK(t, who, err)
+				case who == "full":
+					wantCode(t, who, err, "RequestHeaderSectionTooLarge")
+				default:
+					wantCode(t, who, err, "AccessDenied")
+				}
+			}
+			out, err := a.GetBucketPolicy(t.Context(), &s3.GetBucketPolicyInput{Bucket: aws.String("bucket-a")})
+			if err != nil || *out.Policy != doc {
+				t.Errorf("put %s\n got %v %v", doc, aws.ToString(out.Policy), err)
+			}
+		})
+	}
+	for _, bad := range []string{
+		allow(`{"StringEquals":{"aws:PrincipalTag/":"red"}}`),
+		allow(`{"StringEquals":{"aws:PrincipalTag":"red"}}`),
+		allow(`{"StringEquls":{"aws:PrincipalTag/team":"red"}}`),
+		allow(`{"StringEquals":{"aws:PrincipalTag/team":"red","AWS:PRINCIPALTAG/TEAM":"blue"}}`),
+	} {
+		_, err := put(bad)
+		wantCode(t, bad, err, "MalformedPolicy")
+	}
+	// A variable would be plain text to the gateway.
+	for _, bad := range []string{
+		strings.Replace(allow(`{}`), "bucket-a/*", "bucket-a/${aws:PrincipalTag/team}/*", 1),
+		strings.Replace(allow(`{}`), "bucket-a/*", `bucket-a/\u0024{AWS:principalTag/team, 'none'}/*`, 1),
+		deny(`{"StringEquals":{"aws:PrincipalTag/team":"${aws:PrincipalTag/unit}"}}`),
+	} {
+		_, err := put(bad)
+		wantCode(t, bad, err, "MalformedPolicy")
+		if err == nil || !strings.Contains(err.Error(), "The variable aws:PrincipalTag is not filled in") {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}

@@ -4,7 +4,6 @@ package edge
 
 import (
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -220,7 +219,7 @@ func (x *exchange) proxy(w *countingWriter, r *http.Request, c *call.Call) *call
 				pr.Out.Header.Set(call.HeaderIdentity, x.identity(key, pr.In))
 			}
 			if pool.members[0].local { // then it is the only one
-				pr.Out.Header.Set(call.HeaderContext, origin(c))
+				setOrigin(pr.Out, c)
 			}
 		},
 		ModifyResponse: func(resp *http.Response) error {
@@ -266,28 +265,6 @@ func rawURL(r *http.Request) (*url.URL, *call.Error) {
 		u.Opaque = path
 	}
 	return u, nil
-}
-
-// originKeys are the condition keys that a backend cannot find out itself.
-var originKeys = []string{
-	"aws:SourceVpce", "aws:SourceVpc", "aws:SourceVpcArn", "aws:VpcSourceIp", "aws:VpceAccount", "aws:SecureTransport", "aws:RequestedRegion",
-	"aws:PrincipalArn", "aws:PrincipalAccount", "aws:PrincipalType", "aws:PrincipalIsAWSService", "aws:ViaAWSService", "aws:userid", "aws:username",
-}
-
-// origin tells a backend of this machine where a request comes from, as condition
-// keys. A backend that keeps policies of its own can ask them with these.
-func origin(c *call.Call) string {
-	keys := map[string]string{}
-	for _, k := range originKeys {
-		if v := c.Context[k]; len(v) == 1 {
-			keys[k] = v[0]
-		}
-	}
-	b, err := json.Marshal(keys)
-	if err != nil {
-		return "" // strings always marshal
-	}
-	return string(b)
 }
 
 func (x *exchange) vpcARN() string {
