@@ -89,9 +89,12 @@ func (f *edgeFeed) publish() {
 	c := edge.Config{
 		Revision: h.Revision, VPCs: h.VPCs, Endpoints: h.Endpoints, Services: map[string]desired.Service{},
 		Interfaces: map[uint64]edge.Interface{}, Keys: h.Keys, Users: h.Users, Upstreams: s.Upstreams, Zones: h.Zones, DNSRate: s.DNSRate, DNSHostTargets: s.DNSHostTargets, Region: s.Region,
-		Certificates: map[string]edge.Certificate{}, IdentityKey: s.IdentityKey,
+		Certificates: map[string]edge.Certificate{}, IdentityKey: s.IdentityKey, Questions: map[string]string{},
 	}
 	for name, v := range h.Services {
+		if where := s.Questions[v.Name]; where != "" && len(v.Backends) == 0 {
+			c.Questions[name] = where
+		}
 		v.Backends = backendURLs(v, s)
 		c.Services[name] = v
 	}

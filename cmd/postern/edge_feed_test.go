@@ -104,3 +104,25 @@ func TestNamesComeAfterWhatServesThem(t *testing.T) {
 		t.Errorf("%v, %q", err, steps)
 	}
 }
+
+// The backend that comes along is asked; one of the operator's is not.
+func TestOnlyTheIncludedBackendIsAsked(t *testing.T) {
+	f := &edgeFeed{configs: newLatest[edge.Config](), probes: newLatest[map[string]desired.Probe](), resend: func() {},
+		limit: func(int) error { return nil }, named: func(vpc.Revision) {}}
+	h := desired.Empty()
+	h.Revision = 1
+	h.Services = map[string]desired.Service{"s3": {Name: "s3"}, "sqs": {Name: "sqs", Backends: []string{"unix:/sqs"}}}
+	for name, tc := range map[string]struct {
+		backends []string
+		want     string
+	}{"the included one": {nil, "unix:/questions"}, "another": {[]string{"http://192.0.2.1"}, ""}} {
+		h.Revision++
+		h.Services["s3"] = desired.Service{Name: "s3", Backends: tc.backends}
+		f.Desired(h)
+		f.Settings(hostsync.Settings{Region: "us-east-1", Backends: map[string]string{"s3": "unix:/s3"}, Questions: map[string]string{"s3": "unix:/questions", "sqs": "unix:/none"}})
+		c, _, _ := f.configs.Get()
+		if c.Questions["s3"] != tc.want || c.Questions["sqs"] != "" {
+			t.Errorf("%s: %v", name, c.Questions)
+		}
+	}
+}

@@ -36,6 +36,7 @@ func newHostSettings(cfg Config, p paths, a *pki.Authority, api net.Addr) (*host
 	s.now = hostsync.Settings{
 		Region: cfg.Region, DNSRate: cfg.DNSPacketsPerSecond, CA: string(a.PEM),
 		Backends:     map[string]string{"s3": "unix:" + p.s3Socket()},
+		Questions:    map[string]string{"s3": "unix:" + p.s3Asked()},
 		Self:         "http://" + reachable(api),
 		Certificates: map[string]hostsync.Certificate{}, IdentityKey: cfg.IdentityKey,
 	}

@@ -32,6 +32,7 @@ func (p paths) agentLock() string   { return filepath.Join(p.run(), "agent.lock"
 func (p paths) adminSocket() string { return filepath.Join(p.run(), "admin.sock") }         // the operator's door
 func (p paths) syncSocket() string  { return filepath.Join(p.run(), "agent.sock") }         // the agent's door
 func (p paths) s3Socket() string    { return filepath.Join(p.run(), "s3", "s3.sock") }      // the default backend's door
+func (p paths) s3Asked() string     { return filepath.Join(p.run(), "s3", "asked.sock") }   // where the edge asks it
 func (p paths) agent() string       { return filepath.Join(p.dir, "agent") }                // what the agent keeps
 func (p paths) identity() string    { return filepath.Join(p.agent(), "identity.json") }    // of a host that joined a server elsewhere
 func (p paths) desired() string     { return filepath.Join(p.agent(), "desired.json") }     // the last desired state

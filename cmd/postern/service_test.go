@@ -121,7 +121,7 @@ servicesFile: `+dir+`/more.yaml
 }
 
 func TestBackendURLsAreWhereTheSettingsSay(t *testing.T) {
-	at := hostsync.Settings{Backends: map[string]string{"s3": "unix:/s3"}, Self: "http://127.0.0.1:8420"}
+	at := hostsync.Settings{Backends: map[string]string{"s3": "unix:/s3"}, Questions: map[string]string{"s3": "unix:/questions"}, Self: "http://127.0.0.1:8420"}
 	for _, c := range []struct {
 		name     string
 		backends []string
@@ -137,7 +137,7 @@ func TestBackendURLsAreWhereTheSettingsSay(t *testing.T) {
 	}
 	// On another machine the server's socket and loopback address are somebody else's.
 	there := at.Elsewhere()
-	if there.Self != "" || len(there.Backends) != 0 || at.Self == "" {
+	if there.Self != "" || len(there.Backends) != 0 || len(there.Questions) != 0 || at.Self == "" || len(at.Questions) == 0 {
 		t.Errorf("elsewhere %+v", there)
 	}
 	at.Self = "http://192.0.2.1:8420"

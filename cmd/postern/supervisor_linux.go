@@ -203,7 +203,7 @@ func s3Child(cfg Config, p paths, program string, cred *syscall.Credential, edge
 			}
 			cmd := &exec.Cmd{Path: "/proc/self/fd/3", ExtraFiles: []*os.File{file}, Args: []string{
 				"postern-s3", "--dir", filepath.Join(p.s3(), "data"), "--accounts", p.s3Accounts(),
-				"--listen", "unix:" + p.s3Socket(), "--group-socket", "--region", cfg.Region,
+				"--listen", "unix:" + p.s3Socket(), "--questions", "unix:" + p.s3Asked(), "--group-socket", "--region", cfg.Region,
 				"--domain", "s3." + cfg.Region + ".amazonaws.com", "--domain", "s3.amazonaws.com", "--lifeline",
 			}}
 			cmd.Env = []string{"PATH=/usr/bin:/bin"}

@@ -37,6 +37,10 @@ type Config struct {
 	// Certificates by service short name. One covers all the service's names;
 	// the key that issues them never comes here.
 	Certificates map[string]Certificate `json:"certificates,omitempty"`
+	// Questions are where the backends of services, by short name, answer what
+	// policies need to know of a resource: unix:/path. Those of other services are
+	// not asked.
+	Questions map[string]string `json:"questions,omitempty"`
 	// IdentityKey is the Ed25519 key, PEM, that signs for services whose backends
 	// are told by a header who a request comes from.
 	IdentityKey string `json:"identityKey,omitempty"`

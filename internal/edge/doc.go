@@ -31,6 +31,12 @@
 // A request that no protocol's table has is denied, unless the endpoint's policy
 // (and the user's, if a user signed it) allows the whole service.
 //
+// Of what only a service's backend knows, such as an object's tags, a backend that
+// can is asked, on a socket of its own to which no request goes, and only where a
+// policy that has a say asks for it. Without an answer the request is refused: a
+// Deny may be about it. What changes between the answer and the action does not
+// count.
+//
 // State is per request: a changed policy counts for the next request of an open
 // connection, and a removed endpoint closes its connections.
 //

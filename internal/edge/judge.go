@@ -19,6 +19,7 @@ type document struct {
 	text    string         // "" for the default one
 	policy  *policy.Policy // nil if the document is unreadable: nothing is allowed
 	badText string         // why
+	wants   wants
 }
 
 // signer is who asks, as far as a signature says.
@@ -48,9 +49,13 @@ func (x *exchange) judge(c *call.Call, r *http.Request, now time.Time) *call.Err
 	by.principal, by.account, by.user = x.state.principal(c.Claim.KeyID)
 	x.rec.AccessKey, x.rec.Principal = c.Claim.KeyID, by.principal
 	x.context(c, by.account, by.principal, by.user, r, now)
+	judgeable, e := x.learn(r.Context(), c, by)
+	if e != nil {
+		return e
+	}
 	v := x.decide(c, by, &x.ep.document)
 	x.rec.Judgement = v.judgement()
-	if x.ep.candidate != nil {
+	if x.ep.candidate != nil && judgeable {
 		x.rec.noteCandidate(x.ep.CandidateSet, x.decide(c, by, x.ep.candidate))
 	}
 	if v.Allowed {

@@ -23,6 +23,9 @@ type protocol struct {
 	labels bool
 	// namespace is the service's prefix of actions.
 	namespace string
+	// owned says that the ARN of a resource names the account that owns it. What
+	// EC2's requests name by an id may be shared, or a peer's.
+	owned bool
 }
 
 // protocols by the name that a catalogue service's Protocol has.
@@ -33,13 +36,13 @@ var protocols = map[string]protocol{
 	},
 	"dynamodb": {
 		read:       func(r call.Request, s *service) (*call.Call, *call.Error) { return dynamodb.Read(r, s.schemas) },
-		writeError: dynamodb.WriteError, namespace: "dynamodb",
+		writeError: dynamodb.WriteError, namespace: "dynamodb", owned: true,
 	},
 	"sns": speaks(services.SNS), "sqs": speaks(services.SQS), "sts": speaks(services.STS), "ec2": speaks(services.EC2),
 	"elasticloadbalancing": speaks(services.ELB), "logs": speaks(services.Logs), "ecr.api": speaks(services.ECR),
 	"ecr.dkr": { // ECR's registry, whose names have the account in front
 		read:       func(r call.Request, _ *service) (*call.Call, *call.Error) { return services.ReadRegistry(r) },
-		writeError: services.WriteRegistryError, labels: true, namespace: services.ECR.Namespace,
+		writeError: services.WriteRegistryError, labels: true, namespace: services.ECR.Namespace, owned: true,
 	},
 }
 
@@ -47,7 +50,7 @@ var protocols = map[string]protocol{
 func speaks(s *services.Service) protocol {
 	return protocol{
 		read:       func(r call.Request, _ *service) (*call.Call, *call.Error) { return s.Read(r) },
-		writeError: s.WriteError, namespace: s.Namespace,
+		writeError: s.WriteError, namespace: s.Namespace, owned: s != services.EC2,
 	}
 }
 

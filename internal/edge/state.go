@@ -39,6 +39,7 @@ type state struct {
 type user struct {
 	desired.User
 	policies []*policy.Policy
+	wants    wants
 	badText  string // why a policy is unreadable: then nothing is allowed
 }
 
@@ -56,6 +57,7 @@ type service struct {
 	protocol protocol
 	schemas  *dynamodb.Schemas // of a service that speaks dynamodb
 	pool     *pool
+	asked    *backend // answers questions; nil if nobody does
 	cert     *tls.Certificate
 	certIn   Certificate
 	key      ed25519.PrivateKey // signs identities; nil if the backend is told none so
@@ -128,6 +130,14 @@ func compile(c Config, old *state, backends *backends, health func(), log *slog.
 		for _, m := range svc.pool.members {
 			used[m.key] = true
 		}
+		if where := c.Questions[name]; where != "" {
+			var err error
+			if svc.asked, err = backends.get(where, ""); err != nil {
+				log.Error("policies that ask a backend deny what they ask about", "service", name, "error", err)
+			} else {
+				used[svc.asked.key] = true
+			}
+		}
 		if before != nil && slices.Equal(before.Backends, svc.Backends) && before.Protocol == svc.Protocol {
 			svc.schemas = before.schemas
 		} else {
@@ -191,7 +201,7 @@ func compileDocument(text string, before *document) document {
 		d.badText = "the endpoint policy is unreadable: " + err.Error()
 		return d
 	}
-	d.policy = p
+	d.policy, d.wants = p, wantsOf(p)
 	return d
 }
 
@@ -199,7 +209,7 @@ func compileDocument(text string, before *document) document {
 func compileUser(in desired.User, before *user) *user {
 	u := &user{User: in}
 	if before != nil && slices.Equal(before.Policies, in.Policies) {
-		u.policies, u.badText = before.policies, before.badText
+		u.policies, u.wants, u.badText = before.policies, before.wants, before.badText
 		return u
 	}
 	for _, doc := range in.Policies {
@@ -208,7 +218,7 @@ func compileUser(in desired.User, before *user) *user {
 			u.badText = "an identity-based policy of " + in.ARN + " is unreadable: " + err.Error()
 			continue
 		}
-		u.policies = append(u.policies, p)
+		u.policies, u.wants = append(u.policies, p), u.wants.or(wantsOf(p))
 	}
 	return u
 }

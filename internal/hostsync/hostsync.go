@@ -54,6 +54,9 @@ type Settings struct {
 	// Backends are the URLs of the backends this installation starts itself,
 	// by catalogue service.
 	Backends map[string]string `json:"backends,omitempty"`
+	// Questions are the sockets, unix:/path, at which those backends answer what
+	// policies need to know of a resource.
+	Questions map[string]string `json:"questions,omitempty"`
 	// Self is the URL of the server's own API, "" where it cannot be reached.
 	Self string `json:"self,omitempty"`
 	// Certificates are the edge's, by catalogue service: what the service's
@@ -72,6 +75,7 @@ type Settings struct {
 func (s Settings) Elsewhere() Settings {
 	s.Backends = maps.Clone(s.Backends)
 	maps.DeleteFunc(s.Backends, func(_, backend string) bool { return strings.HasPrefix(backend, "unix:") })
+	s.Questions = nil
 	if u, err := url.Parse(s.Self); err == nil {
 		if a, err := netip.ParseAddr(u.Hostname()); err == nil && a.IsLoopback() {
 			s.Self = ""
