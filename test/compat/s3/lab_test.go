@@ -41,8 +41,18 @@ func build(t *testing.T, module, pkg, name string) string {
 // posternS3 runs Postern's S3 with one key and says where: host:port.
 func posternS3(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	keys, err := json.Marshal(map[string]any{"accounts": []map[string]string{{"access": through.KeyID, "secret": through.Secret, "account": through.Account}}})
+	return runPosternS3(t, t.TempDir(), map[string]string{through.KeyID: through.Account})
+}
+
+// runPosternS3 runs Postern's S3 in a directory with keys of accounts, all with the
+// same secret, and says where it listens.
+func runPosternS3(t *testing.T, dir string, of map[string]string, args ...string) string {
+	t.Helper()
+	accounts := []map[string]string{}
+	for key, account := range of {
+		accounts = append(accounts, map[string]string{"access": key, "secret": through.Secret, "account": account})
+	}
+	keys, err := json.Marshal(map[string]any{"accounts": accounts})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,8 +60,8 @@ func posternS3(t *testing.T) string {
 		t.Fatal(err)
 	}
 	program := build(t, "../../../backends/s3", ".", "postern-s3")
-	line, err := bufio.NewReader(through.Start(t, dir, program, "--dir", filepath.Join(dir, "data"), "--accounts", filepath.Join(dir, "accounts.json"),
-		"--region", through.Region, "--domain", "s3."+domain)).ReadBytes('\n')
+	line, err := bufio.NewReader(through.Start(t, dir, append([]string{program, "--dir", filepath.Join(dir, "data"), "--accounts", filepath.Join(dir, "accounts.json"),
+		"--region", through.Region, "--domain", "s3." + domain}, args...)...)).ReadBytes('\n')
 	var ready struct{ Listen string }
 	if err == nil {
 		err = json.Unmarshal(line, &ready)
