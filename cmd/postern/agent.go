@@ -190,6 +190,9 @@ func runAgent(ctx context.Context, dataDir string, in agentInput) error {
 	if err := dp.Attach(service.Name, service.Ifindex, datapath.Service); err != nil {
 		return err
 	}
+	if err := links.InService(dp.Silence); err != nil {
+		return err
+	}
 	e := &edgeFeed{host: host, configs: newLatest[edge.Config](), probes: newLatest[map[string]desired.Probe](), limit: dp.LimitResolver, log: log}
 	h := &hostSteps{links: links, dp: dp, service: service, uplink: uplink, uplinkNetns: uplinkNetns, underlay: in.underlay, mtu: in.mtu, log: log}
 	a := agent.New(agent.Config{

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 	"postern.dev/postern/internal/desired"
 )
@@ -92,6 +93,23 @@ func (l *Links) EnsureService() (Device, string, error) {
 	return *j.dev, path, nil
 }
 
+// InService calls fn in the service namespace, which EnsureService made, with the
+// index of the device in it.
+func (l *Links) InService(fn func(ifindex int) error) error {
+	ns, err := openNamespace(namespacePath(namespaceName(l.cfg.Tag, serviceOwner)))
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	return inNamespace(ns, func() error {
+		dev, err := netlink.LinkByName("svc0")
+		if err != nil {
+			return fmt.Errorf("find the service namespace's device: %w", err)
+		}
+		return fn(dev.Attrs().Index)
+	})
+}
+
 // ListenService opens the edge's sockets in the service namespace, which
 // EnsureService made, packets of them for DNS over UDP. While an edge that is
 // just ending still holds an address it tries again until ctx is done.
@@ -108,8 +126,8 @@ func (l *Links) ListenService(ctx context.Context, packets int) (Sockets, error)
 		port int
 		to   **os.File
 	}
-	// Those that are nobody else's come first: once there is one, the edge
-	// before has ended, and none of its sockets shares the packets.
+	// Those that are nobody else's come first: once there are all, the edge before
+	// answers no more questions, and none of its sockets shares the packets.
 	open := []socket{
 		{"http", unix.SOCK_STREAM, desired.EdgeHTTPPort, &s.HTTP},
 		{"https", unix.SOCK_STREAM, desired.EdgeHTTPSPort, &s.HTTPS},
