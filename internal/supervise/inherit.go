@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
 	"syscall"
 	"time"
@@ -30,6 +31,10 @@ const exitAfter = 10 * time.Second
 // parent has ended, however it ended (cause ErrParentGone). A child that still
 // runs 10 s after its parent's end exits with status 1: nothing may outlive an
 // installation unseen. In a process that no supervisor started it is ctx.
+//
+// What a child writes goes to its parent. Writing to one that is gone is an error
+// for a child with a lifeline, and not its end: it has until its exit to end what it
+// was doing.
 func Lifeline(ctx context.Context) context.Context {
 	f, err := inherited(lifelineEnv)
 	if f == nil && err == nil {
@@ -40,6 +45,7 @@ func Lifeline(ctx context.Context) context.Context {
 		cancel(err)
 		return ctx
 	}
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	go func() {
 		var b [1]byte
 		for {

@@ -23,6 +23,9 @@ import (
 
 const asChild = "POSTERN_TEST_CHILD"
 
+// markEnv names a file that a child removes when its parent is gone.
+const markEnv = "POSTERN_TEST_MARK"
+
 // TestMain lets tests run this binary as a child or as a parent to be killed.
 func TestMain(m *testing.M) {
 	switch os.Getenv(asChild) {
@@ -38,6 +41,9 @@ func TestMain(m *testing.M) {
 		if !errors.Is(context.Cause(ctx), ErrParentGone) {
 			os.Exit(1)
 		}
+		// It can still do something, though nobody reads what it says.
+		fmt.Println("ending")
+		os.Remove(os.Getenv(markEnv))
 		os.Exit(0)
 	case "parent": // says its child's pid and waits to be killed
 		s, err := New(Options{Log: quiet(), Output: io.Discard})
@@ -67,7 +73,7 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 func self(role string, notify bool, ready func(context.Context, []byte) error) Spec {
 	return Spec{Name: role, Notify: notify, Ready: ready, Command: func() (*exec.Cmd, error) {
 		cmd := exec.Command("/proc/self/exe")
-		cmd.Env = []string{asChild + "=" + role, "PATH=" + os.Getenv("PATH")}
+		cmd.Env = []string{asChild + "=" + role, "PATH=" + os.Getenv("PATH"), markEnv + "=" + os.Getenv(markEnv)}
 		return cmd, nil
 	}}
 }
@@ -255,8 +261,12 @@ func TestDescriptorsReachTheChildBesideOurs(t *testing.T) {
 }
 
 func TestNothingOutlivesAKilledParent(t *testing.T) {
+	mark := filepath.Join(t.TempDir(), "mark")
+	if err := os.WriteFile(mark, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = []string{asChild + "=parent", "PATH=" + os.Getenv("PATH")}
+	cmd.Env = []string{asChild + "=parent", "PATH=" + os.Getenv("PATH"), markEnv + "=" + mark}
 	out := &syncBuffer{}
 	cmd.Stdout = out
 	if err := cmd.Start(); err != nil {
@@ -279,6 +289,9 @@ func TestNothingOutlivesAKilledParent(t *testing.T) {
 	cmd.Wait()
 	eventually(t, "the end of the child with a lifeline", func() bool { return !alive(child) })
 	eventually(t, "the end of the child without", func() bool { return !alive(other) })
+	if _, err := os.Stat(mark); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the child ended before it had done what it had to: %v", err)
+	}
 }
 
 func TestOutputIsWholeLinesWithTheName(t *testing.T) {
