@@ -360,3 +360,77 @@ func TestListenersAreHandedOverWithoutARefusal(t *testing.T) {
 		t.Errorf("%d requests arrived", arrived.Load())
 	}
 }
+
+// leaving is a listener that can be left.
+type leaving struct {
+	net.Listener
+	leave func(context.Context) error
+}
+
+func (l leaving) Leave(ctx context.Context) error { return l.leave(ctx) }
+
+// An edge that ends serves whoever still comes until its listener has been left, and
+// says to all of them that it was their connection's last request.
+func TestWhoHasComeIsServedBeforeTheEdgeEnds(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "done") }))
+	defer srv.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t, srv.URL)
+	get := func(c net.Conn) (closes bool, err error) {
+		c.SetDeadline(time.Now().Add(10 * time.Second))
+		io.WriteString(c, "GET /data/key HTTP/1.1\r\nHost: "+testHost+"\r\n\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			return false, err
+		}
+		defer resp.Body.Close()
+		if text, err := io.ReadAll(resp.Body); err != nil || string(text) != "done" {
+			return false, fmt.Errorf("%s: %q %w", resp.Status, text, err)
+		}
+		return resp.Close, nil
+	}
+	dial := func() (net.Conn, error) { return net.Dial("tcp", l.Addr().String()) }
+	var kept net.Conn
+	left := 0
+	sockets := Sockets{HTTP: leaving{l, func(context.Context) error {
+		left++
+		if closes, err := get(kept); err != nil || !closes {
+			t.Errorf("over a connection that was kept: %v, closes %v", err, closes)
+		}
+		c, err := dial()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		if closes, err := get(c); err != nil || !closes {
+			t.Errorf("over a new connection: %v, closes %v", err, closes)
+		}
+		return nil
+	}}}
+	ctx, cancel := context.WithCancel(context.Background())
+	configs, ended := make(chan Config, 1), make(chan error, 1)
+	inForce := make(chan struct{}, 1)
+	go func() {
+		ident := identFunc(func(_, _ netip.AddrPort, _ int) (Identity, error) { return testIdentity, nil })
+		ended <- Run(ctx, sockets, configs, func() { inForce <- struct{}{} }, ident, func(Record) {}, func(map[string]map[string]bool) {})
+	}()
+	configs <- b.config
+	<-inForce
+	if kept, err = dial(); err != nil {
+		t.Fatal(err)
+	}
+	defer kept.Close()
+	if closes, err := get(kept); err != nil || closes {
+		t.Errorf("before the end: %v, closes %v", err, closes)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if left != 1 {
+		t.Errorf("the listener was left %d times", left)
+	}
+}

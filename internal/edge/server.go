@@ -21,8 +21,37 @@ import (
 )
 
 // Sockets are the listeners the agent hands over; nil ones are not served.
+//
+// One with a method Leave(context.Context) error can be left without refusing
+// anybody: it lets nobody in any more, but has those who had come accepted, and
+// returns then. It is called before the listener is closed.
 type Sockets struct {
 	HTTP, HTTPS net.Listener
+}
+
+// list are those that there are.
+func (s Sockets) list() (out []net.Listener) {
+	for _, l := range []net.Listener{s.HTTP, s.HTTPS} {
+		if l != nil {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// leave leaves those that can be left.
+func (s Sockets) leave(ctx context.Context, log *slog.Logger) {
+	var leaving sync.WaitGroup
+	for _, l := range s.list() {
+		if d, ok := l.(interface{ Leave(context.Context) error }); ok {
+			leaving.Go(func() {
+				if err := d.Leave(ctx); err != nil {
+					log.Warn("connections that come now may be refused", "socket", l.Addr(), "error", err)
+				}
+			})
+		}
+	}
+	leaving.Wait()
 }
 
 // Bounds of a client.
@@ -63,6 +92,7 @@ type Server struct {
 	healthy  chan struct{} // full when the health of a backend has changed
 	held     budget        // bodies in memory
 	panics   panics
+	ending   atomic.Bool // no connection is to have another request
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{}
@@ -96,7 +126,7 @@ func (s *Server) run(ctx context.Context, sockets Sockets, configs <-chan Config
 	var serving sync.WaitGroup
 	start := func(l net.Listener, secure bool) {
 		srv := &http.Server{
-			Handler:           http.HandlerFunc(s.serve),
+			Handler:           http.HandlerFunc(s.last),
 			ReadHeaderTimeout: s.limits.header,
 			IdleTimeout:       s.limits.idle,
 			MaxHeaderBytes:    maxHeaderBytes,
@@ -150,15 +180,17 @@ func (s *Server) run(ctx context.Context, sockets Sockets, configs <-chan Config
 		}
 	}
 	if !started {
-		for _, l := range []net.Listener{sockets.HTTP, sockets.HTTPS} {
-			if l != nil {
-				l.Close()
-			}
+		for _, l := range sockets.list() {
+			l.Close()
 		}
 	}
 	s.log.Info("the edge takes no more requests and ends those on their way", "within", DrainTime)
 	graceful, stop := context.WithTimeout(context.Background(), DrainTime)
 	defer stop()
+	s.ending.Store(true)
+	if started {
+		sockets.leave(graceful, s.log)
+	}
 	for _, srv := range servers {
 		serving.Go(func() {
 			if srv.Shutdown(graceful) != nil {
@@ -178,6 +210,15 @@ func newServer(ident Identifier, record func(Record)) *Server {
 	s := &Server{limits: defaultLimits, ident: ident, record: record, served: func() {}, log: slog.Default(), healthy: make(chan struct{}, 1), conns: map[*conn]struct{}{}, perVNI: map[vpc.VNI]int{}}
 	s.state.Store(&state{})
 	return s
+}
+
+// last is serve, and says that a request was its connection's last when the edge
+// ends: a connection that is closed while it has none could have been about to.
+func (s *Server) last(w http.ResponseWriter, r *http.Request) {
+	if s.ending.Load() {
+		w.Header().Set("Connection", "close")
+	}
+	s.serve(w, r)
 }
 
 // configure swaps the state and closes what came through endpoints that are gone.
