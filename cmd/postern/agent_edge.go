@@ -142,9 +142,10 @@ const (
 // maps in which the resolver leaves answers. Its configuration comes on its
 // standard input, whose end is also its end.
 //
-// The file of drops is locked: the lock is the edge's, and so there is one edge at
-// a time, also after an agent that was killed. What the programs answer ends with
-// the edge whose answers they are.
+// The file of drops is locked: the lock is the edge's as long as its resolver works,
+// and so there is one resolver at a time, also after an agent that was killed, whose
+// edge still ends the requests on their way. What the programs answer ends with the
+// resolver whose answers they are.
 func edgeChild(ctx context.Context, links *link.Links, tag string, dp *datapath.Datapath, f *edgeFeed, p paths, cred *syscall.Credential) supervise.Spec {
 	packets := min(runtime.NumCPU(), maxDNSSockets)
 	var following sync.WaitGroup // the end of the edge before
@@ -219,10 +220,11 @@ func edgeChild(ctx context.Context, links *link.Links, tag string, dp *datapath.
 	}
 }
 
-// edgeEnds is how long an edge may take to end without its agent, and some more.
+// edgeEnds is how long an edge may take to end without its agent, and some more. It
+// gives its resolver up first.
 const edgeEnds = 15 * time.Second
 
-// openAnswers waits until no earlier edge is left, takes away the answers that it
+// openAnswers waits until no earlier resolver is left, takes away the answers that it
 // left and opens what the next one gets.
 func openAnswers(ctx context.Context, dp *datapath.Datapath, dropsFile string, following *sync.WaitGroup) (drops, spaces, answers *os.File, err error) {
 	following.Wait()
@@ -237,7 +239,7 @@ func openAnswers(ctx context.Context, dp *datapath.Datapath, dropsFile string, f
 	wait, done := context.WithTimeout(ctx, edgeEnds)
 	defer done()
 	if err := waitLock(wait, drops); err != nil {
-		return nil, nil, nil, fmt.Errorf("wait for the end of an earlier edge: %w", err)
+		return nil, nil, nil, fmt.Errorf("wait for the end of an earlier edge's resolver: %w", err)
 	}
 	if err := dp.ForgetAnswers(); err != nil {
 		return nil, nil, nil, err

@@ -133,11 +133,11 @@ func (w *words) Encode(v edgeWord) {
 
 func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 	slog.SetDefault(log) // what the packages below log looks alike
-	httpL, err := fileListener(fdHTTP, "http")
+	httpL, err := fileDoor(fdHTTP, "http")
 	if err != nil {
 		return err
 	}
-	httpsL, err := fileListener(fdHTTPS, "https")
+	httpsL, err := fileDoor(fdHTTPS, "https")
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,6 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	defer answers.Close()
 	records := os.NewFile(fdRecords, "records")
 	var inbound atomic.Pointer[map[uint64]vpc.VNI]
 	id := identifier{dp, &inbound}
@@ -215,6 +214,8 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 			return ctx.Err()
 		}
 	}
+	configured := make(chan struct{})
+	first := sync.OnceFunc(func() { close(configured) })
 	name := func(c edge.Change) error {
 		endpoints := inboundEndpoints(c.Endpoints)
 		inbound.Store(&endpoints)
@@ -228,40 +229,74 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 			// The agent takes all answers away and starts another.
 			return fmt.Errorf("names that have changed may be answered as before: %w", err)
 		}
+		first()
 		// The agent waits for this before it says that names are as they should be.
 		say.Encode(edgeWord{Holds: c.Revision})
 		return nil
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	alone, ended := make(chan struct{}), make(chan struct{})
+	defer func() {
+		cancel()
+		close(ended)
+	}()
 	// Not waited for: a read of the standard input cannot be interrupted.
 	go func() {
-		// The end of the input is the end of the agent, and ours.
-		defer cancel()
-		if err := followConfigs(os.Stdin, serve, name); err != nil && ctx.Err() == nil {
+		defer close(alone)
+		err := followConfigs(os.Stdin, serve, name)
+		asked := ctx.Err() != nil // to end
+		if err != nil && !asked {
 			log.Error("the edge ends", "error", err)
 		}
+		// The end of the input is the end of the agent, and ours.
+		cancel()
+		if asked {
+			io.Copy(io.Discard, os.Stdin) // nothing changes any more; but the agent may end
+		}
 	}()
+	// Until there are names, questions wait in the sockets as requests do.
+	named := func() {
+		select {
+		case <-configured:
+		case <-ctx.Done():
+		}
+	}
 	for _, c := range dnsP {
 		wg.Go(func() {
+			named()
 			if err := res.ServePacket(c); err != nil && ctx.Err() == nil {
 				log.Error("resolver", "error", err)
 				cancel()
 			}
 		})
 	}
-	wg.Go(func() { counts.keep(ctx, res, log) })
 	wg.Go(func() {
+		named()
 		if err := res.ServeListener(dnsL); err != nil && ctx.Err() == nil {
 			log.Error("resolver", "error", err)
 			cancel()
 		}
 	})
+	counting, endCounting := context.WithCancel(context.Background())
+	var counted sync.WaitGroup
+	counted.Go(func() { counts.keep(counting, res, log) })
 	wg.Go(func() {
 		<-ctx.Done()
+		// Questions are answered until the last request has been: nobody else does
+		// before the agent has ended. One that has ended already may have a
+		// successor, whose edge waits for the file of drops and the maps of answers.
+		select {
+		case <-ended:
+		case <-alone:
+		}
 		end, done := context.WithTimeout(context.Background(), 2*time.Second)
 		defer done()
 		res.Shutdown(end)
+		endCounting()
+		counted.Wait()
+		answers.Close()
+		counts.file.Close()
 	})
 	if err := supervise.NotifyReady(nil); err != nil {
 		return err
@@ -274,10 +309,17 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 		case <-ctx.Done():
 		}
 	}
-	err = edge.Run(ctx, edge.Sockets{HTTP: httpL, HTTPS: httpsL}, configs, inForce, id, func(r edge.Record) { out.Write(&r) },
+	return edge.Run(ctx, edge.Sockets{HTTP: httpL, HTTPS: httpsL}, configs, inForce, id, func(r edge.Record) { out.Write(&r) },
 		func(health map[string]map[string]bool) { say.Encode(edgeWord{Backends: health}) })
-	cancel()
-	return err
+}
+
+// fileDoor is fileListener for one that can be left.
+func fileDoor(fd int, name string) (*datapath.Door, error) {
+	l, err := fileListener(fd, name)
+	if err != nil {
+		return nil, err
+	}
+	return datapath.OpenDoor(l)
 }
 
 // followConfigs brings each line of the agent's stream into force until its end:

@@ -64,6 +64,13 @@ import (
 //	own KEY SECRET VPC    ask Postern's own API at AWS's names
 //	registry URL TOKEN    push an image to a registry and pull it, and print what
 //	                      it says to deleting it
+//	keep-asking URL ADDR SERVER DOMAIN
+//	                      make requests of a URL at an address, and ask a server for
+//	                      names that a domain does not have, until the input ends,
+//	                      and print what came of it
+//	upload URL ADDR       send a body, the last byte of which waits for the input's
+//	                      end, and print the answer's status
+//	late URL ADDR TIME    connect within a time; make a request when the input ends
 //	first ADDR            connect again and again until a byte comes; print
 //	                      the time in nanoseconds since the epoch
 func peer(mode string, args []string) int {
@@ -112,6 +119,12 @@ func peer(mode string, args []string) int {
 		err = tell(args[0])
 	case "own":
 		err = own(args[0], args[1], args[2])
+	case "keep-asking":
+		err = keepAsking(args[0], args[1], args[2], args[3])
+	case "upload":
+		err = upload(args[0], args[1])
+	case "late":
+		err = late(args[0], args[1], args[2])
 	case "registry":
 		err = pushAndPull(args[0], args[1])
 	default:
