@@ -38,6 +38,7 @@ import (
 
 	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/edge/call"
+	"postern.dev/postern/internal/edge/tally"
 	"postern.dev/postern/internal/vpc"
 )
 
@@ -74,6 +75,7 @@ type bench struct {
 	client   *http.Client
 	mu       sync.Mutex
 	records  []Record
+	totals   *tally.Counter
 	recorded chan struct{}
 	unknown  bool // nobody is identified
 	identity Identity
@@ -82,7 +84,7 @@ type bench struct {
 func newBench(t *testing.T, backend string) *bench { return newBenchWith(t, backend, defaultLimits) }
 
 func newBenchWith(t *testing.T, backend string, l limits) *bench {
-	b := &bench{t: t, identity: testIdentity, configs: make(chan Config), served: make(chan map[string]*service), recorded: make(chan struct{}, 1000)}
+	b := &bench{t: t, identity: testIdentity, configs: make(chan Config), served: make(chan map[string]*service), recorded: make(chan struct{}, 1000), totals: tally.New(testTime)}
 	listen := func() net.Listener {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -103,6 +105,7 @@ func newBenchWith(t *testing.T, backend string, l limits) *bench {
 			}
 			return b.identity, nil
 		}), func(r Record) {
+			b.totals.Count(r.Tally())
 			b.mu.Lock()
 			b.records = append(b.records, r)
 			b.mu.Unlock()
@@ -160,12 +163,6 @@ func (b *bench) configure() {
 	if got := <-b.served; len(got) != len(b.config.Services) {
 		b.t.Errorf("a configuration with %d services is said to be in force, and %d are served", len(b.config.Services), len(got))
 	}
-}
-
-// drop makes the edge forget its backend.
-func (b *bench) drop() {
-	b.config.Services = nil
-	b.configure()
 }
 
 // last waits for a record and returns it.

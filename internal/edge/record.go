@@ -3,13 +3,16 @@
 package edge
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
 	"postern.dev/postern/internal/edge/call"
+	"postern.dev/postern/internal/edge/tally"
 )
 
 // Decisions in a record.
@@ -151,6 +154,61 @@ func (r *Record) noteCandidate(set time.Time, v verdict) {
 	if !v.Allowed {
 		r.Candidate.Action, r.Candidate.Resource = v.check.Action, v.resource
 	}
+}
+
+// DeniedBy is the kind of the policy that denied a request, tally.ByService if the
+// service itself did, and "" if nobody did.
+func (r *Record) DeniedBy() string {
+	switch {
+	case r.Decision == DecisionDeny:
+		return cmp.Or(r.Policy, tally.ByEndpoint) // records of an earlier version
+	case r.Decision == DecisionAllow && r.refused():
+		return tally.ByService
+	}
+	return ""
+}
+
+// refused reports whether the service itself denied a request. Some say so
+// with a 400.
+func (r *Record) refused() bool {
+	code, _, _ := strings.Cut(r.ServiceError, ":")
+	return r.Status == http.StatusUnauthorized || r.Status == http.StatusForbidden || r.Status == http.StatusBadRequest && DeniedCode(code)
+}
+
+// DeniedCode reports whether an error's code says that its caller may not do it.
+func DeniedCode(code string) bool {
+	switch code {
+	case "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError":
+		return true
+	}
+	return false
+}
+
+// NewlyDenied reports whether a request was allowed, and the candidate policy would
+// have denied it.
+func (r *Record) NewlyDenied() bool {
+	return r.Candidate != nil && r.Candidate.Decision == DecisionDeny && r.Decision == DecisionAllow
+}
+
+// Tally is what is counted of a request.
+func (r *Record) Tally() tally.Request {
+	t := tally.Request{
+		Time: r.Time, Endpoint: r.Endpoint, VPC: r.VPC, Service: r.Service,
+		Allowed: r.Decision == DecisionAllow, Invalid: r.Decision == DecisionInvalid, Error: r.Status >= http.StatusInternalServerError,
+		Uploaded: r.BytesIn, Downloaded: r.BytesOut,
+	}
+	switch by := r.DeniedBy(); by {
+	case "":
+	case tally.ByService:
+		t.Denied = tally.Statement{Policy: by, Statement: -1}
+	default:
+		t.Denied = tally.Statement{Policy: by, Statement: r.Statement, Sid: r.Sid, Explicit: r.Explicit}
+	}
+	if r.NewlyDenied() {
+		c := r.Candidate
+		t.Candidate, t.CandidateSet = tally.Statement{Policy: cmp.Or(c.Policy, tally.ByEndpoint), Statement: c.Statement, Sid: c.Sid, Explicit: c.Explicit}, c.Set
+	}
+	return t
 }
 
 // Asked is one action on one resource that a request needs.

@@ -211,3 +211,9 @@ func TestFoldedHeadersAreJudgedAsTheyAreSent(t *testing.T) {
 		t.Errorf("%d %+v", resp.StatusCode, rec)
 	}
 }
+
+// drop makes the edge forget its backend.
+func (b *bench) drop() {
+	b.config.Services = nil
+	b.configure()
+}

@@ -82,6 +82,8 @@ var ImportRules = []ImportRule{
 		"adapters never import one another"},
 	{"internal/edge/caller", nil,
 		"what a backend is told of a caller is made of plain values, so that its format can be read in one place"},
+	{"internal/edge/tally", nil,
+		"counts are plain values, and their file is a format of its own that other commands read"},
 	{"internal/edge/call", nil,
 		"a request and the call made of it are plain values; every protocol reads them alike"},
 	{"internal/edge/s3", []string{"internal/edge/call"},
