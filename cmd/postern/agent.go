@@ -499,19 +499,34 @@ func childOf(cred *syscall.Credential) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: cred, Setpgid: true}
 }
 
-// maxRecords is the size at which the record file is put aside at a start of
-// the edge; one older file is kept.
+// maxRecords is the size at which the record file is put aside at a start of the
+// edge. One older file is kept; where there are others somebody else puts them aside.
 const maxRecords = 64 << 20
 
 func openRecords(file string) (*os.File, error) {
 	if st, err := os.Stat(file); err == nil && st.Size() > maxRecords {
-		if err := os.Rename(file, file+".1"); err != nil {
-			return nil, fmt.Errorf("put the record file aside: %w", err)
+		list, err := asideOf(file)
+		if err != nil {
+			return nil, err
+		}
+		if ours := file + ".1"; len(list) == 0 || len(list) == 1 && list[0].name == ours {
+			if err := os.Rename(file, ours); err != nil {
+				return nil, fmt.Errorf("put the record file aside: %w", err)
+			}
 		}
 	}
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the record file: %w", err)
+	}
+	return f, nil
+}
+
+// openTotals opens the file in which the edge keeps its counts.
+func openTotals(file string) (*os.File, error) {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the file of the totals: %w", err)
 	}
 	return f, nil
 }

@@ -138,8 +138,8 @@ const (
 // edgeChild is the unprivileged process that speaks to workloads. It gets its
 // listening sockets, which the agent keeps, so that connections wait in them while
 // one edge has died and the next does not run yet; a read-only descriptor of the
-// connection table, the record file, the file of the resolver's drops and the
-// maps in which the resolver leaves answers. Its configuration comes on its
+// connection table, the record file, the file of the resolver's drops, the maps in
+// which the resolver leaves answers and the file of the totals. Its configuration comes on its
 // standard input, whose end is also its end.
 //
 // The file of drops is locked: the lock is the edge's as long as its resolver works,
@@ -172,14 +172,21 @@ func edgeChild(ctx context.Context, links *link.Links, tag string, dp *datapath.
 				table.Close()
 				return nil, err
 			}
-			drops, spaces, answers, err := openAnswers(ctx, dp, resolverDrops(tag), &following)
+			totals, err := openTotals(p.totals())
 			if err != nil {
 				table.Close()
 				records.Close()
 				return nil, err
 			}
+			drops, spaces, answers, err := openAnswers(ctx, dp, resolverDrops(tag), &following)
+			if err != nil {
+				table.Close()
+				records.Close()
+				totals.Close()
+				return nil, err
+			}
 			cmd := selfCommand("edge", "--dns-sockets", strconv.Itoa(packets))
-			cmd.ExtraFiles = append([]*os.File{socks.HTTP, socks.HTTPS, socks.DNSStream, table, records, drops, spaces, answers}, socks.DNSPacket...)
+			cmd.ExtraFiles = append([]*os.File{socks.HTTP, socks.HTTPS, socks.DNSStream, table, records, drops, spaces, answers, totals}, socks.DNSPacket...)
 			cmd.SysProcAttr = childOf(cred)
 			return cmd, nil
 		},

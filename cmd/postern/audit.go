@@ -113,7 +113,7 @@ func runAudit(ctx context.Context, o *options, in auditInput, now time.Time, out
 	}
 	wants := func(r *audit.Record) bool { return in.wants(r, from) }
 	aside := func(give func(record[audit.Record])) error {
-		return log.readAside(func(i int) string { return audit.Rotated(name, i) }, from, give)
+		return log.readAside(from, give)
 	}
 	shown, err := showRecords(ctx, log, in.limit, in.follow, wants, p.print, aside)
 	switch {

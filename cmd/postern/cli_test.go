@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -20,6 +21,8 @@ import (
 	"postern.dev/postern/internal/api/admin"
 	"postern.dev/postern/internal/control"
 	"postern.dev/postern/internal/control/controltest"
+	"postern.dev/postern/internal/edge"
+	"postern.dev/postern/internal/edge/tally"
 	"postern.dev/postern/internal/store"
 	"postern.dev/postern/internal/vpc"
 )
@@ -54,10 +57,38 @@ func TestScripts(t *testing.T) {
 					env.Setenv("POSTERN_DATA_DIR", dir)
 					return nil
 				},
+				Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+					"count": func(ts *testscript.TestScript, neg bool, args []string) {
+						if neg || len(args) != 1 {
+							ts.Fatalf("usage: count RECORDS")
+						}
+						ts.Check(countRecords(ts.MkAbs(args[0]), paths{dir}.totals()))
+					},
+				},
 				Condition: func(cond string) (bool, error) { return cond == "root" && os.Geteuid() == 0, nil },
 			})
 		})
 	}
+}
+
+// countRecords counts what a record file tells of, as an edge does.
+func countRecords(records, totals string) error {
+	c := tally.New(time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC))
+	log := newRecordLog[edge.Record](records)
+	defer log.close()
+	if err := log.read(func(r record[edge.Record]) { c.Count(r.Value.Tally()) }); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(totals, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var failed error
+	tally.Keep(ctx, f, c, func(err error) { failed = err })
+	return failed
 }
 
 // serveAdmin runs the operator's API on a fresh data directory, with known

@@ -20,6 +20,7 @@ import (
 
 	"postern.dev/postern/internal/audit"
 	"postern.dev/postern/internal/edge"
+	"postern.dev/postern/internal/edge/tally"
 )
 
 func newDenialsCommand(o *options) *cobra.Command {
@@ -42,6 +43,12 @@ nearest to allowing. Statements are counted from 0. A request of which nobody
 knows what it does is denied unless the policy allows the whole service.
 
 --count adds them up, by endpoint, policy and statement: where to look first.
+What the records still hold is shown and added up, files that were put aside
+included: those that Postern or logrotate names .1, .2 and on, or by date, also
+compressed with gzip.
+--totals shows what was counted since counting began, records that are gone
+included, by endpoint, policy and statement. It knows neither callers nor
+actions, nor what the API denied.
 --candidate shows what the candidate policies of endpoints would have denied
 although it was allowed; see 'postern policy candidate'.
 
@@ -55,6 +62,7 @@ cannot be read, 2 if the flags are wrong. Needs the rights to read the logs in
 the data directory, usually root's.`,
 		Example: `  sudo postern denials --follow
   sudo postern denials --since 1h --count
+  sudo postern denials --totals --service s3
   sudo postern denials --endpoint vpce-0123456789abcdef0 --action 's3:Put*'
   sudo postern denials --principal '*:user/ann' --limit 1
   sudo postern denials --candidate --json | jq -r .remedy`,
@@ -67,8 +75,15 @@ the data directory, usually root's.`,
 				return usageError("--since %s: want how long ago, such as 10m", in.since)
 			case in.count && in.follow:
 				return usageError("give --count or --follow, not both")
+			case in.totals && (in.count || in.follow):
+				return usageError("give --totals by itself, not with --count or --follow")
+			case in.totals && (in.principal != "" || in.action != "" || in.since != 0 || c.Flags().Changed("limit")):
+				return usageError("--totals knows --endpoint, --vpc, --service and --candidate only: nothing else is counted apart")
 			case in.count && c.Flags().Changed("limit"):
 				return usageError("give --count or --limit, not both: --count counts all")
+			}
+			if in.totals {
+				return runDenialTotals(o, in, c.OutOrStdout(), c.ErrOrStderr())
 			}
 			return runDenials(c.Context(), o, in, time.Now(), c.OutOrStdout(), c.ErrOrStderr())
 		},
@@ -84,22 +99,20 @@ the data directory, usually root's.`,
 	f.BoolVarP(&in.follow, "follow", "f", false, "go on and show new denials until interrupted")
 	f.BoolVar(&in.candidate, "candidate", false, "what candidate policies would have denied instead")
 	f.BoolVar(&in.count, "count", false, "how many, by endpoint, policy and statement")
+	f.BoolVar(&in.totals, "totals", false, "how many since counting began, by endpoint, policy and statement")
 	return c
 }
 
 type denialsInput struct {
 	endpoint, vpc, service, principal, action string
 
-	since                    time.Duration
-	follow, candidate, count bool
-	limit                    int
+	since                            time.Duration
+	follow, candidate, count, totals bool
+	limit                            int
 }
 
-// Policies that deny beside those of edge.Judgement.
-const (
-	deniedByService = "service"
-	deniedByAPI     = "api"
-)
+// deniedByAPI is the policy that denies beside those of a record.
+const deniedByAPI = "api"
 
 // denial is one denied request, as JSON says it.
 type denial struct {
@@ -125,46 +138,32 @@ func denialOf(r *edge.Record, candidate bool) (denial, bool) {
 		Time: r.Time, RequestID: r.RequestID, Endpoint: r.Endpoint, VPC: r.VPC, Service: r.Service, Client: r.Client,
 		Principal: r.Principal, AccessKey: r.AccessKey, Action: r.Action, Resource: r.Resource, Status: r.Status, Judgement: r.Judgement,
 	}
-	switch {
-	case candidate:
-		c := r.Candidate
-		if c == nil || c.Decision != edge.DecisionDeny || r.Decision != edge.DecisionAllow {
+	if candidate {
+		if !r.NewlyDenied() {
 			return denial{}, false
 		}
+		c := r.Candidate
 		d.Candidate, d.Judgement = true, c.Judgement
 		d.Action, d.Resource = cmp.Or(c.Action, r.Action), cmp.Or(c.Resource, r.Resource)
-	case r.Decision == edge.DecisionDeny:
-		d.Policy = cmp.Or(d.Policy, "endpoint") // records of an earlier version
-	case r.Decision == edge.DecisionAllow && refused(r):
+		return d, true
+	}
+	switch by := r.DeniedBy(); by {
+	case "":
+		return denial{}, false
+	case tally.ByService:
 		d.Judgement = edge.Judgement{
-			Decision: edge.DecisionDeny, Policy: deniedByService, Statement: -1,
+			Decision: edge.DecisionDeny, Policy: by, Statement: -1,
 			Reason: "the service refused what the policies allow: " + cmp.Or(r.ServiceError, "it answered "+strconv.Itoa(r.Status)),
 		}
 	default:
-		return denial{}, false
+		d.Policy = by
 	}
 	return d, true
 }
 
-// refused reports whether the service itself denied a request. Some say so
-// with a 400.
-func refused(r *edge.Record) bool {
-	code, _, _ := strings.Cut(r.ServiceError, ":")
-	return r.Status == 401 || r.Status == 403 || r.Status == 400 && deniedCode(code)
-}
-
-// deniedCode reports whether an error's code says that its caller may not do it.
-func deniedCode(code string) bool {
-	switch code {
-	case "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError":
-		return true
-	}
-	return false
-}
-
 // apiDenialOf is the denial that a record of an API call tells of.
 func apiDenialOf(r *audit.Record) (denial, bool) {
-	if !deniedCode(r.ErrorCode) {
+	if !edge.DeniedCode(r.ErrorCode) {
 		return denial{}, false
 	}
 	return denial{
@@ -202,39 +201,44 @@ type denialLogs []func(give func(denial)) error
 
 func (in denialsInput) logs(ctx context.Context, o *options, now time.Time) (logs denialLogs, end func()) {
 	wants := in.filter(now)
+	var from time.Time
+	if in.since > 0 {
+		from = now.Add(-in.since)
+	}
 	requests := newRecordLog[edge.Record](paths{o.dataDir}.requests())
-	logs = denialLogs{func(give func(denial)) error {
-		return requests.read(func(r record[edge.Record]) {
-			if d, ok := denialOf(&r.Value, in.candidate); ok && wants(&d) {
-				give(d)
-			}
-		})
-	}}
+	logs = denialLogs{wholeLog(requests, from, func(r record[edge.Record]) (denial, bool) {
+		d, ok := denialOf(&r.Value, in.candidate)
+		return d, ok && wants(&d)
+	})}
 	if in.candidate || in.endpoint != "" || in.vpc != "" {
 		return logs, requests.close // what the API denies came through no endpoint
 	}
-	name := auditFile(ctx, o, "")
-	calls := newRecordLog[audit.Record](name)
+	calls := newRecordLog[audit.Record](auditFile(ctx, o, ""))
+	logs = append(logs, wholeLog(calls, from, func(r record[audit.Record]) (denial, bool) {
+		d, ok := apiDenialOf(&r.Value)
+		return d, ok && wants(&d)
+	}))
+	return logs, func() { requests.close(); calls.close() }
+}
+
+// wholeLog reads what a log tells of denials, at the first time with the files that were
+// put aside, without those that end before from.
+func wholeLog[T any](log *recordLog[T], from time.Time, denialOf func(record[T]) (denial, bool)) func(give func(denial)) error {
 	aside := false // were those that were put aside read?
-	logs = append(logs, func(give func(denial)) error {
-		each := func(r record[audit.Record]) {
-			if d, ok := apiDenialOf(&r.Value); ok && wants(&d) {
+	return func(give func(denial)) error {
+		each := func(r record[T]) {
+			if d, ok := denialOf(r); ok {
 				give(d)
 			}
 		}
 		if !aside {
-			var from time.Time
-			if in.since > 0 {
-				from = now.Add(-in.since)
-			}
-			if err := calls.readAside(func(i int) string { return audit.Rotated(name, i) }, from, each); err != nil {
+			if err := log.readAside(from, each); err != nil {
 				return err
 			}
 			aside = true
 		}
-		return calls.read(each)
-	})
-	return logs, func() { requests.close(); calls.close() }
+		return log.read(each)
+	}
 }
 
 // read gives the denials that are new since the last call, in the order of

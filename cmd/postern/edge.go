@@ -26,6 +26,7 @@ import (
 	"postern.dev/postern/internal/datapath"
 	"postern.dev/postern/internal/desired"
 	"postern.dev/postern/internal/edge"
+	"postern.dev/postern/internal/edge/tally"
 	"postern.dev/postern/internal/link"
 	"postern.dev/postern/internal/nlb"
 	"postern.dev/postern/internal/resolver"
@@ -43,6 +44,7 @@ const (
 	fdDrops
 	fdSpaces
 	fdAnswers
+	fdTotals
 	fdDNSPacket // and those after it
 )
 
@@ -309,8 +311,12 @@ func runEdge(ctx context.Context, dnsSockets int, log *slog.Logger) error {
 		case <-ctx.Done():
 		}
 	}
-	return edge.Run(ctx, edge.Sockets{HTTP: httpL, HTTPS: httpsL}, configs, inForce, id, func(r edge.Record) { out.Write(&r) },
-		func(health map[string]map[string]bool) { say.Encode(edgeWord{Backends: health}) })
+	totals := tally.New(time.Now())
+	defer keepTotals(os.NewFile(fdTotals, "totals"), totals, log)()
+	return edge.Run(ctx, edge.Sockets{HTTP: httpL, HTTPS: httpsL}, configs, inForce, id, func(r edge.Record) {
+		out.Write(&r)
+		totals.Count(r.Tally())
+	}, func(health map[string]map[string]bool) { say.Encode(edgeWord{Backends: health}) })
 }
 
 // fileDoor is fileListener for one that can be left.
@@ -341,6 +347,26 @@ func followConfigs(in io.Reader, serve func(edge.Config) error, name func(edge.C
 		if err := name(c); err != nil {
 			return err
 		}
+	}
+}
+
+// keepTotals keeps counts in a file until the function it returns is called. The file is
+// locked: an edge that ends its requests while the next one runs has it until then, and
+// the next one adds to what that has counted.
+func keepTotals(file *os.File, totals *tally.Counter, log *slog.Logger) (end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := waitLock(ctx, file); err != nil {
+			log.Error("requests were not counted in the totals", "error", err)
+			return
+		}
+		tally.Keep(ctx, file, totals, func(err error) { log.Error("the totals of requests are not kept", "error", err) })
+	})
+	return func() {
+		cancel()
+		wg.Wait()
+		file.Close()
 	}
 }
 

@@ -38,6 +38,7 @@ func (p paths) identity() string    { return filepath.Join(p.agent(), "identity.
 func (p paths) desired() string     { return filepath.Join(p.agent(), "desired.json") }     // the last desired state
 func (p paths) log() string         { return filepath.Join(p.dir, "log") }                  // records of the edge
 func (p paths) requests() string    { return filepath.Join(p.log(), "requests.jsonl") }     // one line per request
+func (p paths) totals() string      { return filepath.Join(p.log(), "totals") }             // what the edge counted
 func (p paths) audit() string       { return filepath.Join(p.dir, "audit", "audit.jsonl") } // one line per API call
 
 // checkParents refuses a directory that the server's user could not reach:

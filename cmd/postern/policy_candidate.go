@@ -257,14 +257,15 @@ func (s *candidateReport) add(r *edge.Record) {
 
 func runCandidateReport(ctx context.Context, o *options, endpoint string, out io.Writer) error {
 	s := candidateReport{Endpoint: endpoint}
-	_, err := showRecords(ctx, newRecordLog[edge.Record](paths{o.dataDir}.requests()), 0, false,
+	log := newRecordLog[edge.Record](paths{o.dataDir}.requests())
+	_, err := showRecords(ctx, log, 0, false,
 		func(r *edge.Record) bool { return r.Endpoint == endpoint && r.Candidate != nil },
 		func(list []record[edge.Record]) error {
 			for i := range list {
 				s.add(&list[i].Value)
 			}
 			return nil
-		})
+		}, func(give func(record[edge.Record])) error { return log.readAside(time.Time{}, give) })
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%w\nOnly the user who started the server may read it: try 'sudo -E postern policy candidate report'", err)

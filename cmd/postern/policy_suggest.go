@@ -88,14 +88,15 @@ func runPolicySuggest(ctx context.Context, o *options, endpoint string, denied b
 		return usageError("%q is no endpoint: want its id, such as vpce-0123456789abcdef0", endpoint)
 	}
 	s := observation{calls: map[policy.Observed]bool{}}
-	_, err := showRecords(ctx, newRecordLog[edge.Record](paths{o.dataDir}.requests()), 0, false,
+	log := newRecordLog[edge.Record](paths{o.dataDir}.requests())
+	_, err := showRecords(ctx, log, 0, false,
 		func(r *edge.Record) bool { return r.Endpoint == endpoint },
 		func(list []record[edge.Record]) error {
 			for i := range list {
 				s.add(&list[i].Value, denied)
 			}
 			return nil
-		})
+		}, func(give func(record[edge.Record])) error { return log.readAside(time.Time{}, give) })
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%w\nOnly the user who started the server may read it: try 'sudo -E postern policy suggest'", err)

@@ -5,6 +5,8 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +14,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -117,54 +124,143 @@ func (l *recordLog[T]) close() {
 	}
 }
 
-// readAside gives the records of the files that were put aside, oldest first,
-// without those before since. The newest file is opened first and the others
-// from young to old, so that one that is put aside meanwhile is met twice
-// rather than never; it is then read once. A read of l goes on from there.
-func (l *recordLog[T]) readAside(aside func(i int) string, since time.Time, give func(record[T])) error {
-	newest, err := os.Open(l.name)
+// readAside gives the records of the files that were put aside, oldest first, without
+// those of files that end before since: NAME.1, NAME.2 and on, as Postern and logrotate
+// name them, or NAME-20260102 with logrotate's dateext, each also compressed, with .gz
+// behind. A read of l goes on with the newest file from its beginning.
+func (l *recordLog[T]) readAside(since time.Time, give func(record[T])) error {
+	open, err := l.openAside(since)
 	if err != nil {
-		return fmt.Errorf("open the records: %w", err)
+		return err
 	}
-	l.use(newest)
-	open := []*os.File{newest}
 	defer func() {
-		for _, f := range open[1:] {
+		for _, f := range open {
 			f.Close()
 		}
 	}()
-	for i := 1; ; i++ {
-		f, err := os.Open(aside(i))
-		if errors.Is(err, fs.ErrNotExist) {
-			break
+	for _, f := range slices.Backward(open) {
+		old := newRecordLog[T](f.Name())
+		old.use(f)
+		if strings.HasSuffix(f.Name(), ".gz") {
+			z, err := gzip.NewReader(f)
+			if err != nil {
+				return fmt.Errorf("read the records in %s: %w", f.Name(), err)
+			}
+			old.r = bufio.NewReaderSize(z, 64<<10)
 		}
-		if err != nil {
-			return fmt.Errorf("open the records: %w", err)
-		}
-		st, err := f.Stat()
-		if err != nil {
-			f.Close()
-			return fmt.Errorf("look at the records: %w", err)
-		}
-		last, err := open[len(open)-1].Stat()
-		if err == nil && os.SameFile(st, last) {
-			f.Close()
-			continue
-		}
-		if st.ModTime().Before(since) { // and the older ones too
-			f.Close()
-			break
-		}
-		open = append(open, f)
-	}
-	for i := len(open) - 1; i > 0; i-- {
-		old := newRecordLog[T](aside(i))
-		old.use(open[i])
 		if err := old.drain(give); err != nil {
-			return err
+			return fmt.Errorf("%s: %w", f.Name(), err)
 		}
 	}
 	return nil
+}
+
+// openAside opens the newest file for l and answers those that were put aside, from young
+// to old. If one is put aside or compressed meanwhile it begins again, so that each is
+// there once.
+func (l *recordLog[T]) openAside(since time.Time) (open []*os.File, err error) {
+	for range 10 {
+		l.close()
+		newest, err := os.Open(l.name)
+		if err != nil {
+			return nil, fmt.Errorf("open the records: %w", err)
+		}
+		l.use(newest)
+		had, err := asideOf(l.name)
+		if err != nil {
+			return nil, err
+		}
+		if open, err = openAll(had, since); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		now, errNow := asideOf(l.name)
+		replaced, errReplaced := l.replaced()
+		if err == nil && errNow == nil && errReplaced == nil && !replaced && slices.EqualFunc(had, now, aside.same) {
+			return open, nil
+		}
+		for _, f := range open {
+			f.Close()
+		}
+		if err := errors.Join(errNow, errReplaced); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("the files of %s are being put aside all the time; try again", l.name)
+}
+
+// openAll opens the files that do not end before since, all or none.
+func openAll(list []aside, since time.Time) (open []*os.File, err error) {
+	for _, a := range list {
+		if a.info.ModTime().Before(since) {
+			continue
+		}
+		f, err := os.Open(a.name)
+		if err != nil {
+			for _, f := range open {
+				f.Close()
+			}
+			return nil, fmt.Errorf("open the records: %w", err)
+		}
+		open = append(open, f)
+	}
+	return open, nil
+}
+
+// aside is a file that was put aside.
+type aside struct {
+	name   string
+	number int // of NAME.1 and on; 0 for a date
+	info   fs.FileInfo
+}
+
+func (a aside) same(b aside) bool { return a.name == b.name && os.SameFile(a.info, b.info) }
+
+var asideSuffix = regexp.MustCompile(`^(?:\.([1-9][0-9]{0,8})|-[0-9]{8}(?:-[0-9]+)?)(?:\.gz)?$`)
+
+// asideOf are the files of a log that were put aside, from young to old.
+func asideOf(name string) ([]aside, error) {
+	list, err := os.ReadDir(filepath.Dir(name))
+	if err != nil {
+		return nil, fmt.Errorf("look for the records: %w", err)
+	}
+	var out []aside
+	for _, e := range list {
+		suffix, ok := strings.CutPrefix(e.Name(), filepath.Base(name))
+		m := asideSuffix.FindStringSubmatch(suffix)
+		if !ok || m == nil {
+			continue
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look for the records: %w", err)
+		}
+		a := aside{name: filepath.Join(filepath.Dir(name), e.Name()), info: info}
+		a.number, _ = strconv.Atoi(m[1]) // 0 without one
+		out = append(out, a)
+	}
+	slices.SortFunc(out, func(a, b aside) int {
+		switch {
+		case a.number == 0 && b.number == 0:
+			return cmp.Compare(b.name, a.name)
+		case a.number == 0:
+			return 1
+		case b.number == 0:
+			return -1
+		}
+		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.name, b.name))
+	})
+	// A file that is being compressed is there twice, and the other is not whole yet.
+	plain := map[string]bool{}
+	for _, a := range out {
+		plain[a.name] = true
+	}
+	return slices.DeleteFunc(out, func(a aside) bool {
+		name, ok := strings.CutSuffix(a.name, ".gz")
+		return ok && plain[name]
+	}), nil
 }
 
 // followEvery is how often a followed log is looked at.

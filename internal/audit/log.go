@@ -349,21 +349,21 @@ func (l *Log) rotate() error {
 	for i := l.cfg.Keep; i > 0; i-- {
 		from := l.cfg.File
 		if i > 1 {
-			from = Rotated(l.cfg.File, i-1)
+			from = rotated(l.cfg.File, i-1)
 		}
-		if err := os.Rename(from, Rotated(l.cfg.File, i)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Rename(from, rotated(l.cfg.File, i)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			l.cfg.Log.Error("the audit log cannot be put aside", "error", err)
 			break
 		}
 	}
 	// What a larger Keep has left.
-	for i := l.cfg.Keep + 1; os.Remove(Rotated(l.cfg.File, i)) == nil; i++ {
+	for i := l.cfg.Keep + 1; os.Remove(rotated(l.cfg.File, i)) == nil; i++ {
 	}
 	return l.reopen()
 }
 
-// Rotated is the name of a file that was put aside; 1 is the newest.
-func Rotated(name string, i int) string { return name + "." + strconv.Itoa(i) }
+// rotated is the name of a file that was put aside; 1 is the newest.
+func rotated(name string, i int) string { return name + "." + strconv.Itoa(i) }
 
 func (l *Log) reopen() error {
 	f, size, err := l.open(l.cfg.File)

@@ -93,7 +93,7 @@ func TestRotationKeepsEveryLineOfTheKeptFilesAndNoMoreFiles(t *testing.T) {
 	name := filepath.Join(dir, "audit.jsonl")
 	// A file that an earlier, larger setting has left.
 	for i := 1; i <= 4; i++ {
-		if err := os.WriteFile(Rotated(name, i), []byte("{\"requestId\":\"old\"}\n"), 0o600); err != nil {
+		if err := os.WriteFile(rotated(name, i), []byte("{\"requestId\":\"old\"}\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -109,7 +109,7 @@ func TestRotationKeepsEveryLineOfTheKeptFilesAndNoMoreFiles(t *testing.T) {
 	for i := 3; i >= 0; i-- {
 		file := name
 		if i > 0 {
-			file = Rotated(name, i)
+			file = rotated(name, i)
 		}
 		st, err := os.Stat(file)
 		if err != nil {
