@@ -7,11 +7,14 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"postern.dev/postern/internal/datapath"
+	"postern.dev/postern/internal/edge/tally"
 )
 
 func newMetricsCommand(o *options) *cobra.Command {
@@ -43,8 +47,11 @@ Numbers are totals since this host has had the endpoint, as monitoring systems
 like them; --period counts for so long first and shows what came in that time.
 Of a flow between two hosts, the client's host counts for the endpoint and the
 target's for the service, so sums over all hosts are right. Gateway endpoints,
-of which AWS shows nothing, are here too. Reads the kernel's maps, also when no
-server runs, and needs root.`,
+of which AWS shows nothing, are here too. For catalogue services (S3, ...) there are
+also the requests of each endpoint, allowed and denied, which the edge counts;
+'postern denials --totals' has the denials by statement, as --json and
+--prometheus do. Reads the kernel's maps, also when no server runs, and needs
+root.`,
 		Example: `  sudo postern metrics
   sudo postern metrics --period 1m
   sudo postern metrics --endpoint vpce-0123456789abcdef0 --json
@@ -64,7 +71,7 @@ server runs, and needs root.`,
 	}
 	f := c.Flags()
 	f.StringVar(&in.endpoint, "endpoint", "", "only this endpoint")
-	f.StringVar(&in.service, "service", "", "only this endpoint service (vpce-svc-...) and its endpoints")
+	f.StringVar(&in.service, "service", "", "only this service (vpce-svc-... or a name such as s3) and its endpoints")
 	f.DurationVar(&in.period, "period", 0, "count for so long and show what came in that time")
 	f.BoolVar(&in.prometheus, "prometheus", false, "write Prometheus's text format")
 	return c
@@ -76,14 +83,18 @@ type metricsInput struct {
 	prometheus        bool
 }
 
-// The namespaces of CloudWatch that these numbers have there.
+// The namespaces of CloudWatch that these numbers have there, and those of what AWS
+// does not show.
 const (
 	endpointMetrics = "AWS/PrivateLinkEndpoints"
 	serviceMetrics  = "AWS/PrivateLinkServices"
+	requestMetrics  = "Postern/Requests"
+	denialMetrics   = "Postern/Denials"
 )
 
-// metricsOf is one row of `postern metrics --json`: an endpoint or a service.
-// Dimensions and metrics have CloudWatch's names.
+// metricsOf is one row of `postern metrics --json`: an endpoint or a service, the
+// requests of an endpoint, or the denials of one statement. What CloudWatch has too
+// is called as there.
 type metricsOf struct {
 	Namespace  string            `json:"namespace"`
 	Dimensions map[string]string `json:"dimensions"`
@@ -97,13 +108,33 @@ func (m metricsOf) id() string {
 	return m.Dimensions["VPC Endpoint Id"]
 }
 
+// key tells a row from all others, also of another reading.
+func (m metricsOf) key() string {
+	key := m.Namespace
+	for _, name := range slices.Sorted(maps.Keys(m.Dimensions)) {
+		key += "\n" + name + "=" + m.Dimensions[name]
+	}
+	return key
+}
+
 func runMetrics(ctx context.Context, o *options, in metricsInput, out, errOut io.Writer) error {
 	r, err := mapsOf(o)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	usages, err := r.Usages()
+	read := func() ([]metricsOf, error) {
+		usages, err := r.Usages()
+		if err != nil {
+			return nil, err
+		}
+		totals, err := tally.ReadFile(paths{o.dataDir}.totals())
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // no edge has run yet
+			return nil, err
+		}
+		return pickMetrics(usages, totals, readNumbers(ctx, o, errOut), in), nil
+	}
+	list, err := read()
 	if err != nil {
 		return err
 	}
@@ -114,13 +145,12 @@ func runMetrics(ctx context.Context, o *options, in metricsInput, out, errOut io
 			return ctx.Err()
 		case <-time.After(in.period):
 		}
-		now, err := r.Usages()
-		if err != nil {
+		before := list
+		if list, err = read(); err != nil {
 			return err
 		}
-		usages = usagesSince(usages, now)
+		list = metricsSince(before, list)
 	}
-	list := pickMetrics(usages, readNumbers(ctx, o, errOut), in)
 	switch {
 	case in.prometheus:
 		return writePrometheus(out, list)
@@ -133,41 +163,35 @@ func runMetrics(ctx context.Context, o *options, in metricsInput, out, errOut io
 	return metricTables(out, list)
 }
 
-// usagesSince is what came between two readings. An endpoint that is counted
-// anew since shows what it has counted.
-func usagesSince(before, now []datapath.EndpointUsage) []datapath.EndpointUsage {
-	old := map[uint64]datapath.EndpointUsage{}
-	for _, u := range before {
-		old[u.Endpoint] = u
+// metricsSince is what came between two readings. What is counted anew since shows
+// what it has counted.
+func metricsSince(before, now []metricsOf) []metricsOf {
+	old := map[string]map[string]uint64{}
+	for _, m := range before {
+		old[m.key()] = m.Metrics
 	}
 	out := slices.Clone(now)
-	for i, u := range out {
-		o := old[u.Endpoint]
-		out[i].Client, out[i].Service = usageSince(o.Client, u.Client), usageSince(o.Service, u.Service)
+	for i, m := range out {
+		was := old[m.key()]
+		out[i].Metrics = maps.Clone(m.Metrics)
+		for name, n := range m.Metrics {
+			if promMetrics[name].kind == prometheus.CounterValue && n >= was[name] {
+				out[i].Metrics[name] = n - was[name]
+			}
+		}
 	}
 	return out
 }
 
-func usageSince(before, now datapath.Usage) datapath.Usage {
-	if now.New < before.New || now.Bytes < before.Bytes || now.Resets < before.Resets || now.Dropped < before.Dropped {
-		return now
-	}
-	now.New -= before.New
-	now.Bytes -= before.Bytes
-	now.Resets -= before.Resets
-	now.Dropped -= before.Dropped
-	return now
-}
-
 // pickMetrics gives the rows that were asked for, endpoints first, each kind by id.
-func pickMetrics(usages []datapath.EndpointUsage, n numbers, in metricsInput) []metricsOf {
+func pickMetrics(usages []datapath.EndpointUsage, totals tally.Totals, n numbers, in metricsInput) []metricsOf {
 	out := []metricsOf{}
 	services := map[string]datapath.Usage{}
 	for _, u := range usages {
 		x := n.names[u.Endpoint]
 		service := string(x.Service)
 		id := n.id(u.Endpoint)
-		if in.service != "" && in.service != service || in.endpoint != "" && in.endpoint != id {
+		if in.service != "" && in.service != service && !strings.HasSuffix(x.ServiceName, "."+in.service) || in.endpoint != "" && in.endpoint != id {
 			continue
 		}
 		m := metricsOf{endpointMetrics, map[string]string{"VPC Endpoint Id": id}, map[string]uint64{
@@ -198,9 +222,51 @@ func pickMetrics(usages []datapath.EndpointUsage, n numbers, in metricsInput) []
 			}})
 		}
 	}
+	out = append(out, requestsOf(totals, in)...)
 	slices.SortFunc(out, func(a, b metricsOf) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.id(), b.id()))
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.id(), b.id()), cmp.Compare(a.key(), b.key()))
 	})
+	return out
+}
+
+// requestsOf are the rows of what the edge counts.
+func requestsOf(totals tally.Totals, in metricsInput) (out []metricsOf) {
+	for _, e := range totals.Endpoints {
+		if in.service != "" && in.service != e.Service || in.endpoint != "" && in.endpoint != e.Endpoint {
+			continue
+		}
+		of := func(more map[string]string) map[string]string {
+			d := map[string]string{"VPC Endpoint Id": e.Endpoint, "VPC Id": e.VPC, "Service": e.Service}
+			if e.Others {
+				d["VPC Endpoint Id"] = "others"
+			}
+			maps.Copy(d, more)
+			return d
+		}
+		out = append(out, metricsOf{requestMetrics, of(nil), map[string]uint64{
+			"Requests": e.Requests, "RequestsAllowed": e.Allowed, "RequestsInvalid": e.Invalid, "RequestErrors": e.Errors,
+			"DeniedByEndpointPolicy": e.DeniedByEndpoint, "DeniedByIdentityPolicy": e.DeniedByIdentity, "DeniedByService": e.DeniedByService,
+			"DeniedByCandidatePolicy": e.CandidateDenied, "BytesUploaded": e.BytesUploaded, "BytesDownloaded": e.BytesDownloaded,
+		}})
+		for _, d := range e.Denials {
+			statement := strconv.Itoa(d.Statement.Statement)
+			if d.Others {
+				statement = "others"
+			}
+			policy := d.Policy
+			if d.Candidate {
+				policy = "candidate"
+			}
+			row := metricsOf{denialMetrics, of(map[string]string{"Policy": policy, "Statement": statement, "Sid": d.Sid}), map[string]uint64{"Denials": d.Count}}
+			if d.Explicit {
+				row.Dimensions["Effect"] = "Deny"
+			}
+			if d.Candidate {
+				row.Dimensions["Candidate Set"] = d.CandidateSet.UTC().Format(time.RFC3339Nano)
+			}
+			out = append(out, row)
+		}
+	}
 	return out
 }
 
@@ -215,29 +281,58 @@ func (n numbers) endpointsOf() map[string]uint64 {
 	return out
 }
 
+// metricTable is how the rows of one namespace show: the name of what they are
+// about, some of its dimensions and some of the metrics.
+type metricTable struct {
+	namespace           string
+	header              []string
+	dimensions, metrics []string
+}
+
+var metricTablesOf = []metricTable{
+	{endpointMetrics, []string{"ENDPOINT", "TYPE", "VPC", "SERVICE", "ACTIVE", "NEW", "BYTES", "DROPPED", "RST RECEIVED"},
+		[]string{"Endpoint Type", "VPC Id", "Service Name"},
+		[]string{"ActiveConnections", "NewConnections", "BytesProcessed", "PacketsDropped", "RstPacketsReceived"}},
+	{serviceMetrics, []string{"SERVICE", "ENDPOINTS", "ACTIVE", "NEW", "BYTES", "RST SENT"}, nil,
+		[]string{"EndpointsCount", "ActiveConnections", "NewConnections", "BytesProcessed", "RstPacketsSent"}},
+	{requestMetrics, []string{"ENDPOINT", "SERVICE", "REQUESTS", "ALLOWED", "DENIED BY ENDPOINT", "BY IDENTITY", "BY SERVICE", "INVALID", "ERRORS", "UP", "DOWN"},
+		[]string{"Service"},
+		[]string{"Requests", "RequestsAllowed", "DeniedByEndpointPolicy", "DeniedByIdentityPolicy", "DeniedByService", "RequestsInvalid", "RequestErrors",
+			"BytesUploaded", "BytesDownloaded"}},
+}
+
 func metricTables(out io.Writer, list []metricsOf) error {
-	endpoints := newTable("ENDPOINT", "TYPE", "VPC", "SERVICE", "ACTIVE", "NEW", "BYTES", "DROPPED", "RST RECEIVED")
-	services := newTable("SERVICE", "ENDPOINTS", "ACTIVE", "NEW", "BYTES", "RST SENT")
-	var haveServices bool
-	for _, m := range list {
-		number := func(name string) string { return strconv.FormatUint(m.Metrics[name], 10) }
-		if m.Namespace == endpointMetrics {
-			d := m.Dimensions
-			endpoints.row(m.id(), d["Endpoint Type"], d["VPC Id"], d["Service Name"], number("ActiveConnections"),
-				number("NewConnections"), number("BytesProcessed"), number("PacketsDropped"), number("RstPacketsReceived"))
+	first := true
+	for _, as := range metricTablesOf {
+		t, some := newTable(as.header...), false
+		for _, m := range list {
+			if m.Namespace != as.namespace {
+				continue
+			}
+			row := []string{m.id()}
+			for _, d := range as.dimensions {
+				row = append(row, m.Dimensions[d])
+			}
+			for _, name := range as.metrics {
+				row = append(row, strconv.FormatUint(m.Metrics[name], 10))
+			}
+			t.row(row...)
+			some = true
+		}
+		if !some {
 			continue
 		}
-		haveServices = true
-		services.row(m.id(), number("EndpointsCount"), number("ActiveConnections"), number("NewConnections"),
-			number("BytesProcessed"), number("RstPacketsSent"))
+		if !first {
+			if _, err := fmt.Fprintln(out); err != nil {
+				return fmt.Errorf("write the answer: %w", err)
+			}
+		}
+		first = false
+		if err := t.write(out); err != nil {
+			return err
+		}
 	}
-	if err := endpoints.write(out); err != nil || !haveServices {
-		return err
-	}
-	if _, err := fmt.Fprintln(out); err != nil {
-		return fmt.Errorf("write the answer: %w", err)
-	}
-	return services.write(out)
+	return nil
 }
 
 // promMetric is how a metric of CloudWatch is called in Prometheus, whose
@@ -255,6 +350,30 @@ var promMetrics = map[string]promMetric{
 	"RstPacketsReceived": {"rst_packets_received_total", "TCP resets that clients got.", prometheus.CounterValue},
 	"RstPacketsSent":     {"rst_packets_sent_total", "TCP resets sent to clients.", prometheus.CounterValue},
 	"EndpointsCount":     {"endpoints", "Endpoints of the service that are available.", prometheus.GaugeValue},
+
+	"Requests":                {"all_total", "Requests.", prometheus.CounterValue},
+	"RequestsAllowed":         {"allowed_total", "Requests that the policies allow.", prometheus.CounterValue},
+	"RequestsInvalid":         {"invalid_total", "Requests refused before any policy was asked.", prometheus.CounterValue},
+	"RequestErrors":           {"errors_total", "Requests answered with 500 or above.", prometheus.CounterValue},
+	"DeniedByEndpointPolicy":  {"denied_by_endpoint_policy_total", "Requests that the endpoint's policy denied.", prometheus.CounterValue},
+	"DeniedByIdentityPolicy":  {"denied_by_identity_policy_total", "Requests that a policy of who signed denied.", prometheus.CounterValue},
+	"DeniedByService":         {"denied_by_service_total", "Requests that the service refused although the policies allow them.", prometheus.CounterValue},
+	"DeniedByCandidatePolicy": {"denied_by_candidate_policy_total", "Requests that the candidate policy would have denied.", prometheus.CounterValue},
+	"BytesUploaded":           {"bytes_uploaded_total", "Bytes of requests' bodies.", prometheus.CounterValue},
+	"BytesDownloaded":         {"bytes_downloaded_total", "Bytes of answers' bodies.", prometheus.CounterValue},
+	"Denials":                 {"total", "Denials by one statement of a policy.", prometheus.CounterValue},
+}
+
+// promNamespaces are how a namespace begins in Prometheus and the dimensions that are
+// labels there.
+var promNamespaces = map[string]struct {
+	prefix     string
+	dimensions []string
+}{
+	endpointMetrics: {"postern_endpoint_", []string{"VPC Endpoint Id", "VPC Id", "Service Name", "Endpoint Type"}},
+	serviceMetrics:  {"postern_service_", []string{"Service Id"}},
+	requestMetrics:  {"postern_requests_", []string{"VPC Endpoint Id", "VPC Id", "Service"}},
+	denialMetrics:   {"postern_denials_", []string{"VPC Endpoint Id", "VPC Id", "Service", "Policy", "Statement", "Sid", "Effect", "Candidate Set"}},
 }
 
 // writePrometheus writes Prometheus's text exposition format.
@@ -284,14 +403,15 @@ func (c collectorOf) Describe(chan<- *prometheus.Desc) {}
 
 func (c collectorOf) Collect(to chan<- prometheus.Metric) {
 	for _, m := range c {
-		prefix, labels := "postern_endpoint_", []string{"vpc_endpoint_id", "vpc_id", "service_name", "endpoint_type"}
-		values := []string{m.id(), m.Dimensions["VPC Id"], m.Dimensions["Service Name"], m.Dimensions["Endpoint Type"]}
-		if m.Namespace == serviceMetrics {
-			prefix, labels, values = "postern_service_", []string{"service_id"}, []string{m.id()}
+		as := promNamespaces[m.Namespace]
+		var labels, values []string
+		for _, d := range as.dimensions {
+			labels = append(labels, strings.ReplaceAll(strings.ToLower(d), " ", "_"))
+			values = append(values, m.Dimensions[d])
 		}
 		for _, name := range slices.Sorted(maps.Keys(m.Metrics)) {
 			p := promMetrics[name]
-			desc := prometheus.NewDesc(prefix+p.name, p.help, labels, nil)
+			desc := prometheus.NewDesc(as.prefix+p.name, p.help, labels, nil)
 			to <- prometheus.MustNewConstMetric(desc, p.kind, float64(m.Metrics[name]), values...)
 		}
 	}
