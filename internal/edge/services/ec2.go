@@ -11,8 +11,26 @@ import (
 	"postern.dev/postern/internal/edge/call"
 )
 
+// Each line is an operation and its parameters that hold ids of resources, without
+// the numbers of lists, as in the model of aws-sdk-go-v2 1.344.1.
+//
 //go:embed ec2-operations.txt
-var ec2Names string
+var ec2Text string
+
+var ec2Names, ec2Params = ec2Operations(ec2Text)
+
+func ec2Operations(text string) (names string, params map[string]map[string]bool) {
+	params = map[string]map[string]bool{}
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		names += f[0] + " "
+		params[f[0]] = map[string]bool{}
+		for _, p := range f[1:] {
+			params[f[0]][p] = true
+		}
+	}
+	return names, params
+}
 
 //go:embed elbv2-operations.txt
 var elbv2Names string
@@ -48,13 +66,25 @@ var makes = map[string][]string{
 	"CreateFlowLogs": {"vpc-flow-log"}, "AllocateAddress": {"elastic-ip"}, "RunInstances": {"instance", "network-interface", "volume"},
 }
 
+// named are parameters that name a resource otherwise than by its id, which ARNs have
+// instead, and the operations that make what they name.
+var named = map[string]string{
+	"LaunchTemplateName": "CreateLaunchTemplate", "LaunchTemplate.LaunchTemplateName": "", "GroupName": "CreateSecurityGroup CreatePlacementGroup",
+	"SecurityGroup": "", "PublicIp": "",
+}
+
 var (
 	ec2ID = regexp.MustCompile(`^([a-z][a-z-]*)-[0-9a-f]{8,17}$`)
-	upper = regexp.MustCompile(`([a-z0-9])([A-Z])`)
+	// A key pair's name is in its ARN; one with * or ? in it would be a pattern.
+	keyName    = regexp.MustCompile(`^[^*?\x00-\x1f]{1,255}$`)
+	listNumber = regexp.MustCompile(`\.[0-9]+`)
+	upper      = regexp.MustCompile(`([a-z0-9])([A-Z])`)
 )
 
 // ec2 is an operation of EC2. "Describe" and what only lists is on "*"; others are
-// on what they name and make, and on "*" if that is nothing.
+// on what they name and make, and on "*" if that is nothing. They are on "*" too if
+// there is an id where the operation has none: a backend may ignore it and do
+// something else.
 func ec2(r *reader) *call.Error {
 	f, ok := r.values.(form)
 	if !ok {
@@ -81,11 +111,22 @@ func ec2(r *reader) *call.Error {
 			}
 			continue
 		}
+		param := listNumber.ReplaceAllString(name, "")
+		if makers, ok := named[param]; ok && v != "" && !slices.Contains(strings.Fields(makers), r.name) {
+			parts = true
+		}
+		if param == "KeyName" && v != "" && r.name != "CreateKeyPair" && r.name != "ImportKeyPair" {
+			if !keyName.MatchString(v) {
+				return invalid("The name of the key pair is not valid.")
+			}
+			found[r.arn("ec2", "key-pair/"+v)] = true
+			continue
+		}
 		for id := range strings.SplitSeq(v, ",") {
 			m := ec2ID.FindStringSubmatch(id)
 			switch {
 			case m == nil || strings.HasPrefix(name, "Filter."):
-			case types[m[1]] == "":
+			case types[m[1]] == "" || !ec2Params[r.name][param]:
 				parts = true
 			case m[1] == "ami" || m[1] == "snap":
 				found["arn:aws:ec2:"+r.region+"::"+types[m[1]]+"/"+id] = true

@@ -166,6 +166,21 @@ func TestRequestsNameTheirResources(t *testing.T) {
 		{EC2, "POST / Action=CreateSubnet&VpcId=vpc-0123456789abcdef0&TagSpecification.1.ResourceType=subnet&TagSpecification.1.Tag.1.Key=a&TagSpecification.1.Tag.1.Value=b",
 			"ec2:CreateSubnet ec2:us-east-1:111111111111:subnet/*; ec2:CreateSubnet ec2:us-east-1:111111111111:vpc/vpc-0123456789abcdef0; ec2:CreateTags ec2:us-east-1:111111111111:subnet/*; aws:RequestTag/a=b; ec2:CreateAction=CreateSubnet"},
 		{EC2, "POST / Action=DisassociateAddress&AssociationId=eipassoc-0123456789abcdef0", "ec2:DisassociateAddress *"},
+		// An id where the operation has none says nothing.
+		{EC2, "POST / Action=DeleteVpc&VpcId=vpc-0123456789abcdef0&InstanceId=i-0123456789abcdef0",
+			"ec2:DeleteVpc *; ec2:DeleteVpc ec2:us-east-1:111111111111:vpc/vpc-0123456789abcdef0"},
+		{EC2, "POST / Action=EnableEbsEncryptionByDefault&InstanceId=i-0123456789abcdef0", "ec2:EnableEbsEncryptionByDefault *"},
+		{EC2, "POST / Action=RunInstances&NetworkInterface.1.SubnetId=subnet-0123456789abcdef0&NetworkInterface.1.VpcId=vpc-0123456789abcdef0&KeyName=mine",
+			"ec2:RunInstances *; ec2:RunInstances ec2:us-east-1:111111111111:instance/*; ec2:RunInstances ec2:us-east-1:111111111111:key-pair/mine; " +
+				"ec2:RunInstances ec2:us-east-1:111111111111:network-interface/*; ec2:RunInstances ec2:us-east-1:111111111111:subnet/subnet-0123456789abcdef0; " +
+				"ec2:RunInstances ec2:us-east-1:111111111111:volume/*"},
+		// Names stand in for ids.
+		{EC2, "POST / Action=DeleteKeyPair&KeyName=mine&InstanceId=i-0123456789abcdef0", "ec2:DeleteKeyPair *; ec2:DeleteKeyPair ec2:us-east-1:111111111111:key-pair/mine"},
+		{EC2, "POST / Action=DeleteKeyPair&KeyName=*", "InvalidRequest"},
+		{EC2, "POST / Action=DeleteLaunchTemplate&LaunchTemplateName=other&LaunchTemplateId=lt-0123456789abcdef0",
+			"ec2:DeleteLaunchTemplate *; ec2:DeleteLaunchTemplate ec2:us-east-1:111111111111:launch-template/lt-0123456789abcdef0"},
+		{EC2, "POST / Action=CreateSecurityGroup&GroupName=web&VpcId=vpc-0123456789abcdef0",
+			"ec2:CreateSecurityGroup ec2:us-east-1:111111111111:security-group/*; ec2:CreateSecurityGroup ec2:us-east-1:111111111111:vpc/vpc-0123456789abcdef0"},
 		{EC2, "POST / Action=AllocateAddress", "ec2:AllocateAddress ec2:us-east-1:111111111111:elastic-ip/*"},
 		{EC2, "POST / Action=CreateTags&ResourceId.1=vpc-0123456789abcdef0&tag.1.key=a", "InvalidRequest"},
 		{EC2, "POST / Action=Frobnicate", "unknown"},
