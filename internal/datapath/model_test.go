@@ -100,6 +100,10 @@ func newModelRun(t testing.TB, seed uint64, feat features, devices []int) *model
 	if x.dp, err = Open(cfg); err != nil {
 		t.Fatalf("open: %+v", err)
 	}
+	// The model has no clock for it, and these packets come faster than a workload's.
+	if err := x.dp.LimitResolver(1e9); err != nil {
+		t.Fatal(err)
+	}
 	x.apply()
 	x.clock = monotonic()
 	return x

@@ -71,7 +71,8 @@ func (j *journey) arp(answer func(sender, target netip.Addr) (MAC, bool), may fu
 	if MAC(b[8:14]) != j.p.etherSrc {
 		return j.drop("source-mac")
 	}
-	if !may(sender) {
+	// 0.0.0.0 asks whether an address is taken, and claims none (RFC 5227, 2.1.1)
+	if !sender.IsUnspecified() && !may(sender) {
 		return j.drop("source-address", "arp")
 	}
 	mac, ok := answer(sender, target)

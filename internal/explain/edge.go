@@ -93,18 +93,33 @@ func (j *journey) toEdge(via *site, e vpc.EndpointID, in space) []Outcome {
 	return one(o)
 }
 
+// serviceAddresses are on-link in the service namespace, and nothing else is.
+var serviceAddresses = netip.MustParsePrefix("100.64.0.0/10")
+
 // fromService is a packet of the service namespace: the edge's or the resolver's
 // answer, or a health check.
 func (j *journey) fromService() []Outcome {
 	m, p := j.m, j.p
 	if p.isARP() {
 		return one(j.arp(func(sender, target netip.Addr) (MAC, bool) {
-			return m.facts.Gateway(ServicePort), target != sender
+			return m.facts.Gateway(ServicePort), serviceAddresses.Contains(target) && target != m.facts.Edge
 		}, func(sender netip.Addr) bool { return sender == m.facts.Edge }))
 	}
 	if p.src != m.facts.Edge && p.src != m.facts.Edge6 {
 		return one(j.drop("source-address"))
 	}
+	j.piece = true
+	if known, uncertain := j.pieces(); !known {
+		return one(j.drop("fragment"))
+	} else if uncertain {
+		return append(j.fork().served(), j.drop("fragment"))
+	}
+	return j.served()
+}
+
+// served is fromService for a packet whose ports are known.
+func (j *journey) served() []Outcome {
+	m, p := j.m, j.p
 	if o, ok := j.aboutTranslated(serviceSpace); ok {
 		return o
 	}

@@ -50,6 +50,9 @@ func (j *journey) pieces() (known, uncertain bool) {
 	return true, m.fragSeen[j.from] > f.order
 }
 
+// ForgetFragments forgets all first fragments.
+func (m *Model) ForgetFragments() { clear(m.fragments) }
+
 // begun remembers a first fragment.
 func (j *journey) begun() {
 	m := j.m
