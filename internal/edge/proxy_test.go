@@ -510,64 +510,6 @@ func TestBackendOnUnixSocketAndForwardedHeadersDropped(t *testing.T) {
 	}
 }
 
-func TestBodiesStreamBothWaysAfter100Continue(t *testing.T) {
-	got := make(chan string)
-	finish := make(chan struct{})
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		buf := make([]byte, 5)
-		io.ReadFull(r.Body, buf)
-		got <- string(buf)
-		rest, _ := io.ReadAll(r.Body)
-		io.WriteString(w, "first")
-		w.(http.Flusher).Flush()
-		<-finish
-		w.Write(rest)
-	}))
-	defer srv.Close()
-	b := newBench(t, srv.URL)
-	pr, pw := io.Pipe()
-	r := rawRequest(t, "PUT", testHost, "/data/a", "")
-	r.URL.Host, r.Body, r.ContentLength = b.http, pr, 10
-	r.Header.Set("Expect", "100-continue")
-	type answer struct {
-		resp *http.Response
-		err  error
-	}
-	answered := make(chan answer, 1)
-	go func() {
-		resp, err := b.client.Do(r)
-		answered <- answer{resp, err}
-	}()
-	// The client waits a minute for "100 Continue" before it sends anyway.
-	io.WriteString(pw, "hello")
-	select {
-	case s := <-got: // the backend has the first half while the second is not written
-		if s != "hello" {
-			t.Errorf("got %q", s)
-		}
-	case <-time.After(15 * time.Second):
-		t.Fatal("the first half of the body did not arrive")
-	}
-	io.WriteString(pw, "world")
-	pw.Close()
-	a := <-answered
-	if a.err != nil {
-		t.Fatal(a.err)
-	}
-	defer a.resp.Body.Close()
-	buf := make([]byte, 5)
-	if _, err := io.ReadFull(a.resp.Body, buf); err != nil || string(buf) != "first" {
-		t.Errorf("%q %v", buf, err)
-	}
-	close(finish)
-	if rest, err := io.ReadAll(a.resp.Body); err != nil || string(rest) != "world" {
-		t.Errorf("%q %v", rest, err)
-	}
-	if rec := b.last(); rec.BytesIn != 10 || rec.BytesOut != 10 || rec.Status != 200 {
-		t.Errorf("record %+v", rec)
-	}
-}
-
 func TestAnswerThatBreaksOffIsNotTakenForWhole(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "half")

@@ -50,6 +50,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	x.begin(r, began)
 	in := &countingBody{ReadCloser: r.Body, control: http.NewResponseController(w), stall: s.limits.stall}
+	// In a copy: by the type of its own request's body, net/http knows whether the
+	// client still waits for "100 Continue", and then does not wait for the body.
+	r = r.WithContext(r.Context())
 	r.Body, x.in = in, in
 	if x.ep.service.protocol.read == nil {
 		s.log.Error("the protocol of a service is not served here", "service", x.ep.service.Name, "protocol", x.ep.service.Protocol)
@@ -243,6 +246,14 @@ func (x *exchange) proxy(w *countingWriter, r *http.Request, c *call.Call) *call
 			}
 			x.refuse(w, r, answer)
 		},
+	}
+	// By itself, net/http reads away what is left of a body, and closes it, before
+	// it sends an answer's header. The body is still the backend's: one that answers
+	// early would get it with a piece missing, and a last read that finds it closed
+	// ends the backend's connection, and with it the answer.
+	if err := x.in.control.EnableFullDuplex(); err != nil {
+		x.rec.Error = err.Error()
+		return call.ErrUnavailable
 	}
 	// With a server in the context, the proxy panics with ErrAbortHandler when
 	// the backend breaks off in the middle of a body; net/http then ends the
