@@ -108,6 +108,49 @@ func TestAnswerThatBeginsBeforeTheBodyHasCome(t *testing.T) {
 	}
 }
 
+// A connection ends after an answer that came before its request's body was whole,
+// and only then.
+func TestAConnectionEndsWithABodyThatNobodyWanted(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/data/early" {
+			http.NewResponseController(w).EnableFullDuplex() // or it would read the rest first
+			w.Header().Set("Connection", "close")
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		io.Copy(w, r.Body)
+	}))
+	defer srv.Close()
+	b := newBench(t, srv.URL)
+	c := dial(t, b.http, "PUT /data/a HTTP/1.1\r\nHost: "+testHost+"\r\nContent-Length: 10\r\n\r\nhelloworld")
+	in := bufio.NewReader(c)
+	for _, next := range []string{
+		"PUT /data/a HTTP/1.1\r\nHost: " + testHost + "\r\nTransfer-Encoding: chunked\r\n\r\na\r\nhelloworld\r\n0\r\n\r\n",
+		"PUT /data/early HTTP/1.1\r\nHost: " + testHost + "\r\nContent-Length: 10\r\n\r\nhello",
+	} {
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "helloworld" || resp.Close {
+			t.Fatalf("%q, %v, the connection ends: %v", body, err, resp.Close)
+		}
+		io.WriteString(c, next)
+	}
+	resp, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != 403 || !resp.Close {
+		t.Errorf("%s, the connection ends: %v", resp.Status, resp.Close)
+	}
+	// The rest, and another request, as of a client that has not looked yet.
+	io.WriteString(c, "world"+"GET /data/b HTTP/1.1\r\nHost: "+testHost+"\r\n\r\n")
+	if more, err := io.ReadAll(in); len(more) != 0 {
+		t.Errorf("after it: %q, %v", more, err)
+	}
+}
+
 // A client that asks before it sends a body has its refusal without sending it.
 func TestRefusalInsteadOf100Continue(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -49,7 +49,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.begin(r, began)
-	in := &countingBody{ReadCloser: r.Body, control: http.NewResponseController(w), stall: s.limits.stall}
+	in := &countingBody{ReadCloser: r.Body, length: r.ContentLength, control: http.NewResponseController(w), stall: s.limits.stall}
 	// In a copy: by the type of its own request's body, net/http knows whether the
 	// client still waits for "100 Continue", and then does not wait for the body.
 	r = r.WithContext(r.Context())
@@ -255,6 +255,9 @@ func (x *exchange) proxy(w *countingWriter, r *http.Request, c *call.Call) *call
 		x.rec.Error = err.Error()
 		return call.ErrUnavailable
 	}
+	if r.ProtoMajor == 1 {
+		w.rest = x.in
+	}
 	// With a server in the context, the proxy panics with ErrAbortHandler when
 	// the backend breaks off in the middle of a body; net/http then ends the
 	// client's connection, which is how it learns that the body is not whole.
@@ -317,11 +320,16 @@ func (a *answer) Read(p []byte) (int, error) {
 // countingBody counts a request body and gives up on a client that stalls.
 type countingBody struct {
 	io.ReadCloser
+	length  int64 // -1: not known before its end
 	control *http.ResponseController
 	stall   time.Duration
 	n       atomic.Int64
+	ended   atomic.Bool
 	stalled atomic.Bool
 }
+
+// whole reports whether all of it has been read.
+func (b *countingBody) whole() bool { return b.ended.Load() || b.length >= 0 && b.n.Load() >= b.length }
 
 func (b *countingBody) Read(p []byte) (int, error) {
 	b.control.SetReadDeadline(time.Now().Add(b.stall))
@@ -331,6 +339,7 @@ func (b *countingBody) Read(p []byte) (int, error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		b.stalled.Store(true)
 	case err == io.EOF:
+		b.ended.Store(true)
 		// The server watches the connection from now on: it may be silent for
 		// as long as the backend takes.
 		b.control.SetReadDeadline(time.Time{})
@@ -345,6 +354,10 @@ type countingWriter struct {
 	stall   time.Duration
 	status  int
 	n       int64
+	// rest is the body of an HTTP/1 request that may go on after its answer. If it
+	// does, the connection ends with that: net/http would read the rest only when it
+	// waits for the next request, and panics then.
+	rest *countingBody
 }
 
 func (w *countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
@@ -368,6 +381,9 @@ func (w *countingWriter) WriteHeader(status int) {
 	lowerMetadata(w.Header())
 	if status >= 200 && w.status == 0 {
 		w.status = status
+		if w.rest != nil && !w.rest.whole() {
+			w.Header().Set("Connection", "close")
+		}
 	}
 	w.control.SetWriteDeadline(time.Now().Add(w.stall))
 	w.ResponseWriter.WriteHeader(status)
