@@ -64,11 +64,13 @@ __noinline int usage_settle(struct conn *c, int last)
 
 	if (!c || !c->endpoint)
 		return 0;
+	total = c->bytes[0] + c->bytes[1];
+	units = total / USAGE_UNIT;
+	if (!last && units == c->counted) /* as most are when the collector comes by */
+		return 0;
 	u = usage_at(c->endpoint, usage_place(c));
 	if (!u)
 		return 0;
-	total = c->bytes[0] + c->bytes[1];
-	units = total / USAGE_UNIT;
 	before = __sync_lock_test_and_set(&c->counted, units);
 	add = (__u64)(__s64)(__s32)(units - before) * USAGE_UNIT;
 	if (last)
