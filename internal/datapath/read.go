@@ -145,10 +145,6 @@ func (d *Datapath) pruneCounts() error {
 	if err != nil {
 		return fmt.Errorf("prune map dns_askers: %w", err)
 	}
-	err = forget(d.objs.Usages, func(id uint64, _ bpf.DatapathUsage) bool { _, ok := d.tables.endpoints.have[id]; return !ok })
-	if err != nil {
-		return fmt.Errorf("prune map usages: %w", err)
-	}
 	// An interface that is gone begins no flows, so a count of 0 stays 0.
 	err = forget(d.objs.EniQuota, func(eni, used uint64) bool { return used == 0 && !known[eni] })
 	if err != nil {
@@ -315,19 +311,39 @@ func (r *Reader) Connections() iter.Seq2[Connection, error] {
 			yield(Connection{}, err)
 			return
 		}
+		for e, err := range r.entries() {
+			if err == nil {
+				err = r.join(&e.value)
+			}
+			if err != nil {
+				yield(Connection{}, err)
+				return
+			}
+			c := connection(e.key, e.value, boot)
+			c.Expires = c.LastSeen.Add(idle.of(c, e.value))
+			if !yield(c, nil) {
+				return
+			}
+		}
+	}
+}
+
+// connEntry is an entry of the connection table as it is there.
+type connEntry struct {
+	key   bpf.DatapathConnKey
+	value bpf.DatapathConn
+}
+
+// entries walks the connection table; an error ends the walk.
+func (r *Reader) entries() iter.Seq2[connEntry, error] {
+	return func(yield func(connEntry, error) bool) {
 		var cursor ebpf.MapBatchCursor
 		keys := make([]bpf.DatapathConnKey, 4096)
 		values := make([]bpf.DatapathConn, len(keys))
 		for {
 			n, err := r.conns.BatchLookup(&cursor, keys, values, nil)
 			for i := range n {
-				if err := r.join(&values[i]); err != nil {
-					yield(Connection{}, err)
-					return
-				}
-				c := connection(keys[i], values[i], boot)
-				c.Expires = c.LastSeen.Add(idle.of(c, values[i]))
-				if !yield(c, nil) {
+				if !yield(connEntry{keys[i], values[i]}, nil) {
 					return
 				}
 			}
@@ -335,7 +351,7 @@ func (r *Reader) Connections() iter.Seq2[Connection, error] {
 				return
 			}
 			if err != nil {
-				yield(Connection{}, fmt.Errorf("read map conns: %w", err))
+				yield(connEntry{}, fmt.Errorf("read map conns: %w", err))
 				return
 			}
 		}

@@ -3,6 +3,7 @@
 package datapath
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -67,14 +68,14 @@ type tables struct {
 	places     table[uint64, bpf.DatapathPublic]
 	links      table[uint32, uint64]
 	overlay    *ebpf.Map
-	usages     *ebpf.Map // one entry for each endpoint, which packets write
+	counted    counted
 	generation *ebpf.Map
 	changes    uint64 // calls of apply
 }
 
 // openTables reads back what the maps hold.
 func openTables(m *bpf.DatapathMaps) (*tables, error) {
-	t := &tables{generation: m.Generation, overlay: m.Overlay, usages: m.Usages}
+	t := &tables{generation: m.Generation, overlay: m.Overlay}
 	err := errors.Join(
 		t.ports.open("ports", m.Ports),
 		t.interfaces.open("interfaces", m.Interfaces),
@@ -92,31 +93,55 @@ func openTables(m *bpf.DatapathMaps) (*tables, error) {
 		t.links.open("links", m.Links),
 	)
 	if err == nil {
-		err = t.countUsage(t.endpoints.have) // of a build before this one, they have none
+		err = t.counted.open(m.Usages)
 	}
 	return t, err
 }
 
-// countUsage makes room for what is counted of endpoints that have none yet.
-func (t *tables) countUsage(endpoints map[uint64]bpf.DatapathEndpoint) error {
-	for id := range endpoints {
-		err := t.usages.Update(id, bpf.DatapathUsage{}, ebpf.UpdateNoExist)
-		if err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
-			return fmt.Errorf("write map usages at %d: %w", id, err)
+// counted are the endpoints that have an entry in the map usages. Packets write the
+// entries, the agent makes and removes them.
+type counted struct {
+	m    *ebpf.Map
+	have map[uint64]bool
+}
+
+func (c *counted) open(m *ebpf.Map) error {
+	c.m, c.have = m, map[uint64]bool{}
+	for kv, err := range raw(m) {
+		if err != nil {
+			return fmt.Errorf("read map usages: %w", err)
 		}
+		c.have[binary.NativeEndian.Uint64(kv[0])] = true
 	}
 	return nil
 }
 
-// newEndpoints are those that the maps do not have yet.
-func (t *tables) newEndpoints(want *entries) map[uint64]bpf.DatapathEndpoint {
-	out := map[uint64]bpf.DatapathEndpoint{}
-	for id, e := range want.endpoints {
-		if _, ok := t.endpoints.have[id]; !ok {
-			out[id] = e
+// add makes the entries that endpoints lack.
+func (c *counted) add(want map[uint64]bpf.DatapathEndpoint) error {
+	for id := range want {
+		if c.have[id] {
+			continue
 		}
+		if err := c.m.Put(id, bpf.DatapathUsage{}); err != nil {
+			return fmt.Errorf("write map usages at %d: %w", id, err)
+		}
+		c.have[id] = true
 	}
-	return out
+	return nil
+}
+
+// prune removes the entries of endpoints that are no more.
+func (c *counted) prune(want map[uint64]bpf.DatapathEndpoint) error {
+	for id := range c.have {
+		if _, ok := want[id]; ok {
+			continue
+		}
+		if err := c.m.Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("delete from map usages at %d: %w", id, err)
+		}
+		delete(c.have, id)
+	}
+	return nil
 }
 
 // apply makes the maps hold what want says. What must no longer carry packets
@@ -149,7 +174,7 @@ func (t *tables) apply(want *entries, wait func() error) (err error) {
 		func() error { return t.routes.add(want.routes) },
 		func() error { return t.subnets.add(want.subnets) },
 		func() error { return t.listeners.add(want.listeners) },
-		func() error { return t.countUsage(t.newEndpoints(want)) },
+		func() error { return t.counted.add(want.endpoints) },
 		func() error { return t.endpoints.add(want.endpoints) },
 		func() error { return t.links.add(want.links) },
 		func() error { return t.setOverlay(want.overlay) },
@@ -159,6 +184,7 @@ func (t *tables) apply(want *entries, wait func() error) (err error) {
 		func() error { return t.publics.add(want.publics) },
 		func() error { return t.ports.add(want.ports) },
 
+		func() error { return t.counted.prune(want.endpoints) },
 		func() error { return t.cuts.prune(want.cuts) },
 		func() error { return t.listeners.prune(want.listeners) },
 		func() error { return t.subnets.prune(want.subnets) },

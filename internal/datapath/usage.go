@@ -4,12 +4,9 @@ package datapath
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/cilium/ebpf"
 
 	"postern.dev/postern/bpf"
 )
@@ -93,35 +90,26 @@ func (r *Reader) active() (map[activeKey]uint64, error) {
 	}
 	boot, now := bootTime(), time.Now()
 	out := map[activeKey]uint64{}
-	var cursor ebpf.MapBatchCursor
-	keys := make([]bpf.DatapathConnKey, 4096)
-	values := make([]bpf.DatapathConn, len(keys))
-	for {
-		n, err := r.conns.BatchLookup(&cursor, keys, values, nil)
-		for i := range n {
-			v := &values[i]
-			kind := bpf.DatapathConnKind(v.Kind)
-			if v.Endpoint == 0 || kind == bpf.DatapathConnKindCONN_PROVIDER {
-				continue
-			}
-			c := connection(keys[i], *v, boot)
-			if c.Finished || now.After(c.LastSeen.Add(idle.of(c, *v))) {
-				continue
-			}
-			place := bpf.DatapathUsagePlaceUSAGE_BOTH
-			switch {
-			case kind == bpf.DatapathConnKindCONN_FAR:
-				place = bpf.DatapathUsagePlaceUSAGE_CLIENT
-			case v.Host != 0:
-				place = bpf.DatapathUsagePlaceUSAGE_TARGET
-			}
-			out[activeKey{v.Endpoint, uint32(place)}]++
-		}
-		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			return out, nil
-		}
+	for e, err := range r.entries() {
 		if err != nil {
-			return nil, fmt.Errorf("read map conns: %w", err)
+			return nil, err
 		}
+		kind := bpf.DatapathConnKind(e.value.Kind)
+		if e.value.Endpoint == 0 || kind == bpf.DatapathConnKindCONN_PROVIDER {
+			continue
+		}
+		c := connection(e.key, e.value, boot)
+		if c.Finished || now.After(c.LastSeen.Add(idle.of(c, e.value))) {
+			continue
+		}
+		place := bpf.DatapathUsagePlaceUSAGE_BOTH
+		switch {
+		case kind == bpf.DatapathConnKindCONN_FAR:
+			place = bpf.DatapathUsagePlaceUSAGE_CLIENT
+		case e.value.Host != 0:
+			place = bpf.DatapathUsagePlaceUSAGE_TARGET
+		}
+		out[activeKey{e.value.Endpoint, uint32(place)}]++
 	}
+	return out, nil
 }

@@ -87,11 +87,18 @@ func TestAnEndpointsUsageIsCounted(t *testing.T) {
 	want.Active--
 	w.hasUsage(want)
 
-	// the numbers are the programs', and outlive who loaded them
+	// the numbers are the programs', and outlive who loaded them; an endpoint that an
+	// earlier build has not counted is counted from then on
+	if err := w.dp.objs.Usages.Delete(vpc.Num(epS3)); err != nil {
+		t.Fatal(err)
+	}
 	w.dp.Close()
 	w.open()
 	w.apply()
 	w.hasUsage(want)
+	if u := w.usage(epS3); u.Client != (Usage{}) {
+		t.Errorf("counted of another endpoint: %+v", u)
+	}
 	// and end with the endpoint
 	ep := w.host.Endpoints[epCustomer]
 	delete(w.host.Endpoints, epCustomer)
