@@ -132,7 +132,9 @@ func runMetrics(ctx context.Context, o *options, in metricsInput, out, errOut io
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // no edge has run yet
 			return nil, err
 		}
-		return pickMetrics(usages, totals, readNumbers(ctx, o, errOut), in), nil
+		n := readNumbers(ctx, o, errOut)
+		errOut = io.Discard // that there is no server is said once
+		return pickMetrics(usages, totals, n, in), nil
 	}
 	list, err := read()
 	if err != nil {
