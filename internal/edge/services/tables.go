@@ -22,7 +22,7 @@ var SNS = &Service{
 		all(with(byARN("", "TopicArn"), map[string]string{"sns:Protocol": "Protocol", "sns:Endpoint": "Endpoint"}), `Subscribe`),
 		all(byARN("Publish", "TopicArn"), `PublishBatch`),
 		all(publish, `Publish`),
-		all(tagged(createTopic, "Tags", "Key", "Value", ""), `CreateTopic`),
+		all(tagged(byName("sns", "Name", "Topic Name"), "Tags", "Key", "Value", ""), `CreateTopic`),
 		all(everywhere, `CheckIfPhoneNumberIsOptedOut CreatePlatformApplication CreatePlatformEndpoint CreateSMSSandboxPhoneNumber DeleteEndpoint
 			DeletePlatformApplication DeleteSMSSandboxPhoneNumber GetEndpointAttributes GetPlatformApplicationAttributes GetSMSAttributes
 			GetSMSSandboxAccountStatus GetSubscriptionAttributes ListEndpointsByPlatformApplication ListOriginationNumbers
@@ -43,16 +43,20 @@ func publish(r *reader) *call.Error {
 	return byARN("Publish", "TopicArn", "TargetArn")(r)
 }
 
-func createTopic(r *reader) *call.Error {
-	name, e := r.values.text("Name")
-	if e != nil {
-		return e
+// byName is an operation that makes something of the caller's own of the name in a
+// member, also where another owner is named: it has no such member.
+func byName(service, member, bad string) operation {
+	return func(r *reader) *call.Error {
+		name, e := r.values.text(member)
+		if e != nil {
+			return e
+		}
+		if !resourceName.MatchString(name) {
+			return invalid("%s", bad)
+		}
+		r.add(r.name, r.arn(service, name))
+		return nil
 	}
-	if !resourceName.MatchString(name) {
-		return invalid("Topic Name")
-	}
-	r.add(r.name, r.arn("sns", name))
-	return nil
 }
 
 // SQS is Amazon Simple Queue Service, over both of its protocols.
@@ -69,7 +73,7 @@ var SQS = &Service{
 		all(queue("SendMessage"), `SendMessageBatch`),
 		all(queue("DeleteMessage"), `DeleteMessageBatch`),
 		all(queue("ChangeMessageVisibility"), `ChangeMessageVisibilityBatch`),
-		all(createQueue, `CreateQueue`),
+		all(byName("sqs", "QueueName", "The name of the queue is not valid."), `CreateQueue`),
 		all(namedQueue, `GetQueueUrl`),
 		all(everywhere, `ListQueues`),
 		all(byARN("", "SourceArn"), `ListMessageMoveTasks`),
@@ -112,20 +116,6 @@ func queue(action string) operation {
 		r.add(action, arn)
 		return tagged(func(*reader) *call.Error { return nil }, "Tag", "Key", "Value", "TagKeys")(r)
 	}
-}
-
-// createQueue makes a queue of the caller's own, also where another owner is named:
-// the operation has no such member.
-func createQueue(r *reader) *call.Error {
-	name, e := r.values.text("QueueName")
-	if e != nil {
-		return e
-	}
-	if !resourceName.MatchString(name) {
-		return invalid("The name of the queue is not valid.")
-	}
-	r.add(r.name, r.arn("sqs", name))
-	return nil
 }
 
 // namedQueue is an operation on a queue by its name.
