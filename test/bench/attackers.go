@@ -5,18 +5,16 @@
 package main
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"strconv"
-	"syscall"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
-	"golang.org/x/sys/unix"
+	"github.com/vishvananda/netlink"
 )
 
 // attacker makes the one beside a path, and whom it floods.
@@ -126,29 +124,8 @@ link add eth0 netns ` + F + ` mtu ` + mtu + ` type veth peer name flooded netns 
 
 // flushConntrack empties the connection table of the namespace.
 func flushConntrack() error {
-	const del = unix.NFNL_SUBSYS_CTNETLINK<<8 | 2 // IPCTNL_MSG_CT_DELETE, of everything
-	s, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
-	if err != nil {
-		return fmt.Errorf("speak to conntrack: %w", err)
-	}
-	defer unix.Close(s)
-	m := make([]byte, unix.SizeofNlMsghdr+4) // with an empty struct nfgenmsg
-	binary.NativeEndian.PutUint32(m, uint32(len(m)))
-	binary.NativeEndian.PutUint16(m[4:], del)
-	binary.NativeEndian.PutUint16(m[6:], unix.NLM_F_REQUEST|unix.NLM_F_ACK)
-	if err := unix.Sendto(s, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	if err := netlink.ConntrackTableFlush(netlink.ConntrackTable); err != nil {
 		return fmt.Errorf("flush conntrack: %w", err)
-	}
-	answer := make([]byte, 256)
-	n, err := unix.Read(s, answer)
-	if err != nil {
-		return fmt.Errorf("flush conntrack: %w", err)
-	}
-	if n < unix.SizeofNlMsghdr+4 || binary.NativeEndian.Uint16(answer[4:]) != unix.NLMSG_ERROR {
-		return fmt.Errorf("flush conntrack: the kernel answered %x", answer[:n])
-	}
-	if code := int32(binary.NativeEndian.Uint32(answer[unix.SizeofNlMsghdr:])); code != 0 {
-		return fmt.Errorf("flush conntrack: %w", syscall.Errno(-code))
 	}
 	return nil
 }
