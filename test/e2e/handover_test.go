@@ -43,8 +43,8 @@ type asked struct {
 }
 
 // keepAsking asks a gateway endpoint's service, and a resolver for names that a domain
-// does not have, again and again until its input ends, and prints what came of it. A
-// question is asked three times in all, as a workload's library does.
+// does not have, again and again until its input ends, and prints what came of it. It
+// says so once some of both have been answered. A question is asked three times in all, as a workload's library does.
 func keepAsking(url, addr, server, domain string) error {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp4", addr)
@@ -88,6 +88,7 @@ func keepAsking(url, addr, server, domain string) error {
 	}()
 	var mu sync.Mutex
 	var out asked
+	some := sync.OnceFunc(func() { fmt.Println("asking") })
 	var wg sync.WaitGroup
 	waiting := make(chan struct{}, askWaiting)
 	do := func(what string, count *int, f func() error) {
@@ -106,6 +107,9 @@ func keepAsking(url, addr, server, domain string) error {
 			if count == &out.Requests {
 				out.Slowest = max(out.Slowest, time.Since(began))
 			}
+			if out.Requests >= 10 && out.Questions >= 5 {
+				some()
+			}
 			if err != nil && len(out.Failed) < 20 {
 				out.Failed = append(out.Failed, fmt.Sprintf("%s, begun at %s, after %v: %v", what, began.UTC().Format("15:04:05.000"), time.Since(began), err))
 			}
@@ -113,7 +117,6 @@ func keepAsking(url, addr, server, domain string) error {
 	}
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
-	fmt.Println("asking")
 	for going := true; going; {
 		select {
 		case <-tick.C:
@@ -151,7 +154,7 @@ func upload(url, addr string) error {
 		io.Copy(io.Discard, os.Stdin)
 		end.Write([]byte{1})
 	}()
-	client := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return c, nil }}}
+	client := &http.Client{Transport: over(c)}
 	resp, err := client.Do(r)
 	if err != nil {
 		return err
@@ -159,6 +162,11 @@ func upload(url, addr string) error {
 	defer resp.Body.Close()
 	fmt.Println(resp.StatusCode)
 	return nil
+}
+
+// over makes requests of one connection.
+func over(c net.Conn) *http.Transport {
+	return &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return c, nil }}
 }
 
 // late connects within a time, says so, and makes a request of the connection when
@@ -175,7 +183,7 @@ func late(url, addr, within string) error {
 	defer c.Close()
 	fmt.Println("connected")
 	io.Copy(io.Discard, os.Stdin)
-	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return c, nil }}}
+	client := &http.Client{Timeout: 20 * time.Second, Transport: over(c)}
 	resp, err := client.Get(url)
 	if err != nil {
 		return err
@@ -274,9 +282,7 @@ func (p *endingPeer) ends() string {
 func (g *gated) keepsAsking(what string, f func()) {
 	g.t.Helper()
 	p := g.starts("asking", "keep-asking", gatedURL, gatedAddr, gatedResolver, gatedDomain)
-	time.Sleep(10 * askEvery) // so that there are some before
 	f()
-	time.Sleep(10 * askEvery)
 	said := p.ends()
 	var a asked
 	if err := json.Unmarshal([]byte(said), &a); err != nil {
@@ -308,6 +314,17 @@ func (g *gated) replaced(name string, old int) {
 	g.answers()
 }
 
+// ended is how many edges have begun to end, by what they say.
+func (g *gated) ended() int {
+	return strings.Count(g.log.String(), "the edge takes no more requests")
+}
+
+// ending waits until another one does.
+func (g *gated) ending(before int) {
+	g.t.Helper()
+	eventually(g.t, "an edge ends", 10*time.Second, func() bool { return g.ended() > before })
+}
+
 func (g *gated) answers() {
 	g.t.Helper()
 	out, err := g.exec(g.client.id, "get", gatedURL, "tcp4", gatedAddr).CombinedOutput()
@@ -327,14 +344,14 @@ func TestAnUpgradeRefusesNobody(t *testing.T) {
 	}{{"the agent is killed", syscall.SIGKILL}, {"the agent is ended", syscall.SIGTERM}} {
 		g.keepsAsking(c.name, func() {
 			agent, edge := g.child("agent"), g.child("edge")
-			long := g.starts("sending", "upload", gatedURL, gatedAddr)
+			long, before := g.starts("sending", "upload", gatedURL, gatedAddr), g.ended()
 			if err := syscall.Kill(agent, c.sig); err != nil {
 				t.Fatal(err)
 			}
 			if c.sig == syscall.SIGKILL {
 				g.replaced("edge", edge) // which does not wait for the request to end
 			} else {
-				time.Sleep(time.Second) // the request goes on meanwhile
+				g.ending(before) // and goes on with the request
 			}
 			if got := long.ends(); got != "200" {
 				t.Errorf("%s while a request is under way, which ends with %q", c.name, got)
@@ -344,18 +361,20 @@ func TestAnUpgradeRefusesNobody(t *testing.T) {
 		})
 	}
 	g.keepsAsking("the installation is upgraded", func() {
-		long := g.starts("sending", "upload", gatedURL, gatedAddr)
+		long, before := g.starts("sending", "upload", gatedURL, gatedAddr), g.ended()
 		stopped := make(chan struct{})
 		go func() {
 			g.stop()
 			close(stopped)
 		}()
-		time.Sleep(time.Second) // the request goes on meanwhile
+		g.ending(before) // and goes on with the request
 		if got := long.ends(); got != "200" {
 			t.Errorf("the installation is stopped while a request is under way, which ends with %q", got)
 		}
 		<-stopped
-		time.Sleep(2 * time.Second) // the programs are replaced
+		// Longer than a client waits before it tries again: this is not waited for, it
+		// is what the test is about.
+		time.Sleep(2 * time.Second)
 		g.start()
 		g.answers()
 	})
